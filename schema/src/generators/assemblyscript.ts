@@ -1,0 +1,50 @@
+// SPDX-License-Identifier: Apache-2.0
+// Writes the AssemblyScript side: one accessor a field, all unsafe loads of the SDK in this one file.
+import { type Enumeration, type FieldType, type Layout, scalarBytes } from '../layout.js';
+import { banner, camel, pascal } from './names.js';
+
+function accessor(layout: Layout, name: string, type: FieldType, offset: number, doc: string): string[] {
+  const base = `${camel(layout.name)}${pascal(name)}`;
+  const comment = doc === '' ? [] : [`/** ${doc} */`];
+  if (type === 'span') {
+    return [
+      ...comment,
+      `@inline export function ${base}Offset(at: usize): u32 { return load<u32>(at, ${offset}); }`,
+      `@inline export function ${base}Length(at: usize): u32 { return load<u32>(at, ${offset + 4}); }`,
+    ];
+  }
+  if (typeof type === 'string') {
+    return [
+      ...comment,
+      `@inline export function ${base}(at: usize): ${type} { return load<${type}>(at, ${offset}); }`,
+    ];
+  }
+  if ('struct' in type) return [`export const ${base}At: usize = ${offset};`];
+  const bytes = scalarBytes[type.array];
+  return [
+    ...comment,
+    `@inline export function ${base}(at: usize, index: u32): ${type.array} { return load<${type.array}>(at + <usize>index * ${bytes}, ${offset}); }`,
+    `export const ${base}At: usize = ${offset};`,
+  ];
+}
+
+/** Makes the AssemblyScript module. Accessors trust their address: only the SDK calls them. */
+export function assemblyScript(enumerations: readonly Enumeration[], layouts: readonly Layout[]): string {
+  return [
+    '// SPDX-License-Identifier: Apache-2.0',
+    banner('//'),
+    ...enumerations.flatMap((entry) => [
+      `/** ${entry.doc} */`,
+      `export enum ${pascal(entry.name)} {`,
+      ...entry.values.map((value) => `  ${camel(value.name)} = ${value.value},`),
+      '}',
+      '',
+    ]),
+    ...layouts.flatMap((entry) => [
+      `// ${entry.doc}`,
+      `export const ${camel(entry.name)}Bytes: u32 = ${entry.byteLength};`,
+      ...entry.fields.flatMap((item) => accessor(entry, item.name, item.type, item.offset, item.doc)),
+      '',
+    ]),
+  ].join('\n');
+}

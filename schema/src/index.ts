@@ -1,0 +1,6 @@
+// SPDX-License-Identifier: Apache-2.0
+// The public names of the schema.
+
+export { type Column, type ColumnType, columns, columnTypes } from './archive.js';
+export * from './generated/layout.js';
+export { limits } from './kernel-maps.js';

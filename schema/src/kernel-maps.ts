@@ -1,0 +1,191 @@
+// SPDX-License-Identifier: Apache-2.0
+// Owns the layouts of what the agent writes into kernel maps, and their bounds. The meaning of each map is told in
+// bpf/maps.h; how a plan becomes entries, in agent/src/policy.
+import { enumeration, field, layout } from './layout.js';
+
+/** Bounds that C and TypeScript share. Each is a limit that a refusal names. */
+export const limits = {
+  /** 64-bit words of a mask: a hook takes mask_words × 64 selectors. */
+  mask_words: 8,
+  selectors_per_hook: 512,
+  dimensions_per_hook: 32,
+  arguments_per_hook: 6,
+  /** Bytes of a prefix, suffix or exact string in a trie, its closing mark included: the kernel's trie takes 256 bytes of key, four of which name the dimension. */
+  trie_data_bytes: 252,
+  /** Bytes of a path that are read, the closing NUL included. */
+  path_bytes: 4096,
+  /** Bytes of an exec's arguments that are read. */
+  arguments_bytes: 4096,
+  hooks: 1024,
+  hook_configs: 2048,
+} as const;
+
+export const dimensionKind = enumeration('dimension_kind', 'How a dimension looks its key up.', {
+  none: [0, 'not in use'],
+  forward: [1, 'trie over the bytes and a closing NUL: exact strings and prefixes'],
+  reverse: [2, 'trie over the bytes from the last to the first: suffixes'],
+  integer: [3, 'hash of a 64-bit value'],
+});
+
+export const argumentSource = enumeration(
+  'argument_source',
+  'Where the raw value of an argument is taken from.',
+  {
+    parameter: [0, 'the n-th parameter of the hooked function'],
+    syscall: [1, 'the n-th argument of the system call, from its saved registers'],
+  },
+);
+
+export const scopeAttribute = enumeration(
+  'scope_attribute',
+  'What of a process a scope dimension looks at.',
+  {
+    binary: [0, 'path of the binary'],
+    namespace_uts: [16, 'inode number of the namespace; the others follow in the order of namespace_kind'],
+  },
+);
+
+export const mask = layout('mask', 'A bit for each selector of a hook, or for each scope.', [
+  field('words', { array: 'u64', count: limits.mask_words }, 'bit n is bit n % 64 of word n / 64'),
+]);
+
+export const hookArgument = layout('hook_argument', 'How an argument of a hook is read.', [
+  field('type', 'u8', 'argument_type'),
+  field('index', 'u8', 'parameter number, from 0'),
+  field('source', 'u8', 'argument_source'),
+  field('flags', 'u8', '1: read for matching only, in no event'),
+  field('reserved', 'u32', '0'),
+]);
+
+export const dimension = layout('dimension', 'One look-up of a hook.', [
+  field('kind', 'u8', 'dimension_kind'),
+  field('argument', 'u8', 'position in the arguments of the hook, or the scope_attribute'),
+  field('reserved', 'u16', '0'),
+  field('reserved2', 'u32', '0'),
+]);
+
+export const hookSpec = layout(
+  'hook_spec',
+  'Constants by which the program of one hook is specialised (.rodata): the verifier removes what it does not use.',
+  [
+    field('hook_id', 'u32', 'index in hook_states'),
+    field('spec_id', 'u32', "of this program; it acts only while the hook's state names it"),
+    field('event_kind', 'u32', 'event_kind of its records'),
+    field('argument_count', 'u32', 'of hook_arguments in use'),
+    field('dimension_count', 'u32', 'of dimensions in use'),
+    field('word_count', 'u32', 'words of a mask in use'),
+    field('arguments', { struct: hookArgument, count: 8 }, 'up to 8, hidden ones included'),
+    field('dimensions', { struct: dimension, count: limits.dimensions_per_hook }, ''),
+  ],
+);
+
+export const hookState = layout(
+  'hook_state',
+  'Which program of a hook acts, with which configuration. One 64-bit store flips both.',
+  [
+    field('config_index', 'u32', 'index in hook_configs'),
+    field('spec_id', 'u32', '0 where no program is to act'),
+  ],
+);
+
+export const hookConfig = layout('hook_config', 'The selectors of a hook, of all policies.', [
+  field(
+    'config_id',
+    'u32',
+    'never reused; the dimension d has the id config_id * dimensions_per_hook + d in the look-up maps',
+  ),
+  field('selector_count', 'u32', 'bits in use'),
+  field('scope_generation', 'u32', 'the generation of scopes whose numbers scope_of holds'),
+  field('flags', 'u32', '0'),
+  field('unscoped', { struct: mask, count: 1 }, 'selectors that hold for every process'),
+  field(
+    'scope_of',
+    { array: 'u16', count: limits.selectors_per_hook },
+    'number of the scope of each selector, 65535 for none',
+  ),
+  field(
+    'defaults',
+    { struct: mask, count: limits.dimensions_per_hook },
+    'mask of each dimension where its look-up finds nothing',
+  ),
+]);
+
+export const scopeConfig = layout(
+  'scope_config',
+  'The scopes (what depends on the process alone) of all hooks.',
+  [
+    field(
+      'generation',
+      'u32',
+      'above 0, never reused; the dimension d has the id (2^31 + generation * dimensions_per_hook + d) mod 2^32',
+    ),
+    field('dimension_count', 'u32', 'dimensions in use'),
+    field('dimensions', { struct: dimension, count: limits.dimensions_per_hook }, ''),
+    field(
+      'defaults',
+      { struct: mask, count: limits.dimensions_per_hook },
+      'mask of each dimension where its look-up finds nothing',
+    ),
+  ],
+);
+
+export const selectorKey = layout('selector_key', 'Key of a selector.', [
+  field('config_id', 'u32', 'of the hook_config'),
+  field('bit', 'u32', 'number of the selector'),
+]);
+
+export const selectorEntry = layout(
+  'selector_entry',
+  'What a selector does where it is the first of its policy to match.',
+  [
+    field('binding_id', 'u32', 'the policy on this hook'),
+    field('selector_index', 'u16', "in the policy's hook, from 0"),
+    field('last_bit', 'u16', 'bit of the last selector of the same policy on this hook'),
+    field('actions', 'u32', 'bit n: action n'),
+    field('signal', 'u32', 'to send; 0 for none'),
+    field('error', 'i32', 'to return, negative; 0 for none'),
+    field('flags', 'u32', '1: monitor mode'),
+  ],
+);
+
+export const integerKey = layout('integer_key', 'Key of an integer look-up.', [
+  field('dimension_id', 'u32', ''),
+  field('reserved', 'u32', '0'),
+  field('value', 'u64', 'as the argument type extends it'),
+]);
+
+/** Counters of the kernel stage, per CPU; index in the map `counters`. */
+export const kernelCounter = enumeration('kernel_counter', 'Per-CPU counters of the kernel stage.', {
+  produced: [0, 'records for which a sequence number was taken'],
+  ring_full: [1, 'records that the ring buffer had no room for'],
+  scratch_busy: [2, 'events for which no scratch slot was free'],
+  undecided: [3, 'terms that could not be decided'],
+  truncated_path: [4, 'paths cut short'],
+  truncated_argument: [5, 'arguments cut short'],
+  storage_failed: [6, 'task storage that could not be had'],
+  map_full: [7, 'entries that a map had no room for'],
+  unreadable: [8, 'memory that could not be read'],
+  hook_runs: [9, 'runs of hook programs that were active'],
+  hook_matches: [10, 'matched policies'],
+  enforced: [11, 'signals sent and calls denied'],
+  enforce_failed: [12, 'signals that could not be sent'],
+  produced_exec: [13, 'of produced: exec'],
+  produced_clone: [14, 'of produced: clone'],
+  produced_exit: [15, 'of produced: exit'],
+  produced_hook: [16, 'of produced: hooks'],
+});
+
+export const kernelMaps = [
+  mask,
+  hookArgument,
+  dimension,
+  hookSpec,
+  hookState,
+  hookConfig,
+  scopeConfig,
+  selectorKey,
+  selectorEntry,
+  integerKey,
+];
+
+export const kernelEnumerations = [dimensionKind, argumentSource, scopeAttribute, kernelCounter];
