@@ -1,0 +1,101 @@
+// SPDX-License-Identifier: Apache-2.0
+// Owns the shape of a plan: what a set of policies asks of the kernel, in terms of hooks, bits and look-ups, with
+// nothing in it that depends on a kernel's state. `agent/src/policy` writes a plan into kernel maps; the reference
+// matcher of the tests does not use it, so that the two can be compared.
+
+/** A set of bits of any width: bit n is selector n of a hook, or scope n. */
+export type Mask = bigint;
+
+/** An argument that a hook's program reads. */
+export interface PlannedArgument {
+  /** argument_type of the schema. */
+  readonly type: number;
+  /** Number of the parameter of the function, or of the argument of the system call, from 0. */
+  readonly index: number;
+  /** Read for matching only; no event shows it. */
+  readonly hidden: boolean;
+}
+
+/** A look-up by bytes. In a `reverse` dimension keys are stored as written; whoever writes the map reverses them. */
+export interface StringDimension {
+  readonly kind: 'forward' | 'reverse';
+  /** Position in the hook's arguments; of a scope dimension, the scope_attribute. */
+  readonly argument: number;
+  readonly defaultMask: Mask;
+  /**
+   * `exact`: the key is followed by the closing NUL. The mask is the truth of all terms of this dimension, given
+   * that this entry is the longest that matches.
+   */
+  readonly entries: readonly { readonly key: Uint8Array; readonly exact: boolean; readonly mask: Mask }[];
+}
+
+/** A look-up by number. Values are 64-bit, as the argument's type extends them, without sign. */
+export interface IntegerDimension {
+  readonly kind: 'integer';
+  readonly argument: number;
+  readonly defaultMask: Mask;
+  readonly entries: readonly { readonly value: bigint | HostNamespace; readonly mask: Mask }[];
+}
+
+/** Stands for the inode number of the host's namespace of this kind, which the agent knows. */
+export interface HostNamespace {
+  readonly hostNamespace: number;
+}
+
+export type Dimension = StringDimension | IntegerDimension;
+
+/** What a selector does where it is the first of its policy to match. Its bit is its position in the hook's list. */
+export interface PlannedSelector {
+  readonly policyId: number;
+  /** Position of the hook in its policy's list, and of the selector in that hook. */
+  readonly hookIndex: number;
+  readonly selectorIndex: number;
+  /** Bits of `action`: bit n is action n. Post is implied and explicit here; NoPost takes it away. */
+  readonly actions: number;
+  /** Signal to send, 0 for none. */
+  readonly signal: number;
+  /** errno to return, negative, 0 for none. */
+  readonly error: number;
+  readonly monitor: boolean;
+  /** Number of its scope, or null where it holds for every process. */
+  readonly scope: number | null;
+  /** Positions in the hook's arguments that its event shows. */
+  readonly shownArguments: readonly number[];
+}
+
+/** One policy on one hook: what its events have in common. */
+export interface PlannedBinding {
+  readonly policyId: number;
+  readonly policyName: string;
+  readonly policyNamespace: string;
+  readonly message: string;
+  readonly tags: readonly string[];
+  readonly argumentLabels: readonly string[];
+}
+
+export interface HookPlan {
+  /** Identity of the hook over plans, such as `kprobe:security_file_open`. */
+  readonly key: string;
+  /** event_kind of its records. */
+  readonly eventKind: number;
+  /** The kernel's name of the function: `security_file_open`, `__x64_sys_setns`. */
+  readonly symbol: string;
+  readonly syscall: boolean;
+  /** True where a selector enforces by making the call fail (Override, or Sigkill on a `security_*` function). */
+  readonly denies: boolean;
+  readonly arguments: readonly PlannedArgument[];
+  /** Bits in order; those of one policy lie side by side, in its order. */
+  readonly selectors: readonly PlannedSelector[];
+  readonly bindings: readonly PlannedBinding[];
+  readonly dimensions: readonly Dimension[];
+}
+
+export interface ScopePlan {
+  readonly scopeCount: number;
+  readonly dimensions: readonly Dimension[];
+}
+
+export interface Plan {
+  readonly hooks: readonly HookPlan[];
+  readonly scopes: ScopePlan;
+}
