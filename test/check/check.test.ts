@@ -1,0 +1,55 @@
+// SPDX-License-Identifier: Apache-2.0
+// A check that cannot fail is none: each finds what it is for in a tree made to be wrong.
+import { execFileSync } from 'node:child_process';
+import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { dirname, join } from 'node:path';
+import { afterEach, expect, it } from 'vitest';
+import { wrongDirections } from './directions.mjs';
+import { untidy } from './tidy.mjs';
+
+const trees: string[] = [];
+
+function tree(files: Record<string, string>): string {
+  const root = mkdtempSync(join(tmpdir(), 'weir-check-'));
+  trees.push(root);
+  const folders = ['schema', 'policy', 'segment', 'native', 'agent', 'control-plane', 'cli'];
+  for (const name of [...folders, ...['sdk', 'accept', 'host', 'compile'].map((part) => `filters/${part}`)]) {
+    mkdirSync(join(root, name), { recursive: true });
+  }
+  for (const [name, text] of Object.entries(files)) {
+    mkdirSync(dirname(join(root, name)), { recursive: true });
+    writeFileSync(join(root, name), text);
+  }
+  execFileSync('git', ['init', '-q'], { cwd: root });
+  return root;
+}
+
+afterEach(() => {
+  for (const root of trees.splice(0)) rmSync(root, { recursive: true, force: true });
+});
+
+it('finds an import that points the wrong way', () => {
+  const root = tree({
+    'schema/src/a.ts': "import { x } from '@weir/agent';",
+    'agent/src/process/table.ts': "import { y } from '../spool/spool.js';",
+    'policy/src/plan.ts': "import { z } from '@weir/schema';",
+  });
+  expect(wrongDirections(root)).toEqual([
+    expect.stringContaining('schema/src/a.ts imports @weir/agent'),
+    expect.stringContaining('process and spool meet only'),
+  ]);
+});
+
+it('finds a missing licence line, a file that is too long and a test that hides the others', () => {
+  const root = tree({
+    'policy/src/a.ts': 'export const a = 1;',
+    'policy/src/b.ts': `// SPDX-License-Identifier: Apache-2.0\n${'\n'.repeat(700)}`,
+    'policy/src/c.test.ts': `// SPDX-License-Identifier: Apache-2.0\nit.${'only'}('x', () => {});`,
+  });
+  expect(untidy(root)).toEqual([
+    expect.stringContaining('a.ts: no SPDX'),
+    expect.stringContaining('b.ts: 702 lines'),
+    expect.stringContaining('c.test.ts:2'),
+  ]);
+});

@@ -1,0 +1,92 @@
+// SPDX-License-Identifier: Apache-2.0
+// Checks that dependencies between folders point one way only.
+import { readdirSync, readFileSync } from 'node:fs';
+import { join, relative, resolve } from 'node:path';
+
+/** What each folder may import of the others. What is not listed is refused. */
+const allowed = {
+  schema: [],
+  policy: ['schema'],
+  segment: ['schema'],
+  native: [],
+  'filters/sdk': [],
+  'filters/accept': ['schema'],
+  'filters/host': ['schema', 'filters/accept'],
+  'filters/compile': ['schema', 'segment', 'filters/sdk', 'filters/accept', 'filters/host'],
+  agent: ['schema', 'policy', 'segment', 'native', 'filters/accept', 'filters/host', 'control-plane/client'],
+  'control-plane': ['schema', 'policy', 'segment', 'filters/accept', 'filters/host'],
+  cli: ['schema', 'policy', 'segment', 'filters/compile', 'agent/client', 'control-plane/client'],
+};
+
+/** Folders of `agent/src` that meet only in its entry points. */
+const apart = ['process', 'policy', 'identity', 'spool', 'export', 'socket', 'sync'];
+
+const packages = {
+  '@weir/schema': 'schema',
+  '@weir/policy': 'policy',
+  '@weir/segment': 'segment',
+  '@weir/native': 'native',
+  '@weir/filter-sdk': 'filters/sdk',
+  '@weir/filter-accept': 'filters/accept',
+  '@weir/filter-host': 'filters/host',
+  '@weir/filter-compile': 'filters/compile',
+  '@weir/agent': 'agent',
+  '@weir/control-plane': 'control-plane',
+  '@weir/cli': 'cli',
+};
+
+function* sources(folder) {
+  for (const entry of readdirSync(folder, { withFileTypes: true })) {
+    const path = join(folder, entry.name);
+    if (entry.isDirectory()) {
+      if (!['node_modules', 'dist', 'build', 'generated'].includes(entry.name)) yield* sources(path);
+    } else if (/\.(ts|mts|mjs)$/.test(entry.name)) yield path;
+  }
+}
+
+function importsOf(text) {
+  const found = [];
+  for (const match of text.matchAll(/(?:from|import)\s*\(?\s*['"]([^'"]+)['"]/g)) found.push(match[1]);
+  return found;
+}
+
+function target(specifier) {
+  const name = specifier.split('/').slice(0, 2).join('/');
+  const folder = packages[name];
+  if (folder === undefined) return undefined;
+  const rest = specifier.slice(name.length);
+  return rest === '/client' ? `${folder}/client` : folder;
+}
+
+/** @returns {string[]} one line for each import that points the wrong way. */
+export function wrongDirections(root) {
+  const wrong = [];
+  for (const [folder, mayImport] of Object.entries(allowed)) {
+    for (const file of sources(resolve(root, folder))) {
+      const place = relative(root, file);
+      // Tests may look at more than the code beside them.
+      if (/\.test\.ts$/.test(file)) continue;
+      for (const specifier of importsOf(readFileSync(file, 'utf8'))) {
+        const to = target(specifier);
+        if (to !== undefined && to !== folder && !mayImport.includes(to)) {
+          wrong.push(
+            `${place} imports ${specifier}: ${folder} may import only ${mayImport.join(', ') || 'nothing of ours'}`,
+          );
+        }
+        if (specifier.startsWith('.')) {
+          const path = relative(root, resolve(file, '..', specifier));
+          if (!path.startsWith(`${folder}/`))
+            wrong.push(`${place} imports ${specifier}, past its own package`);
+          const mine = apart.find((name) => place.startsWith(`agent/src/${name}/`));
+          const other = apart.find((name) => path.startsWith(`agent/src/${name}/`));
+          if (mine !== undefined && other !== undefined && mine !== other) {
+            wrong.push(
+              `${place} imports ${specifier}: ${mine} and ${other} meet only in the agent's entry points`,
+            );
+          }
+        }
+      }
+    }
+  }
+  return wrong;
+}
