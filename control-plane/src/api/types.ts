@@ -1,0 +1,42 @@
+// SPDX-License-Identifier: Apache-2.0
+// Owns the types of the wire, without zod at run time, so that the client stays light.
+import type { z } from '@hono/zod-openapi';
+import type * as wire from './wire.js';
+
+export type ErrorBody = z.infer<typeof wire.errorBody>;
+export type Role = z.infer<typeof wire.role>;
+export type CreateTokenRequest = z.input<typeof wire.createTokenRequest>;
+export type Token = z.infer<typeof wire.token>;
+export type CreatedToken = z.infer<typeof wire.createdToken>;
+export type TokenList = z.infer<typeof wire.tokenList>;
+export type FilterConfig = z.infer<typeof wire.filterConfig>;
+export type Filter = z.infer<typeof wire.filter>;
+export type UploadedFilter = z.infer<typeof wire.uploadedFilter>;
+export type FilterList = z.infer<typeof wire.filterList>;
+export type Policy = z.infer<typeof wire.policy>;
+export type PolicyWithSource = z.infer<typeof wire.policyWithSource>;
+export type CreatedPolicy = z.infer<typeof wire.createdPolicy>;
+export type PolicyList = z.infer<typeof wire.policyList>;
+export type Retired = z.infer<typeof wire.retired>;
+export type ReleaseContent = z.infer<typeof wire.releaseContent>;
+export type PutReleaseRequest = z.input<typeof wire.putReleaseRequest>;
+export type Release = z.infer<typeof wire.release>;
+export type ReleaseList = z.infer<typeof wire.releaseList>;
+export type EnrollRequest = z.infer<typeof wire.enrollRequest>;
+export type EnrollResponse = z.infer<typeof wire.enrollResponse>;
+export type SignedDesiredState = z.infer<typeof wire.signedDesiredState>;
+export type DesiredState = z.infer<typeof wire.desiredState>;
+export type AgentReport = z.input<typeof wire.agentReport>;
+export type StoredAgentReport = z.output<typeof wire.agentReport>;
+export type Agent = z.infer<typeof wire.agent>;
+export type AgentWithReport = z.infer<typeof wire.agentWithReport>;
+export type AgentList = z.infer<typeof wire.agentList>;
+export type SegmentResult = z.infer<typeof wire.segmentResult>;
+export type ArchiveQueryRequest = z.input<typeof wire.archiveQueryRequest>;
+export type ArchiveQueryResult = z.infer<typeof wire.archiveQueryResult>;
+export type ArchiveEventsQuery = z.input<typeof wire.archiveEventsQuery>;
+export type ArchiveEvents = z.infer<typeof wire.archiveEvents>;
+export type ProcessTree = z.infer<typeof wire.processTree>;
+export type AuditEntry = z.infer<typeof wire.auditEntry>;
+export type AuditList = z.infer<typeof wire.auditList>;
+export type SigningKey = z.infer<typeof wire.signingKey>;
