@@ -890,8 +890,10 @@ struct weir_selector_entry {
     __u32 signal; // to send; 0 for none
     __s32 error; // to return, negative; 0 for none
     __u32 flags; // 1: monitor mode
+    __u32 shown; // nibble n: 1 + position, in the arguments of the hook, of the n-th argument that the event shows; 0 ends them
+    __u32 reserved; // 0
 };
-_Static_assert(sizeof(struct weir_selector_entry) == 24, "selector_entry");
+_Static_assert(sizeof(struct weir_selector_entry) == 32, "selector_entry");
 _Static_assert(__builtin_offsetof(struct weir_selector_entry, binding_id) == 0, "selector_entry.binding_id");
 _Static_assert(__builtin_offsetof(struct weir_selector_entry, selector_index) == 4, "selector_entry.selector_index");
 _Static_assert(__builtin_offsetof(struct weir_selector_entry, last_bit) == 6, "selector_entry.last_bit");
@@ -899,16 +901,18 @@ _Static_assert(__builtin_offsetof(struct weir_selector_entry, actions) == 8, "se
 _Static_assert(__builtin_offsetof(struct weir_selector_entry, signal) == 12, "selector_entry.signal");
 _Static_assert(__builtin_offsetof(struct weir_selector_entry, error) == 16, "selector_entry.error");
 _Static_assert(__builtin_offsetof(struct weir_selector_entry, flags) == 20, "selector_entry.flags");
+_Static_assert(__builtin_offsetof(struct weir_selector_entry, shown) == 24, "selector_entry.shown");
+_Static_assert(__builtin_offsetof(struct weir_selector_entry, reserved) == 28, "selector_entry.reserved");
 
 // Key of an integer look-up.
 struct weir_integer_key {
     __u32 dimension_id;
-    __u32 reserved; // 0
-    __u64 value; // as the argument type extends it
+    __u32 purpose; // 0: a value; 1: the mask of any dimension where its argument could not be read as far as it must be
+    __u64 value; // as the argument type extends it; 0 for purpose 1
 };
 _Static_assert(sizeof(struct weir_integer_key) == 16, "integer_key");
 _Static_assert(__builtin_offsetof(struct weir_integer_key, dimension_id) == 0, "integer_key.dimension_id");
-_Static_assert(__builtin_offsetof(struct weir_integer_key, reserved) == 4, "integer_key.reserved");
+_Static_assert(__builtin_offsetof(struct weir_integer_key, purpose) == 4, "integer_key.purpose");
 _Static_assert(__builtin_offsetof(struct weir_integer_key, value) == 8, "integer_key.value");
 
 #endif

@@ -145,13 +145,23 @@ export const selectorEntry = layout(
     field('signal', 'u32', 'to send; 0 for none'),
     field('error', 'i32', 'to return, negative; 0 for none'),
     field('flags', 'u32', '1: monitor mode'),
+    field(
+      'shown',
+      'u32',
+      'nibble n: 1 + position, in the arguments of the hook, of the n-th argument that the event shows; 0 ends them',
+    ),
+    field('reserved', 'u32', '0'),
   ],
 );
 
 export const integerKey = layout('integer_key', 'Key of an integer look-up.', [
   field('dimension_id', 'u32', ''),
-  field('reserved', 'u32', '0'),
-  field('value', 'u64', 'as the argument type extends it'),
+  field(
+    'purpose',
+    'u32',
+    '0: a value; 1: the mask of any dimension where its argument could not be read as far as it must be',
+  ),
+  field('value', 'u64', 'as the argument type extends it; 0 for purpose 1'),
 ]);
 
 /** Counters of the kernel stage, per CPU; index in the map `counters`. */

@@ -3005,7 +3005,9 @@ export const SELECTOR_ENTRY_ACTIONS_AT = 8;
 export const SELECTOR_ENTRY_SIGNAL_AT = 12;
 export const SELECTOR_ENTRY_ERROR_AT = 16;
 export const SELECTOR_ENTRY_FLAGS_AT = 20;
-export const SELECTOR_ENTRY_BYTES = 24;
+export const SELECTOR_ENTRY_SHOWN_AT = 24;
+export const SELECTOR_ENTRY_RESERVED_AT = 28;
+export const SELECTOR_ENTRY_BYTES = 32;
 
 /** What a selector does where it is the first of its policy to match. */
 export interface SelectorEntry {
@@ -3023,9 +3025,13 @@ export interface SelectorEntry {
   error: number;
   /** 1: monitor mode */
   flags: number;
+  /** nibble n: 1 + position, in the arguments of the hook, of the n-th argument that the event shows; 0 ends them */
+  shown: number;
+  /** 0 */
+  reserved: number;
 }
 
-/** Reads 24 bytes. @throws {RangeError} where they reach past the view. */
+/** Reads 32 bytes. @throws {RangeError} where they reach past the view. */
 export function readSelectorEntry(view: DataView, at: number): SelectorEntry {
   return {
     bindingId: view.getUint32(at, true),
@@ -3035,10 +3041,12 @@ export function readSelectorEntry(view: DataView, at: number): SelectorEntry {
     signal: view.getUint32(at + 12, true),
     error: view.getInt32(at + 16, true),
     flags: view.getUint32(at + 20, true),
+    shown: view.getUint32(at + 24, true),
+    reserved: view.getUint32(at + 28, true),
   };
 }
 
-/** Writes 24 bytes. @throws {RangeError} where they reach past the view. */
+/** Writes 32 bytes. @throws {RangeError} where they reach past the view. */
 export function writeSelectorEntry(view: DataView, at: number, value: SelectorEntry): void {
   view.setUint32(at, value.bindingId, true);
   view.setUint16(at + 4, value.selectorIndex, true);
@@ -3047,6 +3055,8 @@ export function writeSelectorEntry(view: DataView, at: number, value: SelectorEn
   view.setUint32(at + 12, value.signal, true);
   view.setInt32(at + 16, value.error, true);
   view.setUint32(at + 20, value.flags, true);
+  view.setUint32(at + 24, value.shown, true);
+  view.setUint32(at + 28, value.reserved, true);
 }
 
 /** Makes a SelectorEntry of zeros, with the given fields set. */
@@ -3055,16 +3065,16 @@ export function makeSelectorEntry(fields: Partial<SelectorEntry> = {}): Selector
 }
 
 export const INTEGER_KEY_DIMENSION_ID_AT = 0;
-export const INTEGER_KEY_RESERVED_AT = 4;
+export const INTEGER_KEY_PURPOSE_AT = 4;
 export const INTEGER_KEY_VALUE_AT = 8;
 export const INTEGER_KEY_BYTES = 16;
 
 /** Key of an integer look-up. */
 export interface IntegerKey {
   dimensionId: number;
-  /** 0 */
-  reserved: number;
-  /** as the argument type extends it */
+  /** 0: a value; 1: the mask of any dimension where its argument could not be read as far as it must be */
+  purpose: number;
+  /** as the argument type extends it; 0 for purpose 1 */
   value: bigint;
 }
 
@@ -3072,7 +3082,7 @@ export interface IntegerKey {
 export function readIntegerKey(view: DataView, at: number): IntegerKey {
   return {
     dimensionId: view.getUint32(at, true),
-    reserved: view.getUint32(at + 4, true),
+    purpose: view.getUint32(at + 4, true),
     value: view.getBigUint64(at + 8, true),
   };
 }
@@ -3080,7 +3090,7 @@ export function readIntegerKey(view: DataView, at: number): IntegerKey {
 /** Writes 16 bytes. @throws {RangeError} where they reach past the view. */
 export function writeIntegerKey(view: DataView, at: number, value: IntegerKey): void {
   view.setUint32(at, value.dimensionId, true);
-  view.setUint32(at + 4, value.reserved, true);
+  view.setUint32(at + 4, value.purpose, true);
   view.setBigUint64(at + 8, value.value, true);
 }
 
