@@ -845,7 +845,7 @@ struct weir_hook_config {
     __u32 config_id; // never reused; the dimension d has the id config_id * dimensions_per_hook + d in the look-up maps
     __u32 selector_count; // bits in use
     __u32 scope_generation; // the generation of scopes whose numbers scope_of holds
-    __u32 flags; // 0
+    __u32 namespaces; // bit n: the scopes of this generation look at namespace_kind n, which may change while a process runs
     struct weir_mask unscoped; // selectors that hold for every process
     __u16 scope_of[512]; // number of the scope of each selector, 65535 for none
     struct weir_mask defaults[32]; // mask of each dimension where its look-up finds nothing
@@ -854,7 +854,7 @@ _Static_assert(sizeof(struct weir_hook_config) == 3152, "hook_config");
 _Static_assert(__builtin_offsetof(struct weir_hook_config, config_id) == 0, "hook_config.config_id");
 _Static_assert(__builtin_offsetof(struct weir_hook_config, selector_count) == 4, "hook_config.selector_count");
 _Static_assert(__builtin_offsetof(struct weir_hook_config, scope_generation) == 8, "hook_config.scope_generation");
-_Static_assert(__builtin_offsetof(struct weir_hook_config, flags) == 12, "hook_config.flags");
+_Static_assert(__builtin_offsetof(struct weir_hook_config, namespaces) == 12, "hook_config.namespaces");
 _Static_assert(__builtin_offsetof(struct weir_hook_config, unscoped) == 16, "hook_config.unscoped");
 _Static_assert(__builtin_offsetof(struct weir_hook_config, scope_of) == 80, "hook_config.scope_of");
 _Static_assert(__builtin_offsetof(struct weir_hook_config, defaults) == 1104, "hook_config.defaults");

@@ -96,7 +96,11 @@ export const hookConfig = layout('hook_config', 'The selectors of a hook, of all
   ),
   field('selector_count', 'u32', 'bits in use'),
   field('scope_generation', 'u32', 'the generation of scopes whose numbers scope_of holds'),
-  field('flags', 'u32', '0'),
+  field(
+    'namespaces',
+    'u32',
+    'bit n: the scopes of this generation look at namespace_kind n, which may change while a process runs',
+  ),
   field('unscoped', { struct: mask, count: 1 }, 'selectors that hold for every process'),
   field(
     'scope_of',

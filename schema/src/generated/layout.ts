@@ -2866,7 +2866,7 @@ export function makeHookState(fields: Partial<HookState> = {}): HookState {
 export const HOOK_CONFIG_CONFIG_ID_AT = 0;
 export const HOOK_CONFIG_SELECTOR_COUNT_AT = 4;
 export const HOOK_CONFIG_SCOPE_GENERATION_AT = 8;
-export const HOOK_CONFIG_FLAGS_AT = 12;
+export const HOOK_CONFIG_NAMESPACES_AT = 12;
 export const HOOK_CONFIG_UNSCOPED_AT = 16;
 export const HOOK_CONFIG_SCOPE_OF_AT = 80;
 export const HOOK_CONFIG_DEFAULTS_AT = 1104;
@@ -2880,8 +2880,8 @@ export interface HookConfig {
   selectorCount: number;
   /** the generation of scopes whose numbers scope_of holds */
   scopeGeneration: number;
-  /** 0 */
-  flags: number;
+  /** bit n: the scopes of this generation look at namespace_kind n, which may change while a process runs */
+  namespaces: number;
   /** selectors that hold for every process */
   unscoped: Mask;
   /** number of the scope of each selector, 65535 for none */
@@ -2896,7 +2896,7 @@ export function readHookConfig(view: DataView, at: number): HookConfig {
     configId: view.getUint32(at, true),
     selectorCount: view.getUint32(at + 4, true),
     scopeGeneration: view.getUint32(at + 8, true),
-    flags: view.getUint32(at + 12, true),
+    namespaces: view.getUint32(at + 12, true),
     unscoped: readMask(view, at + 16),
     scopeOf: Array.from({ length: 512 }, (_, i) => view.getUint16(at + 80 + i * 2, true)),
     defaults: Array.from({ length: 32 }, (_, i) => readMask(view, at + 1104 + i * 64)),
@@ -2908,7 +2908,7 @@ export function writeHookConfig(view: DataView, at: number, value: HookConfig): 
   view.setUint32(at, value.configId, true);
   view.setUint32(at + 4, value.selectorCount, true);
   view.setUint32(at + 8, value.scopeGeneration, true);
-  view.setUint32(at + 12, value.flags, true);
+  view.setUint32(at + 12, value.namespaces, true);
   writeMask(view, at + 16, value.unscoped);
   value.scopeOf.slice(0, 512).forEach((item, i) => {
     view.setUint16(at + 80 + i * 2, item, true);
