@@ -1,0 +1,39 @@
+// SPDX-License-Identifier: Apache-2.0
+// The public names of the addon. It loads programs, attaches them, reads and writes maps and reads ring buffers; it
+// knows nothing of policies.
+
+export { errnoName, NativeError, type NativeErrorCode } from './error.js';
+export {
+  bootId,
+  type Clock,
+  clockOffsetNs,
+  type KernelFunction,
+  kernelFunction,
+  lsmHook,
+  possibleCpus,
+  waitGracePeriod,
+} from './kernel.js';
+export {
+  BpfMap,
+  type CreateMapOptions,
+  createMap,
+  type MapType,
+  mapFlags,
+  mapTypes,
+  openPinnedMap,
+  updateFlags,
+} from './map.js';
+export { BpfObject, type OpenObjectOptions, openObject } from './object.js';
+export { type Ability, type AbilityName, abilityNames, type Probe, probe, whyNothingLoads } from './probe.js';
+export {
+  type AttachOptions,
+  BpfLink,
+  BpfProgram,
+  type CloneAttachType,
+  type CloneOptions,
+  cloneProgram,
+  enableProgramStats,
+  openPinnedLink,
+  type ProgramStats,
+} from './program.js';
+export { type DrainResult, RingReader, type RingReaderOptions } from './ring.js';
