@@ -6,6 +6,7 @@ import { dirname, resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { batchParts } from './batch.js';
 import { enumerations } from './enums.js';
+import { filterEnumerations, filterParts } from './filter-abi.js';
 import { assemblyScript } from './generators/assemblyscript.js';
 import { cHeader } from './generators/c.js';
 import { archiveColumns } from './generators/docs.js';
@@ -22,9 +23,15 @@ const outputs = new Map<string, string>([
   ],
   [
     'schema/src/generated/layout.ts',
-    typeScript([...enumerations, ...kernelEnumerations], [...records, ...batchParts, ...kernelMaps]),
+    typeScript(
+      [...enumerations, ...kernelEnumerations, ...filterEnumerations],
+      [...records, ...batchParts, ...kernelMaps, ...filterParts],
+    ),
   ],
-  ['filters/sdk/assembly/generated/layout.ts', assemblyScript(enumerations, [...records, ...batchParts])],
+  [
+    'filters/sdk/assembly/generated/layout.ts',
+    assemblyScript([...enumerations, ...filterEnumerations], [...records, ...batchParts, ...filterParts]),
+  ],
   ['docs/reference/archive-columns.md', archiveColumns()],
 ]);
 

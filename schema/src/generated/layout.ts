@@ -565,6 +565,34 @@ export const kernelCounterNames: Readonly<Record<number, string>> = {
   16: 'produced_hook',
 };
 
+/** What the host writes in a record's verdict byte before a call. */
+export const FilterMark = {
+  /** the filter judges it */
+  judge: 0,
+  /** the filter passes over it and leaves the byte as it is */
+  skip: 255,
+} as const;
+export type FilterMark = (typeof FilterMark)[keyof typeof FilterMark];
+/** Names of filter_mark, by number, as events and the archive spell them. */
+export const filterMarkNames: Readonly<Record<number, string>> = {
+  0: 'judge',
+  255: 'skip',
+};
+
+/** What weir_filter returns. */
+export const FilterAnswer = {
+  /** every record that was to be judged has its verdict */
+  done: 0,
+  /** no room for more annotations: call again from the cursor on */
+  again: 1,
+} as const;
+export type FilterAnswer = (typeof FilterAnswer)[keyof typeof FilterAnswer];
+/** Names of filter_answer, by number, as events and the archive spell them. */
+export const filterAnswerNames: Readonly<Record<number, string>> = {
+  0: 'done',
+  1: 'again',
+};
+
 export const RECORD_HEADER_SIZE_AT = 0;
 export const RECORD_HEADER_KIND_AT = 4;
 export const RECORD_HEADER_FLAGS_AT = 6;
@@ -3097,4 +3125,155 @@ export function writeIntegerKey(view: DataView, at: number, value: IntegerKey): 
 /** Makes a IntegerKey of zeros, with the given fields set. */
 export function makeIntegerKey(fields: Partial<IntegerKey> = {}): IntegerKey {
   return { ...readIntegerKey(zeros, 0), ...fields };
+}
+
+export const FILTER_CALL_BATCH_AT_AT = 0;
+export const FILTER_CALL_BATCH_BYTES_AT = 4;
+export const FILTER_CALL_RECORD_COUNT_AT = 8;
+export const FILTER_CALL_VERDICTS_AT_AT = 12;
+export const FILTER_CALL_CURSOR_AT = 16;
+export const FILTER_CALL_ANNOTATION_COUNT_AT = 20;
+export const FILTER_CALL_ANNOTATIONS_AT_AT = 24;
+export const FILTER_CALL_RESERVED_AT = 28;
+export const FILTER_CALL_BYTES = 32;
+
+/** What weir_filter is given: the address of this struct. */
+export interface FilterCall {
+  /** host: address of the batch, a multiple of 8 */
+  batchAt: number;
+  /** host: bytes of the batch */
+  batchBytes: number;
+  /** host: records of the batch */
+  recordCount: number;
+  /** host: address of the verdict bytes, one a record; holds a filter_mark before */
+  verdictsAt: number;
+  /** filter: index of the record being judged; with `again`, of the next one */
+  cursor: number;
+  /** filter: annotations so far */
+  annotationCount: number;
+  /** filter: address of the annotations, structs filter_annotation */
+  annotationsAt: number;
+  /** 0 */
+  reserved: number;
+}
+
+/** Reads 32 bytes. @throws {RangeError} where they reach past the view. */
+export function readFilterCall(view: DataView, at: number): FilterCall {
+  return {
+    batchAt: view.getUint32(at, true),
+    batchBytes: view.getUint32(at + 4, true),
+    recordCount: view.getUint32(at + 8, true),
+    verdictsAt: view.getUint32(at + 12, true),
+    cursor: view.getUint32(at + 16, true),
+    annotationCount: view.getUint32(at + 20, true),
+    annotationsAt: view.getUint32(at + 24, true),
+    reserved: view.getUint32(at + 28, true),
+  };
+}
+
+/** Writes 32 bytes. @throws {RangeError} where they reach past the view. */
+export function writeFilterCall(view: DataView, at: number, value: FilterCall): void {
+  view.setUint32(at, value.batchAt, true);
+  view.setUint32(at + 4, value.batchBytes, true);
+  view.setUint32(at + 8, value.recordCount, true);
+  view.setUint32(at + 12, value.verdictsAt, true);
+  view.setUint32(at + 16, value.cursor, true);
+  view.setUint32(at + 20, value.annotationCount, true);
+  view.setUint32(at + 24, value.annotationsAt, true);
+  view.setUint32(at + 28, value.reserved, true);
+}
+
+/** Makes a FilterCall of zeros, with the given fields set. */
+export function makeFilterCall(fields: Partial<FilterCall> = {}): FilterCall {
+  return { ...readFilterCall(zeros, 0), ...fields };
+}
+
+export const FILTER_ANNOTATION_RECORD_AT = 0;
+export const FILTER_ANNOTATION_SEVERITY_AT = 4;
+export const FILTER_ANNOTATION_ALERT_AT = 5;
+export const FILTER_ANNOTATION_LABEL_COUNT_AT = 6;
+export const FILTER_ANNOTATION_LABELS_AT_AT = 8;
+export const FILTER_ANNOTATION_RESERVED_AT = 12;
+export const FILTER_ANNOTATION_MESSAGE_AT = 16;
+export const FILTER_ANNOTATION_BYTES = 24;
+
+/** What a filter says of a record, beside its verdict. */
+export interface FilterAnnotation {
+  /** index of the record; never falls from one annotation to the next */
+  record: number;
+  /** severity */
+  severity: number;
+  /** 1: an alert derived from the record, not a note on it */
+  alert: number;
+  /** structs filter_label */
+  labelCount: number;
+  /** address of the labels */
+  labelsAt: number;
+  /** 0 */
+  reserved: number;
+  /** address and bytes */
+  message: Span;
+}
+
+/** Reads 24 bytes. @throws {RangeError} where they reach past the view. */
+export function readFilterAnnotation(view: DataView, at: number): FilterAnnotation {
+  return {
+    record: view.getUint32(at, true),
+    severity: view.getUint8(at + 4),
+    alert: view.getUint8(at + 5),
+    labelCount: view.getUint16(at + 6, true),
+    labelsAt: view.getUint32(at + 8, true),
+    reserved: view.getUint32(at + 12, true),
+    message: { offset: view.getUint32(at + 16, true), length: view.getUint32(at + 16 + 4, true) },
+  };
+}
+
+/** Writes 24 bytes. @throws {RangeError} where they reach past the view. */
+export function writeFilterAnnotation(view: DataView, at: number, value: FilterAnnotation): void {
+  view.setUint32(at, value.record, true);
+  view.setUint8(at + 4, value.severity);
+  view.setUint8(at + 5, value.alert);
+  view.setUint16(at + 6, value.labelCount, true);
+  view.setUint32(at + 8, value.labelsAt, true);
+  view.setUint32(at + 12, value.reserved, true);
+  view.setUint32(at + 16, value.message.offset, true);
+  view.setUint32(at + 16 + 4, value.message.length, true);
+}
+
+/** Makes a FilterAnnotation of zeros, with the given fields set. */
+export function makeFilterAnnotation(fields: Partial<FilterAnnotation> = {}): FilterAnnotation {
+  return { ...readFilterAnnotation(zeros, 0), ...fields };
+}
+
+export const FILTER_LABEL_NAME_AT = 0;
+export const FILTER_LABEL_VALUE_AT = 8;
+export const FILTER_LABEL_BYTES = 16;
+
+/** A label that a filter puts on a record. */
+export interface FilterLabel {
+  /** address and bytes; without the prefix, one of the manifest's labels */
+  name: Span;
+  /** address and bytes */
+  value: Span;
+}
+
+/** Reads 16 bytes. @throws {RangeError} where they reach past the view. */
+export function readFilterLabel(view: DataView, at: number): FilterLabel {
+  return {
+    name: { offset: view.getUint32(at, true), length: view.getUint32(at + 4, true) },
+    value: { offset: view.getUint32(at + 8, true), length: view.getUint32(at + 8 + 4, true) },
+  };
+}
+
+/** Writes 16 bytes. @throws {RangeError} where they reach past the view. */
+export function writeFilterLabel(view: DataView, at: number, value: FilterLabel): void {
+  view.setUint32(at, value.name.offset, true);
+  view.setUint32(at + 4, value.name.length, true);
+  view.setUint32(at + 8, value.value.offset, true);
+  view.setUint32(at + 8 + 4, value.value.length, true);
+}
+
+/** Makes a FilterLabel of zeros, with the given fields set. */
+export function makeFilterLabel(fields: Partial<FilterLabel> = {}): FilterLabel {
+  return { ...readFilterLabel(zeros, 0), ...fields };
 }

@@ -3,6 +3,11 @@
 import { type Enumeration, type FieldType, type Layout, scalarBytes } from '../layout.js';
 import { banner, camel, pascal } from './names.js';
 
+/** Filters write nothing but the structs of the filter ABI. */
+function writable(layout: Layout): boolean {
+  return layout.name.startsWith('filter_');
+}
+
 function accessor(layout: Layout, name: string, type: FieldType, offset: number, doc: string): string[] {
   const base = `${camel(layout.name)}${pascal(name)}`;
   const comment = doc === '' ? [] : [`/** ${doc} */`];
@@ -11,12 +16,22 @@ function accessor(layout: Layout, name: string, type: FieldType, offset: number,
       ...comment,
       `@inline export function ${base}Offset(at: usize): u32 { return load<u32>(at, ${offset}); }`,
       `@inline export function ${base}Length(at: usize): u32 { return load<u32>(at, ${offset + 4}); }`,
+      ...(writable(layout)
+        ? [
+            `@inline export function set${pascal(base)}(at: usize, offset: u32, length: u32): void { store<u32>(at, offset, ${offset}); store<u32>(at, length, ${offset + 4}); }`,
+          ]
+        : []),
     ];
   }
   if (typeof type === 'string') {
     return [
       ...comment,
       `@inline export function ${base}(at: usize): ${type} { return load<${type}>(at, ${offset}); }`,
+      ...(writable(layout)
+        ? [
+            `@inline export function set${pascal(base)}(at: usize, value: ${type}): void { store<${type}>(at, value, ${offset}); }`,
+          ]
+        : []),
     ];
   }
   if ('struct' in type) return [`export const ${base}At: usize = ${offset};`];

@@ -171,6 +171,18 @@ export enum NamespaceKind {
   user = 9,
 }
 
+/** What the host writes in a record's verdict byte before a call. */
+export enum FilterMark {
+  judge = 0,
+  skip = 255,
+}
+
+/** What weir_filter returns. */
+export enum FilterAnswer {
+  done = 0,
+  again = 1,
+}
+
 // What every record begins with.
 export const recordHeaderBytes: u32 = 64;
 /** bytes of the whole record, payload included, a multiple of 8 */
@@ -899,3 +911,66 @@ export const annotationLabelBytes: u32 = 16;
 @inline export function annotationLabelNameLength(at: usize): u32 { return load<u32>(at, 4); }
 @inline export function annotationLabelValueOffset(at: usize): u32 { return load<u32>(at, 8); }
 @inline export function annotationLabelValueLength(at: usize): u32 { return load<u32>(at, 12); }
+
+// What weir_filter is given: the address of this struct.
+export const filterCallBytes: u32 = 32;
+/** host: address of the batch, a multiple of 8 */
+@inline export function filterCallBatchAt(at: usize): u32 { return load<u32>(at, 0); }
+@inline export function setFilterCallBatchAt(at: usize, value: u32): void { store<u32>(at, value, 0); }
+/** host: bytes of the batch */
+@inline export function filterCallBatchBytes(at: usize): u32 { return load<u32>(at, 4); }
+@inline export function setFilterCallBatchBytes(at: usize, value: u32): void { store<u32>(at, value, 4); }
+/** host: records of the batch */
+@inline export function filterCallRecordCount(at: usize): u32 { return load<u32>(at, 8); }
+@inline export function setFilterCallRecordCount(at: usize, value: u32): void { store<u32>(at, value, 8); }
+/** host: address of the verdict bytes, one a record; holds a filter_mark before */
+@inline export function filterCallVerdictsAt(at: usize): u32 { return load<u32>(at, 12); }
+@inline export function setFilterCallVerdictsAt(at: usize, value: u32): void { store<u32>(at, value, 12); }
+/** filter: index of the record being judged; with `again`, of the next one */
+@inline export function filterCallCursor(at: usize): u32 { return load<u32>(at, 16); }
+@inline export function setFilterCallCursor(at: usize, value: u32): void { store<u32>(at, value, 16); }
+/** filter: annotations so far */
+@inline export function filterCallAnnotationCount(at: usize): u32 { return load<u32>(at, 20); }
+@inline export function setFilterCallAnnotationCount(at: usize, value: u32): void { store<u32>(at, value, 20); }
+/** filter: address of the annotations, structs filter_annotation */
+@inline export function filterCallAnnotationsAt(at: usize): u32 { return load<u32>(at, 24); }
+@inline export function setFilterCallAnnotationsAt(at: usize, value: u32): void { store<u32>(at, value, 24); }
+/** 0 */
+@inline export function filterCallReserved(at: usize): u32 { return load<u32>(at, 28); }
+@inline export function setFilterCallReserved(at: usize, value: u32): void { store<u32>(at, value, 28); }
+
+// What a filter says of a record, beside its verdict.
+export const filterAnnotationBytes: u32 = 24;
+/** index of the record; never falls from one annotation to the next */
+@inline export function filterAnnotationRecord(at: usize): u32 { return load<u32>(at, 0); }
+@inline export function setFilterAnnotationRecord(at: usize, value: u32): void { store<u32>(at, value, 0); }
+/** severity */
+@inline export function filterAnnotationSeverity(at: usize): u8 { return load<u8>(at, 4); }
+@inline export function setFilterAnnotationSeverity(at: usize, value: u8): void { store<u8>(at, value, 4); }
+/** 1: an alert derived from the record, not a note on it */
+@inline export function filterAnnotationAlert(at: usize): u8 { return load<u8>(at, 5); }
+@inline export function setFilterAnnotationAlert(at: usize, value: u8): void { store<u8>(at, value, 5); }
+/** structs filter_label */
+@inline export function filterAnnotationLabelCount(at: usize): u16 { return load<u16>(at, 6); }
+@inline export function setFilterAnnotationLabelCount(at: usize, value: u16): void { store<u16>(at, value, 6); }
+/** address of the labels */
+@inline export function filterAnnotationLabelsAt(at: usize): u32 { return load<u32>(at, 8); }
+@inline export function setFilterAnnotationLabelsAt(at: usize, value: u32): void { store<u32>(at, value, 8); }
+/** 0 */
+@inline export function filterAnnotationReserved(at: usize): u32 { return load<u32>(at, 12); }
+@inline export function setFilterAnnotationReserved(at: usize, value: u32): void { store<u32>(at, value, 12); }
+/** address and bytes */
+@inline export function filterAnnotationMessageOffset(at: usize): u32 { return load<u32>(at, 16); }
+@inline export function filterAnnotationMessageLength(at: usize): u32 { return load<u32>(at, 20); }
+@inline export function setFilterAnnotationMessage(at: usize, offset: u32, length: u32): void { store<u32>(at, offset, 16); store<u32>(at, length, 20); }
+
+// A label that a filter puts on a record.
+export const filterLabelBytes: u32 = 16;
+/** address and bytes; without the prefix, one of the manifest's labels */
+@inline export function filterLabelNameOffset(at: usize): u32 { return load<u32>(at, 0); }
+@inline export function filterLabelNameLength(at: usize): u32 { return load<u32>(at, 4); }
+@inline export function setFilterLabelName(at: usize, offset: u32, length: u32): void { store<u32>(at, offset, 0); store<u32>(at, length, 4); }
+/** address and bytes */
+@inline export function filterLabelValueOffset(at: usize): u32 { return load<u32>(at, 8); }
+@inline export function filterLabelValueLength(at: usize): u32 { return load<u32>(at, 12); }
+@inline export function setFilterLabelValue(at: usize, offset: u32, length: u32): void { store<u32>(at, offset, 8); store<u32>(at, length, 12); }
