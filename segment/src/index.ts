@@ -1,0 +1,48 @@
+// SPDX-License-Identifier: Apache-2.0
+// The public names of the batch and segment codec.
+
+export { BATCH_MAGIC, BATCH_VERSION, BatchReader, validateBatch } from './batch-reader.js';
+export {
+  type AnnotationDescription,
+  type ArgumentDescription,
+  type BatchDescription,
+  BatchWriter,
+  type BindingDescription,
+  bpfPayload,
+  credentialPayload,
+  type EventDescription,
+  type HookDescription,
+  type HookKind,
+  type PodDescription,
+  type ProcessDescription,
+  socketPayload,
+  type Text,
+} from './batch-writer.js';
+export {
+  AGENT_CPU,
+  BatchDecoder,
+  type DecodedAnnotation,
+  type DecodedArgument,
+  type DecodedBinding,
+  type DecodedExec,
+  type DecodedHook,
+  type DecodedIdentity,
+  type DecodedPod,
+  type DecodedProcess,
+  type DecodedRecord,
+  decodeRecord,
+  eventId,
+  execId,
+  flagNames,
+} from './decode.js';
+export { SegmentError, type SegmentErrorCode } from './error.js';
+export {
+  ACCOUNTING_BYTES_MAX,
+  ANNOTATION_LABELS_MAX,
+  BATCH_BYTES_MAX,
+  ENTRY_SPAN_BYTES_MAX,
+  RECORD_ARGUMENTS_MAX,
+  SEGMENT_BYTES_MAX,
+  SEGMENT_RAW_BYTES_MAX,
+} from './limits.js';
+export { bytesToText, printable, textToBytes } from './text.js';
