@@ -1,0 +1,14 @@
+// SPDX-License-Identifier: Apache-2.0
+// Public names of filter acceptance.
+export { acceptModule, defaultPolicy } from './accept.js';
+export {
+  ABI_VERSION,
+  type BindableKind,
+  bindableKinds,
+  checkManifest,
+  type FilterManifest,
+  MANIFEST_BYTES_MAX,
+  MANIFEST_SECTION,
+  type ManifestResult,
+} from './manifest.js';
+export type { Acceptance, AcceptancePolicy, RefusalCode } from './types.js';

@@ -1,0 +1,15 @@
+// SPDX-License-Identifier: Apache-2.0
+// Public names of the filter host.
+export { FilterHost, FilterHostError } from './host.js';
+export {
+  type BatchResult,
+  type FilterHostErrorCode,
+  type FilterHostOptions,
+  type FilterReport,
+  type FilterSet,
+  type FilterSource,
+  type FilterStatus,
+  Judgement,
+  type QuarantineCode,
+  type Slot,
+} from './types.js';
