@@ -231,6 +231,23 @@ enum weir_kernel_counter {
     WEIR_KERNEL_COUNTER_PRODUCED_HOOK = 16, // of produced: hooks
 };
 
+// Where in the kernel stage something could not be read; per-CPU counts. Their sum is the counter unreadable.
+enum weir_failure_place {
+    WEIR_FAILURE_PLACE_PATH_DENTRY = 0, // a dentry on the way to the root
+    WEIR_FAILURE_PLACE_PATH_NAME = 1, // the name of a dentry
+    WEIR_FAILURE_PLACE_PATH_MOUNT = 2, // a mount on the way to the root
+    WEIR_FAILURE_PLACE_RECORD_ROOM = 3, // a payload that the record had no room for
+    WEIR_FAILURE_PLACE_PROGRAM_NAME = 4, // argv[0] of an exec
+    WEIR_FAILURE_PLACE_PROGRAM_ARGUMENTS = 5, // argv[1] and on of an exec
+    WEIR_FAILURE_PLACE_CGROUP_NAME = 6, // the name of a cgroup
+    WEIR_FAILURE_PLACE_CREDENTIALS = 7, // credentials of a task
+    WEIR_FAILURE_PLACE_NAMESPACE_PID = 8, // a process id in the task's own namespace
+    WEIR_FAILURE_PLACE_BINARY = 9, // the file that a process runs
+    WEIR_FAILURE_PLACE_HOOK_ARGUMENT = 10, // an argument of a hooked function
+    WEIR_FAILURE_PLACE_HOOK_STRING = 11, // a string of a hooked function, in user or kernel memory
+    WEIR_FAILURE_PLACE_HOOK_DESCRIPTOR = 12, // an open file by its number
+};
+
 // What every record begins with.
 struct weir_record_header {
     __u32 size; // bytes of the whole record, payload included, a multiple of 8

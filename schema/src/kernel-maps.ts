@@ -189,6 +189,27 @@ export const kernelCounter = enumeration('kernel_counter', 'Per-CPU counters of 
   produced_hook: [16, 'of produced: hooks'],
 });
 
+/** Where in the kernel stage a read or a copy failed; index in the map `failures`. */
+export const failurePlace = enumeration(
+  'failure_place',
+  'Where in the kernel stage something could not be read; per-CPU counts. Their sum is the counter unreadable.',
+  {
+    path_dentry: [0, 'a dentry on the way to the root'],
+    path_name: [1, 'the name of a dentry'],
+    path_mount: [2, 'a mount on the way to the root'],
+    record_room: [3, 'a payload that the record had no room for'],
+    program_name: [4, 'argv[0] of an exec'],
+    program_arguments: [5, 'argv[1] and on of an exec'],
+    cgroup_name: [6, 'the name of a cgroup'],
+    credentials: [7, 'credentials of a task'],
+    namespace_pid: [8, "a process id in the task's own namespace"],
+    binary: [9, 'the file that a process runs'],
+    hook_argument: [10, 'an argument of a hooked function'],
+    hook_string: [11, 'a string of a hooked function, in user or kernel memory'],
+    hook_descriptor: [12, 'an open file by its number'],
+  },
+);
+
 export const kernelMaps = [
   mask,
   hookArgument,
@@ -202,4 +223,4 @@ export const kernelMaps = [
   integerKey,
 ];
 
-export const kernelEnumerations = [dimensionKind, argumentSource, scopeAttribute, kernelCounter];
+export const kernelEnumerations = [dimensionKind, argumentSource, scopeAttribute, kernelCounter, failurePlace];

@@ -565,6 +565,53 @@ export const kernelCounterNames: Readonly<Record<number, string>> = {
   16: 'produced_hook',
 };
 
+/** Where in the kernel stage something could not be read; per-CPU counts. Their sum is the counter unreadable. */
+export const FailurePlace = {
+  /** a dentry on the way to the root */
+  pathDentry: 0,
+  /** the name of a dentry */
+  pathName: 1,
+  /** a mount on the way to the root */
+  pathMount: 2,
+  /** a payload that the record had no room for */
+  recordRoom: 3,
+  /** argv[0] of an exec */
+  programName: 4,
+  /** argv[1] and on of an exec */
+  programArguments: 5,
+  /** the name of a cgroup */
+  cgroupName: 6,
+  /** credentials of a task */
+  credentials: 7,
+  /** a process id in the task's own namespace */
+  namespacePid: 8,
+  /** the file that a process runs */
+  binary: 9,
+  /** an argument of a hooked function */
+  hookArgument: 10,
+  /** a string of a hooked function, in user or kernel memory */
+  hookString: 11,
+  /** an open file by its number */
+  hookDescriptor: 12,
+} as const;
+export type FailurePlace = (typeof FailurePlace)[keyof typeof FailurePlace];
+/** Names of failure_place, by number, as events and the archive spell them. */
+export const failurePlaceNames: Readonly<Record<number, string>> = {
+  0: 'path_dentry',
+  1: 'path_name',
+  2: 'path_mount',
+  3: 'record_room',
+  4: 'program_name',
+  5: 'program_arguments',
+  6: 'cgroup_name',
+  7: 'credentials',
+  8: 'namespace_pid',
+  9: 'binary',
+  10: 'hook_argument',
+  11: 'hook_string',
+  12: 'hook_descriptor',
+};
+
 /** What the host writes in a record's verdict byte before a call. */
 export const FilterMark = {
   /** the filter judges it */

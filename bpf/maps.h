@@ -1,0 +1,133 @@
+/* SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause) */
+// Owns the maps that all programs share. Each object declares them; the loader makes each once and gives
+// every further object the same one, by name. Maps of the hooks alone are in the hooks' own header.
+
+#ifndef WEIR_MAPS_H
+#define WEIR_MAPS_H
+
+#include "kernel.h"
+#include "weir.h"
+
+// Slots of scratch memory on each CPU. A program can be interrupted by another on its CPU: by preemption
+// (several tasks' programs), by a soft interrupt, by a hard one. Four deep is more than was ever seen; a
+// fifth is counted.
+#define WEIR_SCRATCH_SLOTS 4
+
+// Records are laid out here: a hook record with its arguments and six full paths is the largest.
+#define WEIR_RECORD_BYTES (25 * 1024)
+// The longest payload that is appended in one piece.
+#define WEIR_APPEND_BYTES_MAX WEIR_LIMIT_PATH_BYTES
+
+// Path text is written from this offset downwards, so that it ends here; behind it a NUL.
+#define WEIR_PATH_END WEIR_LIMIT_PATH_BYTES
+// Behind the end, what a copy of constant size from anywhere in the text may read.
+#define WEIR_PATH_BUFFER_BYTES (WEIR_PATH_END + 256)
+
+struct scratch {
+    __u8 record[WEIR_RECORD_BYTES];
+    __u8 path[WEIR_PATH_BUFFER_BYTES];
+    // For a key of the tries or whatever else a program needs for a moment and has no stack for.
+    __u8 key[512];
+};
+// The per-CPU allocator gives at most 32 KiB in a piece (PCPU_MIN_UNIT_SIZE; refused with E2BIG or ENOMEM).
+_Static_assert(sizeof(struct scratch) <= 32768, "scratch: the per-CPU allocator's limit");
+_Static_assert(WEIR_PATH_END == 4096, "path.h masks offsets by 4095");
+_Static_assert(6 * WEIR_LIMIT_PATH_BYTES + 8 * sizeof(struct weir_argument) +
+                       sizeof(struct weir_hook_record) <=
+                   WEIR_RECORD_BYTES,
+               "scratch: the largest hook record");
+_Static_assert(sizeof(struct weir_exec_record) + 2 * WEIR_LIMIT_PATH_BYTES + WEIR_LIMIT_ARGUMENTS_BYTES +
+                       256 <=
+                   WEIR_RECORD_BYTES - WEIR_APPEND_BYTES_MAX,
+               "scratch: the largest exec record");
+
+// Bytes of a binary's path at either end that are kept for matching; as the tries take.
+#define WEIR_STATE_TEXT_BYTES 256
+_Static_assert(WEIR_LIMIT_TRIE_DATA_BYTES <= WEIR_STATE_TEXT_BYTES, "process_state holds what a trie takes");
+
+// What is known of a process, kept on its thread group's leader. See process.h.
+struct process_state {
+    // When it last called exec, or was created; boot-time clock. With the pid it is the exec_id.
+    __u64 exec_ns;
+    // 0: not evaluated since the last exec. Else the generation of scopes in which scope_class holds.
+    __u32 scope_generation;
+    // Interned set of the scopes that the process is in. The hooks write it (the class first, then the
+    // generation).
+    __u32 scope_class;
+    // Bytes of the whole path of the binary, as far as it was read; 0 for kernel threads.
+    __u32 binary_length;
+    // process_state_flag bits.
+    __u32 flags;
+    // The path's first bytes, followed by NUL where it is shorter; garbage behind the NUL.
+    __u8 forward[WEIR_STATE_TEXT_BYTES];
+    // The path's last bytes, the last one first; garbage behind min(binary_length, 256).
+    __u8 reverse[WEIR_STATE_TEXT_BYTES];
+};
+
+enum process_state_flag {
+    // The binary's path and exec_ns are filled in.
+    PROCESS_STATE_READY = 1,
+    // The path is longer than can be read: its front is missing, so `forward` decides nothing.
+    PROCESS_STATE_TRUNCATED = 2,
+    // The path could not be read: nothing that depends on it can be decided.
+    PROCESS_STATE_UNREADABLE = 4,
+    // The exit record was sent, or is being sent.
+    PROCESS_STATE_EXITED = 8,
+};
+
+// Records for the agent.
+// Written by every program (emit.h); read and consumed by the agent's reader alone. The loader may set
+// another size (a power of two) before it loads.
+struct {
+    __uint(type, BPF_MAP_TYPE_RINGBUF);
+    __uint(max_entries, 8 * 1024 * 1024);
+} events SEC(".maps");
+
+// Counts of the kernel stage. Key: kernel_counter; value: count on that CPU since the map was made.
+// Written by every program, read by the agent, never reset. The counter `produced` is also the sequence of
+// the CPU: a record's `sequence` is its value before. So that a map of counters which outlives the agent
+// (pinned) continues the sequence, and tells what was produced while nobody read.
+struct {
+    __uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
+    __uint(max_entries, 64);
+    __type(key, __u32);
+    __type(value, __u64);
+} counters SEC(".maps");
+
+// Counts of what failed, by the place in the code. Key: failure_place; value: count on that CPU.
+// Written by every program, read by the agent (metrics).
+struct {
+    __uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
+    __uint(max_entries, 64);
+    __type(key, __u32);
+    __type(value, __u64);
+} failures SEC(".maps");
+
+// What is known of each process. Key: task, always the leader of the thread group.
+// Written by the process sensor (fork, exec, exit), and by process_state_get() for processes that were there
+// before; the scope fields by the hooks. Read by the hooks. Deleted by the kernel with the task.
+struct {
+    __uint(type, BPF_MAP_TYPE_TASK_STORAGE);
+    __uint(map_flags, BPF_F_NO_PREALLOC);
+    __type(key, int);
+    __type(value, struct process_state);
+} process_states SEC(".maps");
+
+// Which scratch slots of a CPU are in use. Key: 0; value: a bit for each slot. Written by scratch.h alone.
+struct {
+    __uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
+    __uint(max_entries, 1);
+    __type(key, __u32);
+    __type(value, __u64);
+} scratch_claims SEC(".maps");
+
+// Scratch memory. Key: slot; value: belongs to the program that claimed the slot on this CPU, until it
+// releases it.
+struct {
+    __uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
+    __uint(max_entries, WEIR_SCRATCH_SLOTS);
+    __type(key, __u32);
+    __type(value, struct scratch);
+} scratch_slots SEC(".maps");
+
+#endif
