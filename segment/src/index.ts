@@ -18,6 +18,7 @@ export {
   socketPayload,
   type Text,
 } from './batch-writer.js';
+export { type ChainBreak, type ChainHead, type ChainPosition, chainPosition, verifyChain } from './chain.js';
 export {
   AGENT_CPU,
   BatchDecoder,
@@ -36,6 +37,7 @@ export {
   flagNames,
 } from './decode.js';
 export { SegmentError, type SegmentErrorCode } from './error.js';
+export { type Frame, frameBytes, frameParts, readFrame, readWholeFrames, timeRange } from './frame.js';
 export {
   ACCOUNTING_BYTES_MAX,
   ANNOTATION_LABELS_MAX,
@@ -45,4 +47,14 @@ export {
   SEGMENT_BYTES_MAX,
   SEGMENT_RAW_BYTES_MAX,
 } from './limits.js';
+export {
+  CHAIN_START,
+  type ChainLink,
+  readSegment,
+  readSegmentHeader,
+  type Segment,
+  type SegmentContent,
+  type SegmentHeader,
+  sealSegment,
+} from './segment.js';
 export { bytesToText, printable, textToBytes } from './text.js';
