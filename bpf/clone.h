@@ -1,0 +1,48 @@
+/* SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause) */
+// Owns the clone record: a new process.
+//
+// It is made at the tracepoint sched_process_fork, which comes when a task is complete and has not run yet:
+// before any record of its own. task_newtask would also tell of the threads that io_uring makes
+// (create_io_thread() goes round kernel_clone()), but these are threads of a process that is known, and only
+// new processes are told here.
+
+#ifndef WEIR_CLONE_H
+#define WEIR_CLONE_H
+
+#include "process.h"
+#include "task.h"
+
+// The child starts with its parent's program: it gets the parent's state, under the name that the binary had
+// when it was executed. Where the parent has none (it was there before), the child's is filled when first
+// needed.
+static __always_inline void clone_state(struct task_struct *parent, struct task_struct *child) {
+    struct process_state *from = process_state_find(parent->group_leader);
+    if (!from || !(from->flags & PROCESS_STATE_READY))
+        return;
+    struct process_state *to = process_state_make(child);
+    if (!to)
+        return;
+    __builtin_memcpy(to->forward, from->forward, sizeof(to->forward));
+    __builtin_memcpy(to->reverse, from->reverse, sizeof(to->reverse));
+    to->binary_length = from->binary_length;
+    to->exec_ns = child->start_boottime;
+    // The child may be in other namespaces, so in other scopes.
+    to->scope_generation = 0;
+    barrier();
+    to->flags = from->flags & ~PROCESS_STATE_EXITED;
+}
+
+// Makes and sends the clone record of `child`.
+static __always_inline void clone_record_send(struct scratch *scratch, struct task_struct *child) {
+    struct weir_clone_record *record = (void *)scratch->record;
+    __u64 end = sizeof(*record);
+
+    header_fill((struct weir_record_header *)record, child, WEIR_EVENT_KIND_CLONE, 0);
+    task_parent(child, &record->parent_pid, &record->parent_start_ns);
+    task_namespaces(child, record->namespaces);
+    task_namespace_pid(child, &record->namespace_pid, record->namespaces);
+    end = record_append_cgroup_name(scratch, end, child, &record->cgroup_name);
+    emit(scratch, end, WEIR_KERNEL_COUNTER_PRODUCED_CLONE);
+}
+
+#endif
