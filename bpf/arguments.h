@@ -1,0 +1,194 @@
+/* SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause) */
+// Owns the reading of a hook's arguments: each once a run, numbers into a struct argument, texts into a slot
+// of their own. What cannot be read, or only in part, is said in the argument's flags and counted.
+
+#ifndef WEIR_ARGUMENTS_H
+#define WEIR_ARGUMENTS_H
+
+#include "hook_kernel.h"
+#include "hook_maps.h"
+#include "counters.h"
+#include "path.h"
+
+/* What of a text is known, for look-ups from either end. */
+static __always_inline bool front_known(const struct weir_argument *argument) {
+    if (argument->flags & WEIR_ARGUMENT_FLAG_UNREADABLE)
+        return false;
+    // A path that is too long is read from its end, a string from its front.
+    return argument->type == WEIR_ARGUMENT_TYPE_STRING || !(argument->flags & WEIR_ARGUMENT_FLAG_TRUNCATED);
+}
+
+static __always_inline bool end_known(const struct weir_argument *argument) {
+    if (argument->flags & WEIR_ARGUMENT_FLAG_UNREADABLE)
+        return false;
+    return argument->type != WEIR_ARGUMENT_TYPE_STRING || !(argument->flags & WEIR_ARGUMENT_FLAG_TRUNCATED);
+}
+
+static __always_inline void set_unreadable(struct weir_argument *argument) {
+    argument->flags |= WEIR_ARGUMENT_FLAG_UNREADABLE;
+    count(WEIR_KERNEL_COUNTER_UNREADABLE);
+}
+
+static __always_inline long read_text(void *to, __u32 size, __u64 address, bool is_user) {
+    return is_user ? bpf_probe_read_user_str(to, size, (void *)address)
+                   : bpf_probe_read_kernel_str(to, size, (void *)address);
+}
+
+static __always_inline void read_string(struct weir_argument *argument, struct text_slot *text, __u64 address,
+                                        bool is_user) {
+    long length = read_text(text->bytes, WEIR_LIMIT_PATH_BYTES, address, is_user);
+
+    if (length <= 0 || length > WEIR_LIMIT_PATH_BYTES) {
+        set_unreadable(argument);
+        return;
+    }
+    argument->payload.length = length - 1;
+    argument->original_length = length - 1;
+    if (length == WEIR_LIMIT_PATH_BYTES) {
+        // It fills the slot: cut, unless it ends just there.
+        char next[2] = {};
+
+        if (read_text(next, sizeof(next), address + WEIR_LIMIT_PATH_BYTES - 1, is_user) != 1) {
+            argument->flags |= WEIR_ARGUMENT_FLAG_TRUNCATED;
+            count(WEIR_KERNEL_COUNTER_TRUNCATED_ARGUMENT);
+        }
+    }
+}
+
+/* Reads the path into the slot, with no " (deleted)" behind it: a value that names the file shall still match
+ * it. */
+static __always_inline void read_path(struct weir_argument *argument, struct text_slot *text,
+                                      struct scratch *scratch, __u32 slot, const struct path *path) {
+    struct path_text found;
+    const struct inode *inode = BPF_CORE_READ(path, dentry, d_inode);
+
+    path_read_path(scratch, slot, path, PATH_OPTION_NO_SUFFIX, &found);
+    argument->value = BPF_CORE_READ(inode, i_mode);
+    if (found.flags & PATH_UNREADABLE) {
+        argument->flags |= WEIR_ARGUMENT_FLAG_UNREADABLE; // counted by the walk
+        return;
+    }
+    if (found.flags & PATH_TRUNCATED)
+        argument->flags |= WEIR_ARGUMENT_FLAG_TRUNCATED;
+    if ((found.flags & PATH_DELETED) || BPF_CORE_READ(inode, i_nlink) == 0)
+        argument->flags |= WEIR_ARGUMENT_FLAG_UNLINKED;
+
+    __u32 length = found.length & (WEIR_LIMIT_PATH_BYTES - 1);
+    // clang 14 would drop the mask, as it knows the walk's bound; the verifier does not know it.
+    barrier_var(length);
+    length &= WEIR_LIMIT_PATH_BYTES - 1;
+    // The NUL behind the text is copied too.
+    if (bpf_probe_read_kernel(text->bytes, length + 1,
+                              scratch->path + (found.at & (2 * WEIR_PATH_END - 1)))) {
+        set_unreadable(argument);
+        return;
+    }
+    argument->payload.length = length;
+    argument->original_length = length;
+}
+
+/* The open file of a descriptor, NULL where it is none: that is known, not undecided. */
+static __always_inline struct file *file_of_descriptor(__u32 number) {
+    struct task_struct___files *task = (void *)bpf_get_current_task();
+    struct fdtable *table = BPF_CORE_READ(task, files, fdt);
+    struct file **files = BPF_CORE_READ(table, fd);
+    struct file *file = NULL;
+
+    if (number < BPF_CORE_READ(table, max_fds))
+        bpf_probe_read_kernel(&file, sizeof(file), files + number);
+    return file;
+}
+
+/* The file that an argument of one of the types with a file stands for. */
+static __always_inline struct file *file_of(__u8 type, __u64 raw) {
+    switch (type) {
+    case WEIR_ARGUMENT_TYPE_FD:
+        return file_of_descriptor(raw);
+    case WEIR_ARGUMENT_TYPE_KIOCB:
+        return BPF_CORE_READ((struct kiocb *)raw, ki_filp);
+    case WEIR_ARGUMENT_TYPE_LINUX_BINPRM:
+        return BPF_CORE_READ((struct linux_binprm *)raw, file);
+    default:
+        return (struct file *)raw;
+    }
+}
+
+/* Reads one argument. `raw` is what the register of the parameter held. */
+static __always_inline void read_argument(struct weir_argument *argument, struct text_slot *text,
+                                          struct scratch *scratch, __u32 slot, __u8 type, bool is_user,
+                                          __u64 raw) {
+    switch (type) {
+    case WEIR_ARGUMENT_TYPE_INT8:
+        argument->value = (__s64)(__s8)raw;
+        break;
+    case WEIR_ARGUMENT_TYPE_UINT8:
+        argument->value = (__u8)raw;
+        break;
+    case WEIR_ARGUMENT_TYPE_INT16:
+        argument->value = (__s64)(__s16)raw;
+        break;
+    case WEIR_ARGUMENT_TYPE_UINT16:
+        argument->value = (__u16)raw;
+        break;
+    case WEIR_ARGUMENT_TYPE_INT32:
+    case WEIR_ARGUMENT_TYPE_CAPABILITY:
+    case WEIR_ARGUMENT_TYPE_BPF_CMD:
+        argument->value = (__s64)(__s32)raw;
+        break;
+    case WEIR_ARGUMENT_TYPE_UINT32:
+        argument->value = (__u32)raw;
+        break;
+    case WEIR_ARGUMENT_TYPE_INT64:
+    case WEIR_ARGUMENT_TYPE_UINT64:
+        argument->value = raw;
+        break;
+    case WEIR_ARGUMENT_TYPE_STRING:
+        read_string(argument, text, raw, is_user);
+        break;
+    case WEIR_ARGUMENT_TYPE_FD:
+    case WEIR_ARGUMENT_TYPE_FILE:
+    case WEIR_ARGUMENT_TYPE_KIOCB:
+    case WEIR_ARGUMENT_TYPE_LINUX_BINPRM:
+    case WEIR_ARGUMENT_TYPE_PATH: {
+        // One call for all types: the walk is inlined, and long.
+        struct path *path = (struct path *)raw;
+
+        if (type != WEIR_ARGUMENT_TYPE_PATH) {
+            struct file *file = file_of(type, raw);
+
+            path = file ? &file->f_path : NULL;
+        }
+        if (path)
+            read_path(argument, text, scratch, slot, path);
+        else if (type != WEIR_ARGUMENT_TYPE_FD)
+            set_unreadable(argument);
+        if (type == WEIR_ARGUMENT_TYPE_FD)
+            argument->value = (__u32)raw;
+        break;
+    }
+    case WEIR_ARGUMENT_TYPE_NOP:
+        break;
+    default:
+        set_unreadable(argument);
+    }
+}
+
+/* What the n-th argument of the system call was. */
+static __always_inline __u64 syscall_argument(const struct pt_regs___x86 *registers, __u8 index) {
+    switch (index) {
+    case 0:
+        return BPF_CORE_READ(registers, di);
+    case 1:
+        return BPF_CORE_READ(registers, si);
+    case 2:
+        return BPF_CORE_READ(registers, dx);
+    case 3:
+        return BPF_CORE_READ(registers, r10);
+    case 4:
+        return BPF_CORE_READ(registers, r8);
+    default:
+        return BPF_CORE_READ(registers, r9);
+    }
+}
+
+#endif

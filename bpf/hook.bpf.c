@@ -1,0 +1,58 @@
+// SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause)
+// Entry points of the hooks. Each is a template: the loader clones it for a kernel function and gives the clone its
+// own `spec`, by which the verifier removes what that hook does not need. What a run does is in hook.h.
+
+#include "hook.h"
+
+char LICENSE[] SEC("license") = "Dual BSD/GPL";
+
+const volatile struct weir_hook_spec spec = {};
+// Number of the system call that a clone of on_sys_enter is for.
+const volatile __u32 syscall_number = 0;
+// 1: the hooked function is a system call's entry, whose one parameter points to the saved registers.
+const volatile __u32 takes_registers = 0;
+
+/* Observes a function. Signals that it sends come before the function, but do not keep it from running. */
+SEC("fentry/security_file_open")
+int observe_function(__u64 *ctx) {
+    run_hook(ctx, &spec, function_value, takes_registers, false);
+    return 0;
+}
+
+/* Enforces on a function of the kernel's security checks: what it returns is what the check says. */
+SEC("fmod_ret/security_file_open")
+int enforce_function(__u64 *ctx) {
+    int error = run_hook(ctx, &spec, function_value, takes_registers, true);
+
+    // The verifier wants the range seen where the value is returned.
+    if (error > 0 || error < ERROR_LOWEST)
+        return 0;
+    return error;
+}
+
+/* Observes one system call, where functions cannot be hooked. Calls by the 32-bit entry have other numbers. */
+SEC("tp_btf/sys_enter")
+int observe_system_call(__u64 *ctx) {
+    if (ctx[1] != syscall_number || is_compat_call())
+        return 0;
+    run_hook(ctx, &spec, first_value, true, false);
+    return 0;
+}
+
+struct flip {
+    __u32 hook_id;
+    __u32 reserved;
+    __u64 state;
+};
+
+/* Sets the state of a hook by one store of 64 bits; a map update from user space may write byte by byte. */
+SEC("syscall")
+int set_hook_state(struct flip *flip) {
+    __u32 hook_id = flip->hook_id;
+    volatile __u64 *state = bpf_map_lookup_elem(&hook_states, &hook_id);
+
+    if (!state)
+        return 1;
+    *state = flip->state;
+    return 0;
+}

@@ -1,0 +1,54 @@
+/* SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause) */
+// Owns the fields of kernel structs that only hooks read, beside those of kernel.h. The part of a name from
+// the three underscores on is for this file alone: CO-RE takes it off.
+
+#ifndef WEIR_HOOK_KERNEL_H
+#define WEIR_HOOK_KERNEL_H
+
+#include "kernel.h"
+
+#pragma clang attribute push(__attribute__((preserve_access_index)), apply_to = record)
+
+/* The registers of a system call on x86-64, in which its arguments came. */
+struct pt_regs___x86 {
+    unsigned long di, si, dx, r10, r8, r9;
+};
+
+struct fdtable {
+    unsigned int max_fds;
+    struct file **fd;
+};
+
+struct files_struct {
+    struct fdtable *fdt;
+};
+
+struct task_struct___files {
+    struct files_struct *files;
+};
+
+struct kiocb {
+    struct file *ki_filp;
+};
+
+struct file___mode {
+    unsigned int f_mode;
+};
+
+struct thread_info {
+    __u32 status;
+};
+
+struct task_struct___thread_info {
+    struct thread_info thread_info;
+};
+
+#pragma clang attribute pop
+
+/* The call came by the 32-bit entry (asm/thread_info.h of x86). */
+#define WEIR_TS_COMPAT 0x0002
+
+/* A file that stands behind one of overlayfs (linux/fs.h, FMODE_BACKING, from 6.8 on). */
+#define WEIR_FMODE_BACKING 0x4000000
+
+#endif

@@ -1,0 +1,153 @@
+/* SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause) */
+// Owns the maps and the working memory of the hook programs. The agent writes all of these but the last four
+// (agent/src/policy), the programs only read them; ids are never reused, so that what is read is whole.
+
+#ifndef WEIR_HOOK_MAPS_H
+#define WEIR_HOOK_MAPS_H
+
+#include "maps.h"
+
+enum {
+    HOOK_ARGUMENTS_MAX = 8,
+    HOOK_TEXTS = HOOK_ARGUMENTS_MAX + 1,
+    TURNED_TEXT = HOOK_ARGUMENTS_MAX,
+    SCOPE_SLOTS = 2,
+};
+
+/* By hook id: which program acts, with which configuration. Stored by set_hook_state. */
+struct {
+    __uint(type, BPF_MAP_TYPE_ARRAY);
+    __uint(max_entries, WEIR_LIMIT_HOOKS);
+    __type(key, __u32);
+    __type(value, struct weir_hook_state);
+} hook_states SEC(".maps");
+
+/* Two a hook, of which one may be in use while the other is written. */
+struct {
+    __uint(type, BPF_MAP_TYPE_ARRAY);
+    __uint(max_entries, WEIR_LIMIT_HOOK_CONFIGS);
+    __type(key, __u32);
+    __type(value, struct weir_hook_config);
+} hook_configs SEC(".maps");
+
+/* By generation % 2: hooks may name two generations at once, while they go over from one to the next. */
+struct {
+    __uint(type, BPF_MAP_TYPE_ARRAY);
+    __uint(max_entries, SCOPE_SLOTS);
+    __type(key, __u32);
+    __type(value, struct weir_scope_config);
+} scope_configs SEC(".maps");
+
+struct string_key {
+    __u32 prefix_bits;
+    __u32 dimension_id;
+    __u8 bytes[WEIR_LIMIT_TRIE_DATA_BYTES];
+};
+
+/* Forward and reverse dimensions of all hooks and scopes. */
+struct {
+    __uint(type, BPF_MAP_TYPE_LPM_TRIE);
+    __uint(map_flags, BPF_F_NO_PREALLOC);
+    __uint(max_entries, 1 << 18);
+    __type(key, struct string_key);
+    __type(value, struct weir_mask);
+} string_masks SEC(".maps");
+
+/* Integer dimensions of all hooks and scopes, and of each dimension the mask where its argument is not known.
+ */
+struct {
+    __uint(type, BPF_MAP_TYPE_HASH);
+    __uint(map_flags, BPF_F_NO_PREALLOC);
+    __uint(max_entries, 1 << 18);
+    __type(key, struct weir_integer_key);
+    __type(value, struct weir_mask);
+} integer_masks SEC(".maps");
+
+struct {
+    __uint(type, BPF_MAP_TYPE_HASH);
+    __uint(map_flags, BPF_F_NO_PREALLOC);
+    __uint(max_entries, 1 << 17);
+    __type(key, struct weir_selector_key);
+    __type(value, struct weir_selector_entry);
+} selectors SEC(".maps");
+
+struct class_key {
+    __u32 generation;
+    __u32 reserved;
+    struct weir_mask scopes;
+};
+
+/* Sets of scopes that processes were seen in, and their numbers. Programs add, the agent deletes old
+ * generations. */
+struct {
+    __uint(type, BPF_MAP_TYPE_HASH);
+    __uint(max_entries, 4096);
+    __type(key, struct class_key);
+    __type(value, __u32);
+} classes SEC(".maps");
+
+struct class_mask_key {
+    __u32 config_id;
+    __u32 class_id;
+};
+
+/* Which selectors of a configuration hold for a class. Programs add, the agent deletes old configurations. */
+struct {
+    __uint(type, BPF_MAP_TYPE_HASH);
+    __uint(max_entries, 16384);
+    __type(key, struct class_mask_key);
+    __type(value, struct weir_mask);
+} class_masks SEC(".maps");
+
+/* One number: the last class id given. */
+struct {
+    __uint(type, BPF_MAP_TYPE_ARRAY);
+    __uint(max_entries, 1);
+    __type(key, __u32);
+    __type(value, __u32);
+} class_counter SEC(".maps");
+
+/* A text, laid out so that it is a key of string_masks as it stands. */
+struct text_slot {
+    __u32 prefix_bits;
+    __u32 dimension_id;
+    __u8 bytes[WEIR_LIMIT_PATH_BYTES];
+    __u8 slack[8];
+};
+
+/* What one run of a hook program works on, besides its texts and the scratch memory that all programs share.
+ */
+struct hook_work {
+    struct weir_mask candidates;
+    struct class_key class_key; // its scopes are those that the process is in
+    struct weir_argument arguments[HOOK_ARGUMENTS_MAX];
+};
+
+/* By slot of scratch memory (scratch.h); belongs to who claimed that. */
+struct {
+    __uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
+    __uint(max_entries, WEIR_SCRATCH_SLOTS);
+    __type(key, __u32);
+    __type(value, struct hook_work);
+} hook_works SEC(".maps");
+
+/* By slot of scratch memory × HOOK_TEXTS: one for each argument, and one for a text that is turned round.
+ * Apart, because a value of a per-CPU map takes at most 32 KiB. */
+struct {
+    __uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
+    __uint(max_entries, WEIR_SCRATCH_SLOTS *HOOK_TEXTS);
+    __type(key, __u32);
+    __type(value, struct text_slot);
+} hook_texts SEC(".maps");
+
+static __always_inline struct hook_work *hook_work_of(__u32 slot) {
+    return bpf_map_lookup_elem(&hook_works, &slot);
+}
+
+static __always_inline struct text_slot *text_of(__u32 slot, __u32 number) {
+    __u32 key = slot * HOOK_TEXTS + number;
+
+    return bpf_map_lookup_elem(&hook_texts, &key);
+}
+
+#endif
