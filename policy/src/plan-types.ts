@@ -66,11 +66,15 @@ export interface PlannedSelector {
 /** One policy on one hook: what its events have in common. */
 export interface PlannedBinding {
   readonly policyId: number;
+  /** As in its selectors: two hooks of one policy on the same function are two bindings. */
+  readonly hookIndex: number;
   readonly policyName: string;
   readonly policyNamespace: string;
   readonly message: string;
   readonly tags: readonly string[];
   readonly argumentLabels: readonly string[];
+  /** True where the policy does without the hook on a kernel that lacks the function. */
+  readonly ignoreMissing: boolean;
 }
 
 export interface HookPlan {

@@ -1,0 +1,185 @@
+// SPDX-License-Identifier: Apache-2.0
+// Owns what is known of kernel functions by their names alone: how system calls are spelled, which `security_*`
+// functions can deny, and through which of them a system call can be denied. What a certain kernel has is not known
+// here.
+import { suggestion } from './nearest.js';
+import { entryName, syscallNames } from './syscall-names.js';
+
+export interface ResolvedCall {
+  /** The kernel's name of the function. */
+  readonly symbol: string;
+  readonly kind: 'security' | 'syscall' | 'function';
+  /** Name of the system call without a prefix, empty for others. */
+  readonly syscallName: string;
+}
+
+/** Resolves the name of a function as policies spell it, or says what is wrong with it. */
+export function resolveCall(call: string, syscall: boolean): ResolvedCall | string {
+  if (!/^[A-Za-z_][A-Za-z0-9_.]*$/.test(call)) {
+    return 'is no name of a kernel function: letters, digits and "_" make one';
+  }
+  if (/^__(ia32|arm64)_/.test(call)) {
+    return 'names an entry of another ABI: only 64-bit x86 entries can be hooked by this version; write sys_NAME, and see the warning on 32-bit callers';
+  }
+  const entry = /^(?:__x64_)?sys_(.+)$/.exec(call);
+  if (syscall) {
+    const name = entry?.[1];
+    if (name === undefined) {
+      return syscallNames.has(call)
+        ? `is written sys_${call} where syscall is true`
+        : 'is no system call, and syscall is true (which is the default): write syscall: false for a kernel function, or sys_NAME for a system call';
+    }
+    if (!syscallNames.has(name)) {
+      return `names no 64-bit system call: ${suggestion(
+        name,
+        [...syscallNames].filter((other) => other[0] === name[0]),
+      )}`;
+    }
+    return { symbol: `__x64_sys_${entryName(name)}`, kind: 'syscall', syscallName: name };
+  }
+  if (entry !== null && (call.startsWith('__x64_') || syscallNames.has(entry[1] ?? ''))) {
+    return 'is the entry of a system call, whose arguments are in saved registers: write syscall: true';
+  }
+  return { symbol: call, kind: call.startsWith('security_') ? 'security' : 'function', syscallName: '' };
+}
+
+/** `security_*` functions that return nothing, or whose result is no denial. */
+const undeniable = new Set(
+  [
+    'bprm_committing_creds bprm_committed_creds sb_free sb_delete sb_free_mnt_opts free_mnt_opts inode_free file_free',
+    'cred_free task_free task_to_inode d_instantiate inode_post_setxattr inode_post_removexattr inode_post_create_tmpfile',
+    'inode_post_set_acl inode_post_remove_acl inode_getsecid inode_getlsmprop inode_invalidate_secctx file_set_fowner',
+    'file_post_open file_release path_post_mknod cred_getsecid cred_getlsmprop task_getsecid_obj task_getlsmprop_obj',
+    'current_getsecid_subj current_getlsmprop_subj transfer_creds release_secctx ipc_getsecid ipc_getlsmprop msg_msg_free',
+    'msg_queue_free shm_free sem_free sk_alloc sk_free sk_clone sk_classify_flow req_classify_flow sock_graft',
+    'inet_csk_clone inet_conn_established secmark_refcount_inc secmark_refcount_dec tun_dev_free_security',
+    'sctp_sk_clone ib_free_security bpf_map_free bpf_prog_free bpf_token_free key_free key_post_create_or_update',
+    'perf_event_free audit_rule_free kernel_post_load_data_free bdev_free',
+  ]
+    .join(' ')
+    .split(' ')
+    .map((name) => `security_${name}`),
+);
+
+/** True where a function's return value can deny what it is asked about. */
+export function isDeniable(symbol: string): boolean {
+  return symbol.startsWith('security_') && !undeniable.has(symbol);
+}
+
+/** Functions whose first argument is the program that is about to be executed. */
+export function isExecHook(symbol: string): boolean {
+  return /^security_bprm_/.test(symbol);
+}
+
+const none: readonly string[] = [];
+const capable = ['security_capable'];
+const ownNamespaces = ['security_capable', 'security_create_user_ns', 'security_task_alloc'];
+const setId = ['security_task_fix_setuid'];
+const setGroup = ['security_task_fix_setgid'];
+const exec = ['security_bprm_creds_for_exec', 'security_bprm_check'];
+const open = ['security_file_open'];
+const unlink = ['security_path_unlink'];
+const rename = ['security_path_rename'];
+const kill = ['security_task_kill'];
+const anonymous = ['security_inode_init_security_anon', 'security_file_alloc'];
+
+/** The `security_*` functions on the path of a system call through which it can be denied before it takes effect. */
+const deniedThrough: Readonly<Record<string, readonly string[]>> = {
+  setns: capable,
+  unshare: ownNamespaces,
+  clone: ownNamespaces,
+  clone3: ownNamespaces,
+  mount: ['security_sb_mount'],
+  umount: ['security_sb_umount'],
+  umount2: ['security_sb_umount'],
+  fsopen: capable,
+  fsmount: capable,
+  open_tree: capable,
+  mount_setattr: capable,
+  move_mount: ['security_move_mount'],
+  pivot_root: ['security_sb_pivotroot'],
+  chroot: ['security_path_chroot'],
+  ptrace: ['security_ptrace_access_check', 'security_ptrace_traceme'],
+  process_vm_readv: ['security_ptrace_access_check'],
+  process_vm_writev: ['security_ptrace_access_check'],
+  bpf: ['security_bpf'],
+  init_module: ['security_kernel_load_data'],
+  finit_module: ['security_kernel_read_file'],
+  delete_module: capable,
+  kexec_load: ['security_kernel_load_data'],
+  kexec_file_load: ['security_kernel_read_file'],
+  execve: exec,
+  execveat: exec,
+  open,
+  openat: open,
+  openat2: open,
+  creat: ['security_path_mknod', 'security_inode_create', 'security_file_open'],
+  unlink,
+  unlinkat: unlink,
+  rename,
+  renameat: rename,
+  renameat2: rename,
+  mknod: ['security_path_mknod'],
+  mknodat: ['security_path_mknod'],
+  connect: ['security_socket_connect'],
+  bind: ['security_socket_bind'],
+  sendto: ['security_socket_sendmsg'],
+  sendmsg: ['security_socket_sendmsg'],
+  kill,
+  tkill: kill,
+  tgkill: kill,
+  pidfd_send_signal: kill,
+  io_uring_setup: anonymous,
+  userfaultfd: anonymous,
+  perf_event_open: ['security_perf_event_open'],
+  keyctl: ['security_key_permission', 'security_key_alloc'],
+  setuid: setId,
+  setreuid: setId,
+  setresuid: setId,
+  setfsuid: setId,
+  setgid: setGroup,
+  setregid: setGroup,
+  setresgid: setGroup,
+  setgroups: ['security_task_fix_setgroups'],
+  capset: ['security_capset'],
+  prctl: ['security_task_prctl'],
+  swapon: ['security_capable', 'security_file_open'],
+  swapoff: ['security_capable', 'security_file_open'],
+  reboot: capable,
+  sethostname: capable,
+  setdomainname: capable,
+  adjtimex: capable,
+  acct: capable,
+  settimeofday: ['security_settime64', 'security_capable'],
+  clock_settime: ['security_settime64', 'security_capable'],
+  memfd_create: ['security_file_alloc'],
+  pipe: ['security_file_alloc'],
+  pipe2: ['security_file_alloc'],
+  dup: none,
+  dup2: none,
+  dup3: none,
+  close: none,
+  seccomp: none,
+  personality: none,
+  timer_create: none,
+  modify_ldt: none,
+};
+
+/** Where a system call can be denied; empty where nowhere; undefined where that is not known. */
+export function denialPoints(syscallName: string): readonly string[] | undefined {
+  return Object.hasOwn(deniedThrough, syscallName) ? deniedThrough[syscallName] : undefined;
+}
+
+/** System calls whose work io_uring does as well, past every system-call hook. */
+const ringCalls = new Set(
+  (
+    'read write readv writev pread64 pwrite64 preadv pwritev preadv2 pwritev2 fsync fdatasync sync_file_range openat openat2 close ' +
+    'statx fallocate fadvise64 madvise sendmsg recvmsg sendto recvfrom accept accept4 connect bind listen socket shutdown ' +
+    'epoll_ctl epoll_wait splice tee renameat renameat2 unlinkat mkdirat symlinkat linkat setxattr fsetxattr getxattr ' +
+    'fgetxattr ftruncate poll timerfd_settime pipe2'
+  ).split(' '),
+);
+
+export function isRingCall(syscallName: string): boolean {
+  return ringCalls.has(syscallName);
+}

@@ -1,0 +1,180 @@
+// SPDX-License-Identifier: Apache-2.0
+// Owns how terms become look-ups. A dimension answers one look-up with a mask: for each bit, whether its term holds.
+//
+//   forward   key = bytes and a closing NUL   { "/etc/" prefix → 0b11, "/etc/shadow\0" exact → 0b01 }, else default
+//   reverse   key = bytes, last to first      { ".conf" → ... }, else default
+//   integer   key = 64-bit value
+//
+// A trie answers with its longest match and nothing else. So the mask of an entry is the truth of all terms of its
+// dimension given that this entry is the longest that matches: which of the dimension's values are then known to match
+// is settled, for these are exactly the entry's own beginnings (or ends). A bit without a term in a dimension is set
+// in all of its masks.
+import type { Dimension, HostNamespace, Mask } from './plan-types.js';
+
+/** What a selector (or scope) asks of one argument (or attribute of the process). */
+export type Term = TextTerm | IntegerTerm;
+
+export interface TextTerm {
+  readonly kind: 'forward' | 'reverse';
+  readonly argument: number;
+  readonly negated: boolean;
+  /** Values are ORed. Of `forward`: exact or a prefix; of `reverse`: a suffix. */
+  readonly exact: boolean;
+  readonly values: readonly Uint8Array[];
+  readonly path: string;
+}
+
+export interface IntegerTerm {
+  readonly kind: 'integer';
+  readonly argument: number;
+  readonly negated: boolean;
+  readonly values: readonly (bigint | HostNamespace)[];
+  readonly path: string;
+}
+
+interface PlacedTerm {
+  readonly bit: bigint;
+  readonly term: Term;
+}
+
+interface Group {
+  readonly kind: Term['kind'];
+  readonly argument: number;
+  readonly terms: PlacedTerm[];
+}
+
+/** A mask in which the first `width` bits are set. */
+export function allBits(width: number): Mask {
+  return (1n << BigInt(width)) - 1n;
+}
+
+/** Bytes as text of one character a byte: a key that maps can hold and that can be cut. */
+export function latin1(bytes: Uint8Array): string {
+  return Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength).toString('latin1');
+}
+
+function reversed(text: string): string {
+  let result = '';
+  for (let index = text.length - 1; index >= 0; index--) result += text[index];
+  return result;
+}
+
+/**
+ * The mask where two entries of an integer dimension turn out to be the same value, as a number and the namespace of
+ * the host may: a bit that is 0 by default (its term is positive) needs one of them, one that is 1 needs both.
+ */
+export function mergeMasks(defaultMask: Mask, a: Mask, b: Mask): Mask {
+  return (a & b) | ((a | b) & ~defaultMask);
+}
+
+/** Which bits name a value, positively and negated. */
+interface Named {
+  positive: Mask;
+  negated: Mask;
+}
+
+function nameValue(named: Map<string, Named>, key: string, { bit, term }: PlacedTerm): void {
+  const entry = named.get(key) ?? { positive: 0n, negated: 0n };
+  if (term.negated) entry.negated |= bit;
+  else entry.positive |= bit;
+  named.set(key, entry);
+}
+
+function byKey(a: readonly [string, unknown], b: readonly [string, unknown]): number {
+  return a[0] < b[0] ? -1 : a[0] > b[0] ? 1 : 0;
+}
+
+function textDimension(group: Group, defaultMask: Mask, kind: 'forward' | 'reverse'): Dimension {
+  const named = new Map<string, Named>();
+  for (const placed of group.terms) {
+    if (placed.term.kind === 'integer') continue;
+    for (const value of placed.term.values) {
+      const text = latin1(value);
+      nameValue(named, kind === 'reverse' ? reversed(text) : placed.term.exact ? `${text}\0` : text, placed);
+    }
+  }
+  const lengths = [...new Set([...named.keys()].map((key) => key.length))].sort((a, b) => a - b);
+  const entries = [...named.keys()].map((key) => {
+    let positive = 0n;
+    let negated = 0n;
+    for (const length of lengths) {
+      if (length > key.length) break;
+      const found = named.get(length === key.length ? key : key.slice(0, length));
+      if (found === undefined) continue;
+      positive |= found.positive;
+      negated |= found.negated;
+    }
+    return [key, (defaultMask | positive) & ~negated] as const;
+  });
+  return {
+    kind,
+    argument: group.argument,
+    defaultMask,
+    entries: entries.sort(byKey).map(([key, mask]) => {
+      const exact = kind === 'forward' && key.endsWith('\0');
+      const text = kind === 'reverse' ? reversed(key) : exact ? key.slice(0, -1) : key;
+      return { key: new Uint8Array(Buffer.from(text, 'latin1')), exact, mask };
+    }),
+  };
+}
+
+function integerDimension(group: Group, defaultMask: Mask): Dimension {
+  const named = new Map<string, Named>();
+  const values = new Map<string, bigint | HostNamespace>();
+  for (const placed of group.terms) {
+    if (placed.term.kind !== 'integer') continue;
+    for (const value of placed.term.values) {
+      const key = typeof value === 'bigint' ? String(value) : `host ${value.hostNamespace}`;
+      values.set(key, value);
+      nameValue(named, key, placed);
+    }
+  }
+  return {
+    kind: 'integer',
+    argument: group.argument,
+    defaultMask,
+    entries: [...named].sort(byKey).map(([key, { positive, negated }]) => ({
+      value: values.get(key) ?? 0n,
+      mask: (defaultMask | positive) & ~negated,
+    })),
+  };
+}
+
+/**
+ * Makes the dimensions for the terms of all bits. Where a bit has several terms for one look-up, each further one goes
+ * to a further dimension of the same kind, for a mask has one bit to tell each of them.
+ */
+export function buildDimensions(
+  width: number,
+  termsOfBits: readonly (readonly Term[])[],
+  dimensionsMax: number,
+  onTooMany: (bit: number, term: Term) => void,
+): Dimension[] {
+  const groups: Group[] = [];
+  const byLookup = new Map<string, Group[]>();
+  termsOfBits.forEach((terms, bitNumber) => {
+    const used = new Map<string, number>();
+    for (const term of terms) {
+      const lookup = `${term.argument} ${term.kind}`;
+      const nth = used.get(lookup) ?? 0;
+      used.set(lookup, nth + 1);
+      const alike = byLookup.get(lookup) ?? [];
+      byLookup.set(lookup, alike);
+      let group = alike[nth];
+      if (group === undefined) {
+        group = { kind: term.kind, argument: term.argument, terms: [] };
+        alike.push(group);
+        groups.push(group);
+        if (groups.length === dimensionsMax + 1) onTooMany(bitNumber, term);
+      }
+      group.terms.push({ bit: 1n << BigInt(bitNumber), term });
+    }
+  });
+  return groups.slice(0, dimensionsMax).map((group) => {
+    let defaultMask = allBits(width);
+    for (const { bit, term } of group.terms) if (!term.negated) defaultMask &= ~bit;
+    return group.kind === 'integer'
+      ? integerDimension(group, defaultMask)
+      : textDimension(group, defaultMask, group.kind);
+  });
+}

@@ -1,0 +1,17 @@
+// SPDX-License-Identifier: Apache-2.0
+// The public names of the package.
+
+export { denialPoints, isDeniable, resolveCall } from './calls.js';
+export { mergeMasks } from './dimensions.js';
+export {
+  formatIssue,
+  PolicyError,
+  type PolicyIssue,
+  type PolicyIssueCode,
+  policyIssueCodes,
+} from './error.js';
+export { type Policy, parsePolicies } from './parse.js';
+export { type PlanInput, plan } from './plan.js';
+export type * from './plan-types.js';
+export { unsupported } from './support.js';
+export { type Validation, validate } from './validate.js';

@@ -1,0 +1,363 @@
+// SPDX-License-Identifier: Apache-2.0
+// Owns the way from policies to a plan: which hooks, which arguments, which bit is which selector, which look-ups and
+// scopes. It knows no kernel: what a certain one lacks is found where the plan is put in force.
+import { Action as ActionBit, ArgumentType, EventKind, limits, ScopeAttribute } from '@weir/schema';
+import { isDeniable, type ResolvedCall } from './calls.js';
+import { buildDimensions, type Term } from './dimensions.js';
+import { type PolicyIssue, throwIssues } from './error.js';
+import { namespaceKinds, typeInfo } from './names.js';
+import { type Policy, policyIssue } from './parse.js';
+import type {
+  HookPlan,
+  Plan,
+  PlannedArgument,
+  PlannedBinding,
+  PlannedSelector,
+  ScopePlan,
+} from './plan-types.js';
+import {
+  binariesMeanNext,
+  type ExpandedSelector,
+  expandSelectors,
+  findArgument,
+  optionValue,
+} from './selectors.js';
+import type { Argument, ArgumentTerm, BinaryTerm, Kprobe, NamespaceTerm } from './shape.js';
+import { unsupported } from './support.js';
+import { resolveCalls, validate } from './validate.js';
+import { parseInteger, parseTypedInteger, toBytes } from './values.js';
+
+export interface PlanInput {
+  /** The number by which the plan names the policy; distinct. */
+  readonly id: number;
+  readonly policy: Policy;
+}
+
+interface Slot {
+  readonly type: number;
+  readonly index: number;
+  shown: boolean;
+}
+
+interface HookBuilder {
+  readonly call: ResolvedCall;
+  readonly slots: Slot[];
+  readonly selectors: PlannedSelector[];
+  readonly terms: Term[][];
+  /** Where each selector is written, for what is wrong with it. */
+  readonly origins: { readonly policy: Policy; readonly path: string }[];
+  readonly bindings: PlannedBinding[];
+}
+
+class Scopes {
+  private readonly numbers = new Map<string, number>();
+  readonly terms: Term[][] = [];
+  readonly origins: { readonly policy: Policy; readonly path: string }[] = [];
+
+  /** The number of the scope that is the conjunction of these terms: the same one for the same terms. */
+  number(terms: readonly Term[], policy: Policy, path: string): number | null {
+    if (terms.length === 0) return null;
+    const key = terms.map(termKey).sort().join('\n');
+    const known = this.numbers.get(key);
+    if (known !== undefined) return known;
+    const number = this.terms.length;
+    this.numbers.set(key, number);
+    this.terms.push([...terms].sort((a, b) => (termKey(a) < termKey(b) ? -1 : 1)));
+    this.origins.push({ policy, path });
+    return number;
+  }
+}
+
+function termKey(term: Term): string {
+  const values = term.values.map((value) => {
+    if (value instanceof Uint8Array) return Buffer.from(value).toString('hex');
+    return typeof value === 'bigint' ? String(value) : `host ${value.hostNamespace}`;
+  });
+  const exact = term.kind !== 'integer' && term.exact;
+  return JSON.stringify([term.argument, term.kind, term.negated, exact, [...new Set(values)].sort()]);
+}
+
+/** A term over text: which operator looks it up how. */
+function textTerm(operator: string, values: readonly string[], argument: number, path: string): Term {
+  const negated = operator.startsWith('Not');
+  const plain = negated ? operator.slice('Not'.length) : operator;
+  return {
+    kind: plain === 'Postfix' ? 'reverse' : 'forward',
+    exact: plain === 'Equal' || plain === 'In',
+    argument,
+    negated,
+    values: values.map(toBytes),
+    path,
+  };
+}
+
+function argumentTerm(term: ArgumentTerm, argument: Argument, slot: number, path: string): Term {
+  const type = typeInfo(argument.type);
+  if (type?.family !== 'integer') return textTerm(term.operator, term.values, slot, path);
+  const values = term.values.map((value) => {
+    const parsed = parseTypedInteger(value, argument.type, type);
+    if (typeof parsed === 'string') throw new TypeError(`${path}: validation let ${value} pass`);
+    return parsed;
+  });
+  return { kind: 'integer', argument: slot, negated: term.operator.startsWith('Not'), values, path };
+}
+
+function binaryTerm(term: BinaryTerm, argument: number, path: string): Term {
+  return textTerm(term.operator, term.values, argument, path);
+}
+
+function namespaceTerm(term: NamespaceTerm, path: string): Term {
+  const kind = namespaceKinds[term.namespace];
+  return {
+    kind: 'integer',
+    argument: ScopeAttribute.namespaceUts + kind,
+    negated: term.operator === 'NotIn',
+    values: term.values.map((value) =>
+      value === 'host_ns' ? { hostNamespace: kind } : (parseInteger(value) ?? 0n),
+    ),
+    path,
+  };
+}
+
+interface Effects {
+  readonly actions: number;
+  readonly signal: number;
+  readonly error: number;
+}
+
+/** What a selector's actions come to. Signal 9 is Sigkill by another name. */
+function effectsOf(selector: ExpandedSelector): Effects {
+  let actions = 1 << ActionBit.post;
+  let signal = 0;
+  let error = 0;
+  for (const { item } of selector.matchActions) {
+    if (item.action === 'NoPost') actions &= ~(1 << ActionBit.post);
+    if (item.action === 'Sigkill' || (item.action === 'Signal' && item.argSig === 9)) {
+      actions |= 1 << ActionBit.sigkill;
+      signal = 9;
+    }
+    if (item.action === 'Signal') {
+      actions |= 1 << ActionBit.signal;
+      if (signal !== 9) signal = item.argSig ?? 0;
+    }
+    if (item.action === 'Override') {
+      actions |= 1 << ActionBit.override;
+      error = -Math.abs(item.argError ?? 0);
+    }
+  }
+  return { actions, signal, error };
+}
+
+class Planner {
+  private readonly hooks = new Map<string, HookBuilder>();
+  private readonly scopes = new Scopes();
+  private readonly issues: PolicyIssue[] = [];
+
+  private refuse(policy: Policy, path: string, message: string): void {
+    this.issues.push(policyIssue(policy, 'limit', path, message));
+  }
+
+  private slot(
+    hook: HookBuilder,
+    type: number,
+    index: number,
+    shown: boolean,
+    policy: Policy,
+    path: string,
+  ): number {
+    let position = hook.slots.findIndex((slot) => slot.type === type && slot.index === index);
+    if (position < 0) {
+      position = hook.slots.push({ type, index, shown: false }) - 1;
+      if (position === limits.arguments_per_hook) {
+        this.refuse(
+          policy,
+          path,
+          `the policies on ${hook.call.symbol} read more than ${limits.arguments_per_hook} different arguments (an index as two types counts twice): use the types that the others use`,
+        );
+      }
+    }
+    const slot = hook.slots[position];
+    if (slot !== undefined && shown) slot.shown = true;
+    return position;
+  }
+
+  add({ id, policy }: PlanInput): void {
+    policy.spec.kprobes?.forEach((kprobe, hookIndex) => {
+      const path = `spec.kprobes[${hookIndex}]`;
+      for (const { item: call } of resolveCalls(policy, kprobe, path)) {
+        this.addHook(id, policy, kprobe, hookIndex, path, call);
+      }
+    });
+  }
+
+  private addHook(
+    id: number,
+    policy: Policy,
+    kprobe: Kprobe,
+    hookIndex: number,
+    path: string,
+    call: ResolvedCall,
+  ): void {
+    const key = `kprobe:${call.symbol}`;
+    const hook: HookBuilder = this.hooks.get(key) ?? {
+      call,
+      slots: [],
+      selectors: [],
+      terms: [],
+      origins: [],
+      bindings: [],
+    };
+    this.hooks.set(key, hook);
+    const args = kprobe.args ?? [];
+    const slotOf = new Map<number, number>();
+    args.forEach((argument, position) => {
+      const type = typeInfo(argument.type)?.type ?? 0;
+      if (type === ArgumentType.nop) return;
+      slotOf.set(position, this.slot(hook, type, argument.index, true, policy, `${path}.args[${position}]`));
+    });
+    const shown = [...slotOf.keys()];
+    hook.bindings.push({
+      policyId: id,
+      hookIndex,
+      policyName: policy.name,
+      policyNamespace: policy.namespace,
+      message: kprobe.message ?? '',
+      tags: kprobe.tags ?? [],
+      argumentLabels: shown.map((position) => args[position]?.label ?? ''),
+      ignoreMissing: kprobe.ignore?.callNotFound === true,
+    });
+    const monitor = optionValue(policy, 'policy-mode', 'enforce') === 'monitor';
+    expandSelectors(policy, kprobe, path).forEach((selector, selectorIndex) => {
+      const terms: Term[] = [];
+      for (const { item, path: at } of selector.matchArgs) {
+        const found = findArgument(args, item);
+        const position = 'position' in found ? found.position : -1;
+        const argument = args[position];
+        const slot = slotOf.get(position);
+        if (argument === undefined || slot === undefined)
+          throw new TypeError(`${at}: validation let it pass`);
+        terms.push(argumentTerm(item, argument, slot, at));
+      }
+      const scopeTerms: Term[] = [];
+      const next = binariesMeanNext(policy, call.symbol, args, selector);
+      for (const { item, path: at } of selector.matchBinaries) {
+        if (next) {
+          const slot = this.slot(hook, ArgumentType.linuxBinprm, 0, false, policy, at);
+          terms.push(binaryTerm(item, slot, at));
+        } else {
+          scopeTerms.push(binaryTerm(item, ScopeAttribute.binary, at));
+        }
+      }
+      for (const { item, path: at } of selector.matchNamespaces) scopeTerms.push(namespaceTerm(item, at));
+      if (hook.selectors.length === limits.selectors_per_hook) {
+        this.refuse(
+          policy,
+          selector.path,
+          `the policies on ${call.symbol} have more than ${limits.selectors_per_hook} selectors together`,
+        );
+      }
+      hook.selectors.push({
+        policyId: id,
+        hookIndex,
+        selectorIndex,
+        ...effectsOf(selector),
+        monitor,
+        scope: this.scopes.number(scopeTerms, policy, selector.path),
+        shownArguments: shown.map((position) => slotOf.get(position) ?? 0),
+      });
+      hook.terms.push(terms);
+      hook.origins.push({ policy, path: selector.path });
+    });
+  }
+
+  private finishHook(key: string, hook: HookBuilder): HookPlan {
+    const { symbol, kind } = hook.call;
+    const width = Math.min(hook.selectors.length, limits.selectors_per_hook);
+    const dimensions = buildDimensions(
+      width,
+      hook.terms.slice(0, width),
+      limits.dimensions_per_hook,
+      (bit, term) => {
+        const origin = hook.origins[bit];
+        if (origin !== undefined) {
+          this.refuse(
+            origin.policy,
+            term.path,
+            `the policies on ${symbol} need more than ${limits.dimensions_per_hook} look-ups together: put values of one operator into one term`,
+          );
+        }
+      },
+    );
+    const denies =
+      isDeniable(symbol) &&
+      hook.selectors.some(
+        ({ monitor, actions }) =>
+          !monitor && (actions & ((1 << ActionBit.sigkill) | (1 << ActionBit.override))) !== 0,
+      );
+    return {
+      key,
+      eventKind: EventKind.kprobe,
+      symbol,
+      syscall: kind === 'syscall',
+      denies,
+      arguments: hook.slots.map(
+        ({ type, index, shown }): PlannedArgument => ({ type, index, hidden: !shown }),
+      ),
+      selectors: hook.selectors,
+      bindings: hook.bindings,
+      dimensions,
+    };
+  }
+
+  private finishScopes(): ScopePlan {
+    const { terms, origins } = this.scopes;
+    const over = origins[limits.selectors_per_hook];
+    if (over !== undefined) {
+      this.refuse(
+        over.policy,
+        over.path,
+        `the policies need more than ${limits.selectors_per_hook} different scopes (conditions on binary and namespaces)`,
+      );
+      return { scopeCount: 0, dimensions: [] };
+    }
+    const dimensions = buildDimensions(terms.length, terms, limits.dimensions_per_hook, (bit, term) => {
+      const origin = origins[bit];
+      if (origin !== undefined) {
+        this.refuse(
+          origin.policy,
+          term.path,
+          `the scopes of the policies need more than ${limits.dimensions_per_hook} look-ups together`,
+        );
+      }
+    });
+    return { scopeCount: terms.length, dimensions };
+  }
+
+  finish(): Plan {
+    const hooks = [...this.hooks].map(([key, hook]) => this.finishHook(key, hook));
+    if (hooks.length > limits.hooks) {
+      const last = [...this.hooks.values()][limits.hooks]?.origins[0];
+      if (last !== undefined)
+        this.refuse(
+          last.policy,
+          last.path,
+          `the policies have ${hooks.length} hooks: ${limits.hooks} is the most`,
+        );
+    }
+    const scopes = this.finishScopes();
+    throwIssues(this.issues);
+    return { hooks, scopes };
+  }
+}
+
+/**
+ * Plans a set of policies.
+ * @throws {PolicyError} where one is wrong, asks what this version cannot do, or all together pass a limit; the
+ * issues name the policy and the field.
+ */
+export function plan(policies: readonly PlanInput[]): Plan {
+  throwIssues(policies.flatMap(({ policy }) => [...validate(policy).errors, ...unsupported(policy)]));
+  const planner = new Planner();
+  for (const input of policies) planner.add(input);
+  return planner.finish();
+}

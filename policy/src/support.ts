@@ -1,0 +1,178 @@
+// SPDX-License-Identifier: Apache-2.0
+// Owns what this version of the kernel stage does not do: each such field is refused by name when a policy is
+// planned, so that no policy is in force and means less than it says. As the kernel stage grows, lines leave this file.
+import { limits } from '@weir/schema';
+import { isDeniable } from './calls.js';
+import type { PolicyIssue } from './error.js';
+import { typeInfo } from './names.js';
+import { quote } from './nearest.js';
+import { type Policy, policyIssue } from './parse.js';
+import { type ExpandedSelector, expandSelectors, optionValue } from './selectors.js';
+import type { Argument, Kprobe } from './shape.js';
+import { resolveCalls } from './validate.js';
+import { toBytes } from './values.js';
+
+/** Argument types that hook programs read. */
+const readableTypes = new Set(['string', 'fd', 'file', 'path', 'linux_binprm', 'nop']);
+/** Operators on arguments that a plan can express. */
+const plannedOperators = new Set([
+  'Equal',
+  'NotEqual',
+  'In',
+  'NotIn',
+  'Prefix',
+  'NotPrefix',
+  'Postfix',
+  'NotPostfix',
+]);
+const plannedActions = new Set(['Post', 'NoPost', 'Sigkill', 'Signal', 'Override']);
+
+/** The longest text that a term takes: what a trie takes, without the closing NUL. */
+export const textBytesMax = limits.trie_data_bytes - 1;
+
+const later = 'is not supported yet by this version';
+
+type Report = (path: string, message: string) => void;
+
+function checkArguments(args: readonly Argument[], path: string, report: Report): void {
+  args.forEach((argument, position) => {
+    const at = `${path}[${position}]`;
+    const family = typeInfo(argument.type)?.family;
+    const plainInteger =
+      family === 'integer' && argument.type !== 'capability' && argument.type !== 'bpf_cmd';
+    if (argument.type === 'auto') {
+      report(`${at}.type`, `auto ${later}: write the type of the argument`);
+    } else if (!plainInteger && !readableTypes.has(argument.type)) {
+      report(
+        `${at}.type`,
+        `the type ${argument.type} ${later}: it reads integers, ${[...readableTypes].join(', ')}`,
+      );
+    }
+    for (const field of ['resolve', 'btfType', 'btfTypeModule', 'sizeArgIndex', 'source'] as const) {
+      if (argument[field] !== undefined) report(`${at}.${field}`, `${field} ${later}`);
+    }
+    for (const field of ['returnCopy', 'maxData'] as const) {
+      if (argument[field] === true) report(`${at}.${field}`, `${field} ${later}`);
+    }
+  });
+}
+
+function checkTexts(values: readonly string[], path: string, report: Report): void {
+  values.forEach((value, index) => {
+    const bytes = toBytes(value).length;
+    if (bytes > textBytesMax) {
+      report(
+        `${path}.values[${index}]`,
+        `has ${bytes} bytes: this version takes texts of up to ${textBytesMax} bytes`,
+      );
+    }
+  });
+}
+
+function checkSelector(selector: ExpandedSelector, args: readonly Argument[], report: Report): void {
+  const parts = [
+    'matchData',
+    'matchReturnArgs',
+    'matchParentBinaries',
+    'matchPIDs',
+    'matchNamespaceChanges',
+    'matchCapabilities',
+    'matchCapabilityChanges',
+    'matchWorkloads',
+    'matchReturnActions',
+  ] as const;
+  for (const part of parts) {
+    for (const { path } of selector.part(part)) report(path, `${part} ${later}`);
+  }
+  for (const { item, path } of selector.matchArgs) {
+    if (!plannedOperators.has(item.operator)) {
+      report(`${path}.operator`, `${item.operator} ${later}: it does ${[...plannedOperators].join(', ')}`);
+    }
+    if (args.length > 0) checkTexts(item.values, path, report);
+  }
+  for (const { item, path } of selector.matchBinaries) {
+    if (item.followChildren === true) report(`${path}.followChildren`, `followChildren ${later}`);
+    checkTexts(item.values, path, report);
+  }
+  for (const { item, path } of selector.matchActions) {
+    if (!plannedActions.has(item.action)) {
+      report(`${path}.action`, `${item.action} ${later}: it does ${[...plannedActions].join(', ')}`);
+    }
+    if (item.rateLimit !== undefined) report(`${path}.rateLimit`, `rateLimit ${later}`);
+    for (const field of ['kernelStackTrace', 'userStackTrace', 'imaHash'] as const) {
+      if (item[field] === true) report(`${path}.${field}`, `${field} ${later}`);
+    }
+    for (const field of ['argRegs', 'argNewSymbol', 'argNewAddr', 'argNewOffset'] as const) {
+      if (item[field] !== undefined) report(`${path}.${field}`, `${field} ${later}`);
+    }
+  }
+}
+
+function checkKprobe(policy: Policy, kprobe: Kprobe, path: string, report: Report): void {
+  const list = policy.spec.lists?.find((other) => kprobe.call === `list:${other.name}`);
+  if (list?.type?.startsWith('generated_') === true) {
+    report(`${path}.call`, `a list of the type ${list.type} ${later}: name the functions`);
+  }
+  const calls = resolveCalls(policy, kprobe, path);
+  for (const { item, path: at } of calls) {
+    if (item.kind === 'function') {
+      report(at, `${quote(item.symbol)} ${later}: it hooks security_* functions and system calls`);
+    }
+  }
+  if (kprobe.return === true) report(`${path}.return`, `return: true ${later}`);
+  if (kprobe.returnArgAction !== undefined) report(`${path}.returnArgAction`, `returnArgAction ${later}`);
+  if ((kprobe.data ?? []).length > 0) report(`${path}.data`, `data ${later}`);
+  const args = kprobe.args ?? [];
+  checkArguments(args, `${path}.args`, report);
+  const security = calls.every(({ item }) => isDeniable(item.symbol));
+  for (const selector of expandSelectors(policy, kprobe, path)) {
+    checkSelector(selector, args, report);
+    for (const { item, path: at } of selector.matchActions) {
+      if (item.action === 'Override' && !security) {
+        report(
+          `${at}.action`,
+          `Override on a system call ${later}: hook the security_* function on its path`,
+        );
+      }
+    }
+  }
+}
+
+/** What of a policy this version cannot do; empty where it can be planned. */
+export function unsupported(policy: Policy): PolicyIssue[] {
+  const { spec } = policy;
+  const issues: PolicyIssue[] = [];
+  const seen = new Set<string>();
+  const report: Report = (path, message) => {
+    // A macro that several selectors use is reported once.
+    if (seen.has(path)) return;
+    seen.add(path);
+    issues.push(policyIssue(policy, 'not-supported', path, message));
+  };
+  if (policy.kind === 'TracingPolicyNamespaced')
+    report('kind', `TracingPolicyNamespaced ${later}: write TracingPolicy, which holds for the whole node`);
+  for (const part of ['fentries', 'tracepoints', 'lsmhooks', 'uprobes', 'usdts', 'enforcers'] as const) {
+    if ((spec[part] ?? []).length > 0) report(`spec.${part}`, `${part} ${later}: it does kprobes`);
+  }
+  if (spec.loader === true) report('spec.loader', `loader ${later}`);
+  for (const part of ['podSelector', 'containerSelector', 'hostSelector', 'nodeSelector'] as const) {
+    if (spec[part] != null)
+      report(`spec.${part}`, `${part} ${later}: the policy would hold for every process of the node`);
+  }
+  spec.options?.forEach((option, index) => {
+    if (option.name === 'override-method' && option.value !== 'fmod-ret') {
+      report(`spec.options[${index}].value`, `${option.value} ${later}: it does fmod-ret`);
+    }
+  });
+  if (optionValue(policy, 'on-undecided', 'allow') === 'deny') {
+    const index = spec.options?.findIndex((option) => option.name === 'on-undecided') ?? 0;
+    report(
+      `spec.options[${index}].value`,
+      `on-undecided: deny ${later}: what cannot be decided is let through and counted`,
+    );
+  }
+  spec.kprobes?.forEach((kprobe, index) => {
+    checkKprobe(policy, kprobe, `spec.kprobes[${index}]`, report);
+  });
+  return issues;
+}
