@@ -110,8 +110,38 @@ export const tokenList = z.object({ tokens: z.array(token) }).openapi('TokenList
 
 // Filters
 
+export type Json = string | number | boolean | null | readonly Json[] | { readonly [key: string]: Json };
+
+/** Deepest nesting of free JSON. */
+const depthMax = 16;
+
+/** Walks by levels, not by recursion: what is sent may be nested deeper than the stack is. */
+function depthOf(value: unknown): number {
+  let level: unknown[] = [value];
+  let depth = 0;
+  while (level.length > 0 && depth <= depthMax) {
+    level = level.flatMap((entry) =>
+      typeof entry === 'object' && entry !== null ? Object.values(entry) : [],
+    );
+    depth++;
+  }
+  return depth;
+}
+
+/** Free JSON, nested at most 16 deep. */
+const json = z
+  .custom<Json>((value) => value !== undefined && depthOf(value) <= depthMax, {
+    error: `must be JSON, nested at most ${depthMax} deep`,
+  })
+  .openapi('Json', {
+    type: ['string', 'number', 'boolean', 'null', 'array', 'object'],
+    description: `any JSON, nested at most ${depthMax} deep`,
+  });
+
+const jsonObject = z.record(z.string().max(128), json);
+
 /** Settings of a filter, handed to it as it starts. */
-export const filterConfig = z.record(z.string().max(128), z.json()).openapi('FilterConfig');
+export const filterConfig = jsonObject.openapi('FilterConfig');
 
 export const filter = z
   .object({
@@ -119,7 +149,7 @@ export const filter = z
     version,
     digest,
     bytes: z.int().min(0),
-    manifest: z.record(z.string(), z.json()).openapi({ description: 'what the module says of itself' }),
+    manifest: jsonObject.openapi({ description: 'what the module says of itself' }),
     config: filterConfig,
     createdMs: timeMs,
     createdBy: z.string(),
@@ -176,7 +206,7 @@ export const retired = z
 
 // Releases
 
-export const releaseSettings = z.record(z.string().max(128), z.json()).openapi('ReleaseSettings');
+export const releaseSettings = jsonObject.openapi('ReleaseSettings');
 
 export const releaseContent = z
   .object({
@@ -456,7 +486,7 @@ export const auditEntry = z
     role,
     action: z.string(),
     subject: z.string(),
-    details: z.record(z.string(), z.json()),
+    details: jsonObject,
   })
   .openapi('AuditEntry');
 
