@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Public names of the filter host.
-export { FilterHost, FilterHostError } from './host.js';
+export { FilterHostError } from './error.js';
+export { FilterHost } from './host.js';
 export {
   type BatchResult,
   type FilterHostErrorCode,

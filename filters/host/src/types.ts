@@ -13,7 +13,7 @@ export interface FilterHostOptions {
   slots?: number;
   /** Largest batch. Default 1 MiB. */
   batchBytesMax?: number;
-  /** Room for what filters say of one batch. Default 1 MiB. */
+  /** Room for what filters say of one batch. Default 512 KiB. */
   annotationBytesMax?: number;
   /** Most records of a batch. Default 16384. */
   recordsMax?: number;
@@ -79,7 +79,9 @@ export type QuarantineCode =
   /** It could not be started, configured, or given room for a batch. */
   | 'load'
   /** It answered with addresses, counts or verdicts that cannot be. */
-  | 'lying';
+  | 'lying'
+  /** The worker ended by itself while it ran, or did so again and again. */
+  | 'crash';
 
 export type FilterReport =
   | { type: 'trap'; filter: string; version: string; reason: string; record: number }
@@ -130,6 +132,8 @@ export interface FilterSet {
 
 /** Stable codes of `FilterHostError`. */
 export type FilterHostErrorCode =
+  | 'option'
+  | 'load'
   | 'refused'
   | 'duplicate'
   | 'too-many'

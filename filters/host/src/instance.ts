@@ -1,0 +1,109 @@
+// SPDX-License-Identifier: Apache-2.0
+// Owns one filter's instance inside the worker: made anew after a trap, its memory read with suspicion. Addresses
+// that come from a filter are compared with its memory before they are used; nothing of the filter is trusted.
+import { FILTER_CALL_BYTES } from '@weir/schema';
+import { engine, type WasmMemory } from './engine.js';
+import type { FilterEntry } from './shared.js';
+
+const LOG_BYTES_MAX = 512;
+const LEVEL_MAX = 4;
+
+export function align8(bytes: number): number {
+  return (bytes + 7) & ~7;
+}
+
+/** Bytes that a filter reserves for a batch: the call, the batch, the verdicts. */
+export function areaBytes(batchBytes: number, records: number): number {
+  return FILTER_CALL_BYTES + align8(batchBytes) + align8(records);
+}
+
+export function describeError(error: unknown): string {
+  return error instanceof Error ? `${error.name}: ${error.message}` : 'threw what is no error';
+}
+
+const text = new TextDecoder();
+
+/** Text of a filter, made harmless: control characters would move the cursor of whoever reads it. */
+export function cleanText(bytes: Uint8Array): string {
+  return Array.from(text.decode(bytes), (character) =>
+    /\p{C}/u.test(character) ? '\uFFFD' : character,
+  ).join('');
+}
+
+export class FilterInstance {
+  /** Address of the area, and how large a batch it takes. */
+  area = 0;
+  bytes: Uint8Array;
+  view: DataView;
+  /** What the filter logged last at the gravest level: the reason of its own abort. */
+  lastError: string | undefined;
+  readonly #memory: WasmMemory;
+  readonly #filter: (call: number) => unknown;
+
+  /** @throws {Error} whose message says why the filter cannot be used. */
+  constructor(entry: FilterEntry, areaSize: number, onLog: (level: number, text: string) => boolean) {
+    let memory: WasmMemory | undefined;
+    const log = (level: number, address: number, length: number): void => {
+      if (memory === undefined) return;
+      const bytes = new Uint8Array(memory.buffer);
+      const at = address >>> 0;
+      const end = Math.min(at + Math.min(length >>> 0, LOG_BYTES_MAX), bytes.length);
+      if (at >= bytes.length) return;
+      const line = cleanText(bytes.slice(at, end));
+      const grave = Math.min(Math.max(level, 0), LEVEL_MAX);
+      if (grave === LEVEL_MAX) this.lastError = line;
+      onLog(grave, line);
+    };
+    const { exports } = new engine.Instance(entry.module, { weir: { log } });
+    memory = exports.memory as WasmMemory;
+    this.#memory = memory;
+    this.#filter = exports.weir_filter as (call: number) => unknown;
+    this.bytes = new Uint8Array(memory.buffer);
+    this.view = new DataView(memory.buffer);
+    (exports.weir_start as (() => void) | undefined)?.();
+    const version = (exports.weir_abi_version as () => unknown)();
+    if (version !== 1) throw new Error(`weir_abi_version says ${String(version)}; its manifest says 1`);
+    const reserve = exports.weir_reserve as (bytes: number) => number;
+    if (entry.config !== undefined) this.#configure(exports, entry.config, reserve);
+    this.area = reserve(areaSize) >>> 0;
+    this.refresh();
+    if (this.area === 0) throw new Error(`weir_reserve has no room for ${areaSize} bytes`);
+    if (this.area % 8 !== 0 || this.area + areaSize > this.bytes.length) {
+      throw new Error(`weir_reserve gave ${areaSize} bytes at ${this.area}, which is not within its memory`);
+    }
+  }
+
+  get memoryBytes(): number {
+    return this.bytes.length;
+  }
+
+  #configure(exports: Record<string, unknown>, config: Uint8Array, reserve: (bytes: number) => number): void {
+    const configure = exports.weir_configure as ((at: number, bytes: number) => unknown) | undefined;
+    if (configure === undefined) throw new Error('it is given a configuration but exports no weir_configure');
+    const at = reserve(config.length) >>> 0;
+    this.refresh();
+    if (at === 0 || at + config.length > this.bytes.length) {
+      throw new Error(`weir_reserve has no room for a configuration of ${config.length} bytes`);
+    }
+    this.bytes.set(config, at);
+    const answer = configure(at, config.length);
+    if (answer !== 0) {
+      throw new Error(
+        `weir_configure refuses its configuration: ${this.lastError ?? `answer ${String(answer)}`}`,
+      );
+    }
+  }
+
+  /** Looks at the memory again, which has another buffer once it has grown. */
+  refresh(): void {
+    if (this.#memory.buffer !== this.bytes.buffer) {
+      this.bytes = new Uint8Array(this.#memory.buffer);
+      this.view = new DataView(this.#memory.buffer);
+    }
+  }
+
+  /** Calls the filter. @throws whatever the trap is. */
+  call(): unknown {
+    return this.#filter(this.area);
+  }
+}

@@ -1,0 +1,489 @@
+// SPDX-License-Identifier: Apache-2.0
+// Owns one filter's turn at a batch: which records it judges, its call, what of its answer is believed, and what
+// happens when it traps or lies. Hot: a filter without bindings costs one copy of the batch, its call, and a pass
+// over the verdict bytes. Its verdicts and notes count only once its whole turn is known to be sound.
+import {
+  FILTER_ANNOTATION_ALERT_AT,
+  FILTER_ANNOTATION_BYTES,
+  FILTER_ANNOTATION_LABEL_COUNT_AT,
+  FILTER_ANNOTATION_LABELS_AT_AT,
+  FILTER_ANNOTATION_MESSAGE_AT,
+  FILTER_ANNOTATION_RECORD_AT,
+  FILTER_ANNOTATION_SEVERITY_AT,
+  FILTER_CALL_ANNOTATION_COUNT_AT,
+  FILTER_CALL_ANNOTATIONS_AT_AT,
+  FILTER_CALL_BATCH_AT_AT,
+  FILTER_CALL_BATCH_BYTES_AT,
+  FILTER_CALL_BYTES,
+  FILTER_CALL_CURSOR_AT,
+  FILTER_CALL_RECORD_COUNT_AT,
+  FILTER_CALL_RESERVED_AT,
+  FILTER_CALL_VERDICTS_AT_AT,
+  FILTER_LABEL_BYTES,
+  FILTER_LABEL_NAME_AT,
+  FILTER_LABEL_VALUE_AT,
+  FilterAnswer,
+  FilterMark,
+  Severity,
+} from '@weir/schema';
+import { type BatchView, KIND_CODES, kindCode, State } from './batch-view.js';
+import { align8, areaBytes, cleanText, describeError, FilterInstance } from './instance.js';
+import type { Notes } from './notes.js';
+import {
+  type Bounds,
+  Counter,
+  type FilterEntry,
+  Phase,
+  quarantineCodes,
+  type WorkerMessage,
+} from './shared.js';
+import { Judgement, type QuarantineCode } from './types.js';
+
+/** What a filter may say of one record. */
+const MESSAGE_BYTES_MAX = 512;
+const VALUE_BYTES_MAX = 1024;
+const LABELS_MAX = 16;
+/** Annotations of one record: its own and a few alerts. */
+const RECORD_ANNOTATIONS_MAX = 8;
+
+/** What the runner needs of the worker around it. */
+export interface RunnerContext {
+  bounds: Bounds;
+  counters: Float64Array;
+  post(message: WorkerMessage): void;
+  /** Says to the main thread what runs, so that its watchdog can tell. */
+  enter(phase: number, row: number): void;
+  leave(): void;
+  nowNs(): number;
+}
+
+/** Ends a filter's turn: it answered what cannot be. */
+class Lie extends Error {}
+
+export class FilterRunner {
+  readonly entry: FilterEntry;
+  quarantined: boolean;
+  readonly #context: RunnerContext;
+  readonly #row: number;
+  readonly #areaSize: number;
+  readonly #kinds: Uint8Array | undefined;
+  readonly #policies: ReadonlySet<string> | undefined;
+  readonly #marks: Uint8Array;
+  readonly #labels = new Map<string, { text: Uint8Array; at: number; batch: number }>();
+  readonly #errorLabel: Uint8Array;
+  readonly #errorPosition: { at: number; batch: number } = { at: -1, batch: -1 };
+  #instance: FilterInstance | undefined;
+  #trapTimesMs: number[] = [];
+  #logLinesLeft: number;
+  #labelsReported = 0;
+  #batch = 0;
+
+  constructor(entry: FilterEntry, marks: Uint8Array, context: RunnerContext) {
+    this.entry = entry;
+    this.quarantined = entry.quarantined;
+    this.#context = context;
+    this.#row = entry.row * Counter.columns;
+    this.#marks = marks;
+    this.#areaSize = areaBytes(context.bounds.batchBytesMax, context.bounds.recordsMax);
+    this.#logLinesLeft = context.bounds.logLinesMax;
+    if (entry.kinds.length > 0) {
+      this.#kinds = new Uint8Array(KIND_CODES);
+      for (const kind of entry.kinds) this.#kinds[kindCode(kind)] = 1;
+    }
+    if (entry.policies.length > 0) this.#policies = new Set(entry.policies);
+    const encoder = new TextEncoder();
+    for (const label of entry.labels) {
+      this.#labels.set(label, { text: encoder.encode(`filter.${entry.name}.${label}`), at: -1, batch: -1 });
+    }
+    this.#errorLabel = encoder.encode(`filter.${entry.name}.error`);
+  }
+
+  /** Makes the instance. @throws {Error} that says why it cannot be used. */
+  load(): void {
+    this.#context.enter(Phase.load, this.entry.row);
+    try {
+      this.#instance = new FilterInstance(this.entry, this.#areaSize, this.#onLog);
+      this.#context.counters[this.#row + Counter.memoryBytes] = this.#instance.memoryBytes;
+    } catch (error) {
+      throw new Error(describeError(error), { cause: error });
+    } finally {
+      this.#context.leave();
+    }
+  }
+
+  #onLog = (level: number, text: string): boolean => {
+    if (this.#logLinesLeft <= 0) {
+      this.#count(Counter.logLinesLost, 1);
+      return false;
+    }
+    this.#logLinesLeft--;
+    this.#context.post({ type: 'log', row: this.entry.row, level, text });
+    return true;
+  };
+
+  #count(column: number, by: number): void {
+    const at = this.#row + column;
+    this.#context.counters[at] = (this.#context.counters[at] as number) + by;
+  }
+
+  quarantine(code: QuarantineCode, reason: string): void {
+    this.quarantined = true;
+    this.#instance = undefined;
+    this.#context.counters[this.#row + Counter.memoryBytes] = 0;
+    this.#context.counters[this.#row + Counter.quarantine] = 1 + quarantineCodes.indexOf(code);
+    this.#context.post({ type: 'quarantine', row: this.entry.row, code, reason });
+  }
+
+  /** Writes which records it judges; returns how many. */
+  #select(batch: BatchView, judgements: Uint8Array, live: number): number {
+    const marks = this.#marks;
+    const count = batch.recordCount;
+    if (this.#kinds === undefined && this.#policies === undefined && live === count && batch.unseen === 0) {
+      marks.fill(FilterMark.judge, 0, count);
+      return count;
+    }
+    const { codes, states } = batch;
+    let judged = 0;
+    for (let index = 0; index < count; index++) {
+      let bound = judgements[index] === Judgement.keep && ((states[index] as number) & State.unseen) === 0;
+      if (bound && this.#kinds !== undefined) bound = this.#kinds[codes[index] as number] === 1;
+      if (bound && this.#policies !== undefined) {
+        const policy = batch.policyOf(index);
+        bound = policy !== undefined && this.#policies.has(policy);
+      }
+      marks[index] = bound ? FilterMark.judge : FilterMark.skip;
+      if (bound) judged++;
+    }
+    return judged;
+  }
+
+  /**
+   * Takes its turn: changes `judgements` (0 goes on) and adds to `notes`.
+   * Returns how many records do not go on because of it.
+   */
+  judge(batch: BatchView, judgements: Uint8Array, live: number, notes: Notes): number {
+    this.#batch++;
+    this.#logLinesLeft = this.#context.bounds.logLinesMax;
+    if (this.quarantined && !this.entry.failClosed) return 0;
+    const judged = this.#select(batch, judgements, live);
+    if (judged === 0) return 0;
+    if (this.quarantined) return this.#holdBack(batch, judgements, 0);
+    const start = this.#context.nowNs();
+    const mark = notes.mark();
+    let ended = 0;
+    try {
+      ended = this.#run(batch, judgements, notes);
+    } catch (error) {
+      if (!(error instanceof Lie)) throw error;
+      // Nothing that it said of this batch is believed.
+      notes.rollback(mark);
+      this.#forgetLabels();
+      this.quarantine('lying', error.message);
+      ended = this.entry.failClosed ? this.#holdBack(batch, judgements, 0) : 0;
+    }
+    this.#count(Counter.events, judged);
+    this.#count(Counter.nanoseconds, this.#context.nowNs() - start);
+    return ended;
+  }
+
+  #holdBack(batch: BatchView, judgements: Uint8Array, from: number): number {
+    let held = 0;
+    for (let index = from; index < batch.recordCount; index++) {
+      if (this.#marks[index] !== FilterMark.judge) continue;
+      if (((batch.states[index] as number) & State.protected) !== 0) continue;
+      judgements[index] = Judgement.heldBack;
+      held++;
+    }
+    return held;
+  }
+
+  #run(batch: BatchView, judgements: Uint8Array, notes: Notes): number {
+    const { recordCount } = batch;
+    const marks = this.#marks;
+    // In this turn, a mark of this value is a drop that has been read from the filter and is not in force yet.
+    const DROP = 1;
+    let from = 0;
+    this.#handOver(batch, 0);
+    let errors = 0;
+    let quarantineReason: string | undefined;
+    while (from < recordCount) {
+      const instance = this.#instance as FilterInstance;
+      let answer: unknown;
+      let trap: string | undefined;
+      instance.lastError = undefined;
+      this.#context.enter(Phase.filter, this.entry.row);
+      try {
+        answer = instance.call();
+      } catch (error) {
+        trap = instance.lastError ?? describeError(error);
+      }
+      this.#context.leave();
+      instance.refresh();
+      const cursor = instance.view.getUint32(instance.area + FILTER_CALL_CURSOR_AT, true);
+      let until = recordCount;
+      if (trap !== undefined) {
+        if (cursor < from || cursor >= recordCount || marks[cursor] !== FilterMark.judge) {
+          throw new Lie(
+            `it trapped (${trap}) with its cursor on ${cursor}, which is no record that it was to judge`,
+          );
+        }
+        until = cursor;
+      } else if (answer === FilterAnswer.again) {
+        if (cursor <= from || cursor > recordCount) {
+          throw new Lie(
+            `weir_filter asks to go on from ${cursor}; it was called from ${from} of ${recordCount}`,
+          );
+        }
+        until = cursor;
+      } else if (answer !== FilterAnswer.done) {
+        throw new Lie(`weir_filter answered ${String(answer)}; answers are 0 (done) and 1 (again)`);
+      }
+      this.#readVerdicts(instance, batch, from, until, DROP);
+      this.#readAnnotations(instance, batch, from, until, notes);
+      from = until;
+      if (trap === undefined) {
+        if (from < recordCount) this.#markPassed(instance, batch, from);
+        continue;
+      }
+      errors++;
+      from = cursor + 1;
+      this.#trapped(batch, cursor, trap, notes);
+      if (this.#tooManyTraps(batch.timeMs(cursor))) {
+        quarantineReason = `trapped ${this.#trapTimesMs.length} times within ${this.#context.bounds.trapWindowMs} ms, the last time on: ${trap}`;
+        break;
+      }
+      if (from < recordCount && !this.#restart(batch, from)) {
+        quarantineReason = undefined;
+        break;
+      }
+    }
+    this.#count(Counter.traps, errors);
+    const memory = this.#instance?.memoryBytes;
+    if (memory !== undefined) this.#context.counters[this.#row + Counter.memoryBytes] = memory;
+    let ended = this.#apply(judgements, DROP, from);
+    if (quarantineReason !== undefined) this.quarantine('traps', quarantineReason);
+    if (this.quarantined && this.entry.failClosed) ended += this.#holdBack(batch, judgements, from);
+    return ended;
+  }
+
+  /** Puts the verdicts of its turn in force: everything it judged before `until`. */
+  #apply(judgements: Uint8Array, drop: number, until: number): number {
+    const marks = this.#marks;
+    let ended = 0;
+    let kept = 0;
+    for (let index = 0; index < until; index++) {
+      const mark = marks[index];
+      if (mark === drop) {
+        judgements[index] = Judgement.drop;
+        ended++;
+      } else if (mark === FilterMark.judge) kept++;
+    }
+    this.#count(Counter.kept, kept);
+    this.#count(Counter.dropped, ended);
+    return ended;
+  }
+
+  /** Copies the batch in, and what it is to judge from `from` on. */
+  #handOver(batch: BatchView, from: number): void {
+    const instance = this.#instance as FilterInstance;
+    const { area, view, bytes } = instance;
+    const batchAt = area + FILTER_CALL_BYTES;
+    const verdictsAt = batchAt + align8(batch.byteLength);
+    bytes.set(batch.bytes.subarray(0, batch.byteLength), batchAt);
+    view.setUint32(area + FILTER_CALL_BATCH_AT_AT, batchAt, true);
+    view.setUint32(area + FILTER_CALL_BATCH_BYTES_AT, batch.byteLength, true);
+    view.setUint32(area + FILTER_CALL_RECORD_COUNT_AT, batch.recordCount, true);
+    view.setUint32(area + FILTER_CALL_VERDICTS_AT_AT, verdictsAt, true);
+    view.setUint32(area + FILTER_CALL_RESERVED_AT, 0, true);
+    bytes.set(this.#marks.subarray(0, batch.recordCount), verdictsAt);
+    this.#markPassed(instance, batch, from);
+  }
+
+  /** Prepares a call from `from` on: what lies before is passed over. */
+  #markPassed(instance: FilterInstance, batch: BatchView, from: number): void {
+    const { area, view, bytes } = instance;
+    const verdictsAt = area + FILTER_CALL_BYTES + align8(batch.byteLength);
+    bytes.fill(FilterMark.skip, verdictsAt, verdictsAt + from);
+    view.setUint32(area + FILTER_CALL_CURSOR_AT, from, true);
+    view.setUint32(area + FILTER_CALL_ANNOTATION_COUNT_AT, 0, true);
+    view.setUint32(area + FILTER_CALL_ANNOTATIONS_AT_AT, 0, true);
+  }
+
+  #readVerdicts(instance: FilterInstance, batch: BatchView, from: number, until: number, drop: number): void {
+    const marks = this.#marks;
+    const { bytes } = instance;
+    const { states } = batch;
+    const verdictsAt = instance.area + FILTER_CALL_BYTES + align8(batch.byteLength);
+    for (let index = from; index < until; index++) {
+      const verdict = bytes[verdictsAt + index] as number;
+      if (verdict === 0 || marks[index] !== FilterMark.judge) continue;
+      if (verdict !== 1)
+        throw new Lie(`verdict ${verdict} on record ${index}; verdicts are 0 (keep) and 1 (drop)`);
+      if (((states[index] as number) & State.protected) === 0) marks[index] = drop;
+    }
+  }
+
+  #readAnnotations(
+    instance: FilterInstance,
+    batch: BatchView,
+    from: number,
+    until: number,
+    notes: Notes,
+  ): void {
+    const { view, bytes, area } = instance;
+    const count = view.getUint32(area + FILTER_CALL_ANNOTATION_COUNT_AT, true);
+    if (count === 0) return;
+    const at = view.getUint32(area + FILTER_CALL_ANNOTATIONS_AT_AT, true);
+    const most = (until - from + 1) * RECORD_ANNOTATIONS_MAX;
+    if (count > most) throw new Lie(`${count} annotations on ${until - from} records`);
+    if (at + count * FILTER_ANNOTATION_BYTES > bytes.length) {
+      throw new Lie(`${count} annotations at ${at} lie outside of its memory of ${bytes.length} bytes`);
+    }
+    let last = from;
+    let ofRecord = 0;
+    for (let index = 0; index < count; index++) {
+      const note = at + index * FILTER_ANNOTATION_BYTES;
+      const record = view.getUint32(note + FILTER_ANNOTATION_RECORD_AT, true);
+      // It trapped or stopped on this record: what it had begun to say of it does not count.
+      if (record === until && until < batch.recordCount) return;
+      if (record < last || record >= until || this.#marks[record] === FilterMark.skip) {
+        throw new Lie(`annotation ${index} is on record ${record}, which is not the next that it judged`);
+      }
+      ofRecord = record === last ? ofRecord + 1 : 1;
+      if (ofRecord > RECORD_ANNOTATIONS_MAX) {
+        throw new Lie(`more than ${RECORD_ANNOTATIONS_MAX} annotations on record ${record}`);
+      }
+      last = record;
+      this.#readAnnotation(instance, batch, note, record, notes);
+    }
+  }
+
+  /** Where `length` bytes at an address of the filter lie in the slot: in the batch itself, or copied behind it. */
+  #place(instance: FilterInstance, batch: BatchView, address: number, length: number, notes: Notes): number {
+    if (length === 0) return 0;
+    if (address + length > instance.bytes.length) {
+      throw new Lie(`text of ${length} bytes at ${address} lies outside of its memory`);
+    }
+    const batchAt = instance.area + FILTER_CALL_BYTES;
+    if (address >= batchAt && address + length <= batchAt + batch.byteLength) return address - batchAt;
+    return notes.text(instance.bytes, address, length);
+  }
+
+  #readAnnotation(
+    instance: FilterInstance,
+    batch: BatchView,
+    note: number,
+    record: number,
+    notes: Notes,
+  ): void {
+    const { view, bytes } = instance;
+    const severity = view.getUint8(note + FILTER_ANNOTATION_SEVERITY_AT);
+    const alert = view.getUint8(note + FILTER_ANNOTATION_ALERT_AT);
+    const labelCount = view.getUint16(note + FILTER_ANNOTATION_LABEL_COUNT_AT, true);
+    const labelsAt = view.getUint32(note + FILTER_ANNOTATION_LABELS_AT_AT, true);
+    const messageAt = view.getUint32(note + FILTER_ANNOTATION_MESSAGE_AT, true);
+    const messageBytes = view.getUint32(note + FILTER_ANNOTATION_MESSAGE_AT + 4, true);
+    if (severity > Severity.critical) throw new Lie(`severity ${severity} on record ${record}`);
+    if (alert > 1) throw new Lie(`alert ${alert} on record ${record}; it is 0 or 1`);
+    if (messageBytes > MESSAGE_BYTES_MAX) {
+      throw new Lie(`a message of ${messageBytes} bytes; at most ${MESSAGE_BYTES_MAX} are allowed`);
+    }
+    if (labelCount > LABELS_MAX)
+      throw new Lie(`${labelCount} labels on record ${record}; at most ${LABELS_MAX}`);
+    if (labelsAt + labelCount * FILTER_LABEL_BYTES > bytes.length) {
+      throw new Lie(`${labelCount} labels at ${labelsAt} lie outside of its memory`);
+    }
+    const placed = this.#place(instance, batch, messageAt, messageBytes, notes);
+    if (placed < 0) notes.lost++;
+    if (
+      !notes.add(record, severity, alert === 1, false, this.entry.row, placed, placed < 0 ? 0 : messageBytes)
+    )
+      return;
+    this.#count(alert === 1 ? Counter.alerts : Counter.annotations, 1);
+    for (let index = 0; index < labelCount; index++) {
+      const at = labelsAt + index * FILTER_LABEL_BYTES;
+      const nameAt = view.getUint32(at + FILTER_LABEL_NAME_AT, true);
+      const nameBytes = view.getUint32(at + FILTER_LABEL_NAME_AT + 4, true);
+      const valueAt = view.getUint32(at + FILTER_LABEL_VALUE_AT, true);
+      const valueBytes = view.getUint32(at + FILTER_LABEL_VALUE_AT + 4, true);
+      if (nameAt + nameBytes > bytes.length) throw new Lie(`a label's name lies outside of its memory`);
+      if (valueBytes > VALUE_BYTES_MAX) {
+        throw new Lie(`a label's value of ${valueBytes} bytes; at most ${VALUE_BYTES_MAX} are allowed`);
+      }
+      const label = this.#declared(bytes, nameAt, nameBytes);
+      if (label === undefined) continue;
+      if (label.batch !== this.#batch) {
+        label.at = notes.text(label.text, 0, label.text.length);
+        label.batch = this.#batch;
+      }
+      notes.label(
+        label.at,
+        label.text.length,
+        this.#place(instance, batch, valueAt, valueBytes, notes),
+        valueBytes,
+      );
+    }
+  }
+
+  /** The declared label of this name; else it is refused, counted, and reported a few times. */
+  #declared(
+    bytes: Uint8Array,
+    at: number,
+    length: number,
+  ): { text: Uint8Array; at: number; batch: number } | undefined {
+    let name = '';
+    for (let index = 0; index < Math.min(length, 64); index++)
+      name += String.fromCharCode(bytes[at + index] as number);
+    const label = length <= 63 ? this.#labels.get(name) : undefined;
+    if (label === undefined) {
+      this.#count(Counter.labelsRefused, 1);
+      if (this.#labelsReported++ < 8) {
+        const shown = cleanText(bytes.slice(at, at + Math.min(length, 64)));
+        this.#context.post({
+          type: 'label',
+          row: this.entry.row,
+          reason: `label ${JSON.stringify(shown)} is not one that its manifest declares (${[...this.#labels.keys()].join(', ')})`,
+        });
+      }
+    }
+    return label;
+  }
+
+  #forgetLabels(): void {
+    for (const label of this.#labels.values()) label.batch = -1;
+    this.#errorPosition.batch = -1;
+  }
+
+  #trapped(batch: BatchView, record: number, reason: string, notes: Notes): void {
+    batch.flagError(record);
+    this.#context.post({ type: 'trap', row: this.entry.row, reason, record });
+    const position = this.#errorPosition;
+    if (position.batch !== this.#batch) {
+      position.at = notes.text(this.#errorLabel, 0, this.#errorLabel.length);
+      position.batch = this.#batch;
+    }
+    if (!notes.add(record, Severity.none, false, true, this.entry.row, 0, 0)) return;
+    const text = new TextEncoder().encode(reason).subarray(0, MESSAGE_BYTES_MAX);
+    notes.label(position.at, this.#errorLabel.length, notes.text(text, 0, text.length), text.length);
+  }
+
+  /** Counts a trap at an event's time; traps older than the window are forgotten. */
+  #tooManyTraps(timeMs: number): boolean {
+    const { trapsMax, trapWindowMs } = this.#context.bounds;
+    this.#trapTimesMs = this.#trapTimesMs.filter((time) => Math.abs(timeMs - time) <= trapWindowMs);
+    this.#trapTimesMs.push(timeMs);
+    return this.#trapTimesMs.length >= trapsMax;
+  }
+
+  /** Begins anew after a trap: what a trap left half done in the filter's state is worth nothing. */
+  #restart(batch: BatchView, from: number): boolean {
+    try {
+      this.load();
+    } catch (error) {
+      this.quarantine('load', `could not be started again after a trap: ${describeError(error)}`);
+      return false;
+    }
+    this.#handOver(batch, from);
+    return true;
+  }
+}
