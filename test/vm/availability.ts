@@ -9,6 +9,7 @@ const tools: readonly (readonly [program: string, aptPackage: string])[] = [
   ['apt-get', 'apt'],
   ['dpkg-deb', 'dpkg'],
   ['tar', 'tar'],
+  ['setpriv', 'util-linux'],
   ['gcc', 'gcc'],
 ];
 

@@ -20,7 +20,7 @@ export interface ExecuteOptions {
 
 /** Returns the path of a program, looking where an administrator's shell would; null if there is none. */
 export function findProgram(name: string): string | null {
-  const path = `${process.env['PATH'] ?? ''}${delimiter}/usr/sbin${delimiter}/sbin`;
+  const path = `${process.env.PATH ?? ''}${delimiter}/usr/sbin${delimiter}/sbin`;
   for (const folder of path.split(delimiter)) {
     if (folder === '') continue;
     const candidate = join(folder, name);

@@ -6,6 +6,7 @@ import { mkdirSync, mkdtempSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { pathToFileURL } from 'node:url';
 import { vmUnavailableReason } from './availability.js';
+import { sweepCache } from './cache.js';
 import { VmError } from './errors.js';
 import { ensureRootImage } from './image.js';
 import { ensureKernel, type Kernel, type KernelName, kernelNames } from './kernels.js';
@@ -101,6 +102,7 @@ export async function prepare(extra: readonly GuestFile[] = []): Promise<Prepara
   const reason = vmUnavailableReason();
   if (reason !== null) throw new VmError('TOOL_MISSING', reason);
   mkdirSync(cacheFolder(), { recursive: true });
+  sweepCache();
   const kernels = new Map<KernelName, Kernel>();
   for (const name of kernelNames) kernels.set(name, await ensureKernel(name));
   const rootImage = await ensureRootImage([...kernels.values()]);

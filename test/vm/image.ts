@@ -22,7 +22,7 @@ import {
 } from 'node:fs';
 import { basename, dirname, join } from 'node:path';
 import { hostRelease, openUserlandApt, unpackDeb } from './apt.js';
-import { buildIntoPlace } from './cache.js';
+import { buildIntoPlace, markUsed } from './cache.js';
 import { execute } from './execute.js';
 import type { Kernel } from './kernels.js';
 import { cacheFolder, harnessFolder } from './places.js';
@@ -92,6 +92,7 @@ export async function ensureRootImage(kernels: readonly Kernel[]): Promise<strin
   mkdirSync(cacheFolder(), { recursive: true });
   const image = join(cacheFolder(), `root-${rootImageKey(kernels)}.img`);
   await buildIntoPlace(image, (partial, scratch) => buildRootImage(partial, scratch, kernels));
+  markUsed(image);
   return image;
 }
 
@@ -234,6 +235,6 @@ async function makeExt4(
   ];
   const isRoot = process.getuid?.() === 0;
   await execute(isRoot ? 'mkfs.ext4' : 'fakeroot', isRoot ? mkfs.slice(1) : mkfs, {
-    env: { PATH: `${process.env['PATH']}:/usr/sbin:/sbin` },
+    env: { PATH: `${process.env.PATH}:/usr/sbin:/sbin` },
   });
 }

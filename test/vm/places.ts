@@ -26,6 +26,6 @@ export function harnessFolder(): string {
 
 /** Returns where images, kernels and results are kept: `$WEIR_CACHE/vm`, else `.cache/vm` in the repository. */
 export function cacheFolder(): string {
-  const chosen = process.env['WEIR_CACHE'];
+  const chosen = process.env.WEIR_CACHE;
   return chosen ? join(chosen, 'vm') : join(repositoryRoot(), '.cache', 'vm');
 }

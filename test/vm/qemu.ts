@@ -90,9 +90,14 @@ export class Machine {
       server.listen(socketPath, resolve);
     });
     const args = qemuArguments(options, accelerator, socketPath);
-    const process = spawn(findProgram(qemuProgram) ?? qemuProgram, args, {
-      stdio: options.interactive === true ? 'inherit' : ['ignore', 'pipe', 'pipe'],
-    });
+    // A guest must not outlive whoever was to end it, however that died.
+    const process = spawn(
+      'setpriv',
+      ['--pdeathsig', 'KILL', findProgram(qemuProgram) ?? qemuProgram, ...args],
+      {
+        stdio: options.interactive === true ? 'inherit' : ['ignore', 'pipe', 'pipe'],
+      },
+    );
     const machine = new Machine(process, folder);
     server.once('connection', (socket) => machine.#attachPort(socket, options.onLine));
     void machine.ended.then(() => server.close());
@@ -206,7 +211,7 @@ function acceleratorArguments(accelerator: Accelerator, processors: number): str
  * with it (/dev/kvm alone proves nothing inside a virtual machine), else emulation.
  */
 export async function chooseAccelerator(kernel: Kernel): Promise<Accelerator> {
-  const chosen = process.env['WEIR_VM_ACCEL'];
+  const chosen = process.env.WEIR_VM_ACCEL;
   if (chosen === 'kvm' || chosen === 'tcg') return chosen;
   if (chosen !== undefined && chosen !== '') {
     throw new VmError('BOOT_FAILED', `WEIR_VM_ACCEL is "${chosen}"; it can be kvm or tcg`);

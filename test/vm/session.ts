@@ -3,7 +3,7 @@
 // needed, boots again after a panic or a hang, keeps what came back in the results.
 
 import { appendFileSync, mkdirSync, rmSync, writeFileSync } from 'node:fs';
-import { basename, join } from 'node:path';
+import { basename, dirname, join } from 'node:path';
 import { VmError } from './errors.js';
 import type { LoadedScenario } from './host.js';
 import { findSplats } from './kernel-log.js';
@@ -13,6 +13,7 @@ import { Machine } from './qemu.js';
 import { scenarioTimeoutMsDefault, type VariantName } from './scenario.js';
 
 const bootTimeoutMs = 180_000;
+const bootFailuresMax = 2;
 /** What the guest may take beyond a scenario's own limit to report that the limit was passed. */
 const watchdogGraceMs = 15_000;
 const consoleLinesShown = 40;
@@ -51,6 +52,8 @@ export class Session {
   #machine: Machine | null = null;
   #consolePosition = 0;
   #commandId = 0;
+  #bootFailures = 0;
+  #bootError: unknown;
   #onMessage: (message: GuestMessage) => void = () => {};
 
   constructor(options: SessionOptions) {
@@ -68,7 +71,7 @@ export class Session {
     const machine = await this.#boot();
     const report = await this.#command(machine, loaded, folder);
     const error = judge(report, loaded);
-    writeFileSync(join(folder, 'kernel.log'), `${report.kernelLog.join('\n')}\n`);
+    save(join(folder, 'kernel.log'), `${report.kernelLog.join('\n')}\n`);
     const outcome: Outcome = {
       scenario: name,
       passed: error === null,
@@ -76,7 +79,7 @@ export class Session {
       durationMs: report.durationMs,
       folder,
     };
-    writeFileSync(join(folder, 'result.json'), `${JSON.stringify(outcome, null, 2)}\n`);
+    save(join(folder, 'result.json'), `${JSON.stringify(outcome, null, 2)}\n`);
     return outcome;
   }
 
@@ -98,6 +101,20 @@ export class Session {
 
   async #boot(): Promise<Machine> {
     if (this.#machine !== null && !this.#machine.hasEnded) return this.#machine;
+    // What has failed twice would keep every scenario waiting to fail again.
+    if (this.#bootFailures >= bootFailuresMax) throw this.#bootError;
+    try {
+      const machine = await this.#bootOnce();
+      this.#bootFailures = 0;
+      return machine;
+    } catch (error) {
+      this.#bootFailures += 1;
+      this.#bootError = error;
+      throw error;
+    }
+  }
+
+  async #bootOnce(): Promise<Machine> {
     const startMs = performance.now();
     let onReady: (message: ReadyMessage) => void = () => {};
     const ready = new Promise<ReadyMessage>((resolve) => {
@@ -143,11 +160,10 @@ export class Session {
       this.#onMessage = (message) => {
         if (message.type === 'ready' || message.id !== id) return;
         if (message.type === 'result') resolve(message);
-        else if (message.type === 'log')
-          appendFileSync(join(folder, 'log.txt'), `${message.text.trimEnd()}\n`);
+        else if (message.type === 'log') append(join(folder, 'log.txt'), `${message.text.trimEnd()}\n`);
         else {
           const file = join(folder, basename(message.name));
-          writeFileSync(file, Buffer.from(message.base64, 'base64'));
+          save(file, Buffer.from(message.base64, 'base64'));
         }
       };
     });
@@ -180,8 +196,19 @@ export class Session {
   async #end(machine: Machine): Promise<void> {
     this.#machine = null;
     await machine.close();
-    appendFileSync(join(this.#options.results, 'console.log'), machine.consoleSince(0));
+    append(join(this.#options.results, 'console.log'), machine.consoleSince(0));
   }
+}
+
+// Another run may write, and clear, the same results: theirs mix, but neither fails.
+function save(file: string, data: string | Uint8Array): void {
+  mkdirSync(dirname(file), { recursive: true });
+  writeFileSync(file, data);
+}
+
+function append(file: string, text: string): void {
+  mkdirSync(dirname(file), { recursive: true });
+  appendFileSync(file, text);
 }
 
 /** Turns what came back into what a person reads; null if all is well. */

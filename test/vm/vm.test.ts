@@ -21,7 +21,7 @@ beforeAll(async () => {
   try {
     preparation = await prepare();
   } catch (error) {
-    if (!isUnavailable(error) || process.env['CI'] === 'true') throw error;
+    if (!isUnavailable(error) || process.env.CI === 'true') throw error;
     unavailable = `no guest here: ${error.message}`;
   }
 }, prepareTimeoutMs);
