@@ -66,8 +66,11 @@ function activeLsms(): string[] | undefined {
 
 function reasonOf(name: AbilityName, errno: number, log: string, permitted: boolean): string {
   const code = errnoName(errno) || String(errno);
-  if ((errno === 1 || errno === 13) && !permitted) {
+  if (!permitted && (errno === 1 || errno === 13 || errno === 524)) {
     return `the process may not load programs (${code}): it needs CAP_BPF and CAP_PERFMON, or CAP_SYS_ADMIN`;
+  }
+  if (errno === 1 || errno === 13) {
+    return `the kernel forbids ${name} to this process though it has the capabilities (${code}): a lockdown, or a policy of the host`;
   }
   if (errno === 2 || errno === 3) return `the kernel has no BTF for what ${name} needs (${code})`;
   if (errno === 524 || errno === 95) return `the kernel was built without ${name} (${code})`;

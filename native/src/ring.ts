@@ -75,7 +75,7 @@ export class RingReader {
       position: numbers[1] ?? 0,
       discarded: numbers[2] ?? 0,
       more: oversized !== 0,
-      oversizedBytes: oversized > 0 ? oversized : 0,
+      oversizedBytes: Math.max(oversized, 0),
     };
   }
 

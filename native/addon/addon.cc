@@ -1,0 +1,38 @@
+// SPDX-License-Identifier: Apache-2.0
+// Owns the entry of the addon: what it exports, and its state in each environment.
+#include "common.h"
+#include "kernel.h"
+#include "map.h"
+#include "object.h"
+#include "program.h"
+#include "ring.h"
+
+namespace {
+
+Napi::Object initialise(Napi::Env env, Napi::Object exports) {
+    weir::initialiseLibbpf();
+    auto instance = std::make_unique<weir::Instance>();
+    weir::Map::define(env, *instance);
+    weir::Program::define(env, *instance);
+    weir::Link::define(env, *instance);
+    weir::Object::define(env, *instance);
+    weir::Ring::define(env, *instance);
+    // Node destroys it with the environment.
+    env.SetInstanceData(instance.release());
+    exports.Set("openObject", Napi::Function::New<weir::openObject>(env));
+    exports.Set("createMap", Napi::Function::New<weir::createMap>(env));
+    exports.Set("openPinnedMap", Napi::Function::New<weir::openPinnedMap>(env));
+    exports.Set("openPinnedLink", Napi::Function::New<weir::openPinnedLink>(env));
+    exports.Set("openRing", Napi::Function::New<weir::openRing>(env));
+    exports.Set("enableStats", Napi::Function::New<weir::enableStats>(env));
+    exports.Set("waitGracePeriod", Napi::Function::New<weir::waitGracePeriod>(env));
+    exports.Set("kernelFunction", Napi::Function::New<weir::kernelFunction>(env));
+    exports.Set("probe", Napi::Function::New<weir::probe>(env));
+    exports.Set("clockOffsetNs", Napi::Function::New<weir::clockOffsetNs>(env));
+    exports.Set("possibleCpus", Napi::Function::New<weir::possibleCpus>(env));
+    return exports;
+}
+
+} // namespace
+
+NODE_API_MODULE(weir, initialise)

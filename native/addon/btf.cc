@@ -1,0 +1,126 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "btf.h"
+
+#include <bpf/btf.h>
+
+#include <cerrno>
+#include <mutex>
+#include <unordered_map>
+
+namespace weir {
+
+namespace {
+
+struct KernelBtf {
+    struct btf *btf = nullptr;
+    int error = 0;
+    std::unordered_map<std::string, uint32_t> functions;
+    std::unordered_map<std::string, uint32_t> tracepoints;
+};
+
+// Never freed: it is read-only, and lives as long as the process.
+const KernelBtf &kernelBtf() {
+    static KernelBtf kernel;
+    static std::once_flag once;
+    std::call_once(once, [] {
+        kernel.btf = btf__load_vmlinux_btf();
+        if (kernel.btf == nullptr) {
+            kernel.error = errno != 0 ? -errno : -ENOENT;
+            return;
+        }
+        const uint32_t count = btf__type_cnt(kernel.btf);
+        for (uint32_t id = 1; id < count; id++) {
+            const struct btf_type *type = btf__type_by_id(kernel.btf, id);
+            if (btf_is_func(type)) {
+                kernel.functions.emplace(btf__name_by_offset(kernel.btf, type->name_off), id);
+            } else if (btf_is_typedef(type)) {
+                const char *name = btf__name_by_offset(kernel.btf, type->name_off);
+                if (std::string_view(name).substr(0, 10) == "btf_trace_") {
+                    kernel.tracepoints.emplace(name + 10, id);
+                }
+            }
+        }
+    });
+    return kernel;
+}
+
+constexpr int DEPTH_MAX = 16;
+
+std::string typeName(const struct btf *btf, uint32_t id, int depth = 0) {
+    if (id == 0) {
+        return "void";
+    }
+    const struct btf_type *type = btf__type_by_id(btf, id);
+    if (type == nullptr || depth > DEPTH_MAX) {
+        return "?";
+    }
+    const std::string name = btf__name_by_offset(btf, type->name_off);
+    switch (btf_kind(type)) {
+    case BTF_KIND_PTR: {
+        const std::string inner = typeName(btf, type->type, depth + 1);
+        return inner + (inner.back() == '*' ? "*" : " *");
+    }
+    case BTF_KIND_CONST:
+        return "const " + typeName(btf, type->type, depth + 1);
+    case BTF_KIND_VOLATILE:
+        return "volatile " + typeName(btf, type->type, depth + 1);
+    case BTF_KIND_RESTRICT:
+    case BTF_KIND_TYPE_TAG:
+        return typeName(btf, type->type, depth + 1);
+    case BTF_KIND_STRUCT:
+        return "struct " + name;
+    case BTF_KIND_UNION:
+        return "union " + name;
+    case BTF_KIND_FWD:
+        return (btf_kflag(type) ? "union " : "struct ") + name;
+    case BTF_KIND_ENUM:
+    case BTF_KIND_ENUM64:
+        return "enum " + name;
+    case BTF_KIND_FUNC_PROTO:
+        return "function";
+    case BTF_KIND_ARRAY:
+        return typeName(btf, btf_array(type)->type, depth + 1) + " []";
+    default:
+        return name;
+    }
+}
+
+int find(const std::unordered_map<std::string, uint32_t> &names, const std::string &name) {
+    auto found = names.find(name);
+    return found == names.end() ? -ENOENT : static_cast<int>(found->second);
+}
+
+} // namespace
+
+int functionBtfId(const std::string &name) {
+    const KernelBtf &kernel = kernelBtf();
+    return kernel.btf == nullptr ? kernel.error : find(kernel.functions, name);
+}
+
+int tracepointBtfId(const std::string &name) {
+    const KernelBtf &kernel = kernelBtf();
+    return kernel.btf == nullptr ? kernel.error : find(kernel.tracepoints, name);
+}
+
+int describeFunction(const std::string &name, FunctionDescription &description) {
+    int id = functionBtfId(name);
+    if (id < 0) {
+        return id;
+    }
+    const struct btf *btf = kernelBtf().btf;
+    const struct btf_type *function = btf__type_by_id(btf, static_cast<uint32_t>(id));
+    const struct btf_type *proto = btf__type_by_id(btf, function->type);
+    if (proto == nullptr || !btf_is_func_proto(proto)) {
+        return -EINVAL;
+    }
+    description.btf_id = static_cast<uint32_t>(id);
+    description.returns = typeName(btf, proto->type);
+    const struct btf_param *parameter = btf_params(proto);
+    for (int index = 0; index < btf_vlen(proto); index++, parameter++) {
+        description.parameters.emplace_back(btf__name_by_offset(btf, parameter->name_off),
+                                            typeName(btf, parameter->type));
+    }
+    return 0;
+}
+
+} // namespace weir

@@ -1,0 +1,15 @@
+// SPDX-License-Identifier: Apache-2.0
+// Owns questions to the kernel: what it can do, its clocks and CPUs, a grace period.
+#pragma once
+
+#include "common.h"
+
+namespace weir {
+
+void waitGracePeriod(const Napi::CallbackInfo &info);
+Napi::Value kernelFunction(const Napi::CallbackInfo &info);
+Napi::Value probe(const Napi::CallbackInfo &info);
+Napi::Value clockOffsetNs(const Napi::CallbackInfo &info);
+Napi::Value possibleCpus(const Napi::CallbackInfo &info);
+
+} // namespace weir
