@@ -1,6 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 // Owns policies: validated by the same code that plans them, stored as they were sent, versions immutable.
-import { type Policy as ParsedPolicy, PolicyError, parsePolicies } from '@weir/policy';
+import {
+  type Policy as ParsedPolicy,
+  PolicyError,
+  type PolicyIssue,
+  parsePolicies,
+  validate,
+} from '@weir/policy';
 import type { CreatedPolicy, Policy, PolicyWithSource, Retired } from '../api/types.js';
 import { authorise, type Principal } from '../auth/permissions.js';
 import { digestOf, utf8 } from '../crypto.js';
@@ -9,18 +15,28 @@ import type { PolicySummary } from '../store/store.js';
 import { auditOf, type Services, triesMax } from './context.js';
 import { head, releasePolicy, unreleasePolicy } from './releases.js';
 
+/** Issues that one answer names. */
+const issuesMax = 50;
+
+function toDetail(issue: PolicyIssue): ErrorDetail {
+  return {
+    path: issue.path,
+    message: issue.line > 0 ? `line ${issue.line}: ${issue.message}` : issue.message,
+  };
+}
+
+function refused(issues: readonly PolicyIssue[], cause?: unknown): ControlPlaneError {
+  return new ControlPlaneError('invalid_policy', 'The policy is refused.', issues.map(toDetail), { cause });
+}
+
 /** @throws {ControlPlaneError} `invalid_policy`, with a detail for each field that is wrong. */
-function parse(source: string): ParsedPolicy {
+function parse(source: string): { policy: ParsedPolicy; warnings: ErrorDetail[] } {
   let policies: ParsedPolicy[];
   try {
     policies = parsePolicies(source);
   } catch (cause) {
     if (!(cause instanceof PolicyError)) throw cause;
-    const details: ErrorDetail[] = cause.issues.map((issue) => ({
-      path: issue.path,
-      message: issue.line > 0 ? `line ${issue.line}: ${issue.message}` : issue.message,
-    }));
-    throw new ControlPlaneError('invalid_policy', 'The policy is refused.', details, { cause });
+    throw refused(cause.issues, cause);
   }
   const [policy, second] = policies;
   if (policy === undefined || second !== undefined) {
@@ -28,7 +44,9 @@ function parse(source: string): ParsedPolicy {
       { path: '', message: `the text holds ${policies.length} policies` },
     ]);
   }
-  return policy;
+  const { errors, warnings } = validate(policy);
+  if (errors.length > 0) throw refused(errors.slice(0, issuesMax));
+  return { policy, warnings: warnings.slice(0, issuesMax).map(toDetail) };
 }
 
 function toWire(row: PolicySummary, released: ReadonlySet<string>): Policy {
@@ -57,9 +75,8 @@ export async function createPolicy(
   options: { release: boolean },
 ): Promise<CreatedPolicy> {
   authorise(principal, 'policy.create');
-  const parsed = parse(source);
-  const { name, kind } = parsed;
-  const namespace = parsed.namespace ?? '';
+  const { policy: parsed, warnings } = parse(source);
+  const { name, kind, namespace } = parsed;
   const digest = await digestOf(utf8(source));
   const row = {
     name,
@@ -99,7 +116,7 @@ export async function createPolicy(
   return {
     policy: toWire(stored, await releasedPolicies(services)),
     created,
-    warnings: [],
+    warnings,
     ...(releaseSequence === undefined ? {} : { releaseSequence }),
   };
 }
