@@ -176,6 +176,16 @@ static void run_long_name(int bytes, char **rest) {
     fail("execv");
 }
 
+static void run_deep(int folders, char **arguments) {
+    char name[251];
+    memset(name, 'd', 250);
+    name[250] = 0;
+    for (int i = 0; i < folders; i++)
+        if (mkdir(name, 0755) < 0 || chdir(name) < 0)
+            fail("chdir");
+    execute(arguments);
+}
+
 static void run_storm(int count, char *path) {
     char *arguments[] = {path, NULL};
     for (int i = 0; i < count; i++) {
@@ -228,6 +238,8 @@ int main(int count, char **arguments) {
         run_long_name(number(rest[0]), rest + 1);
     } else if (!strcmp(way, "storm") && given == 2) {
         run_storm(number(rest[0]), rest[1]);
+    } else if (!strcmp(way, "deep") && given >= 2) {
+        run_deep(number(rest[0]), rest + 1);
     } else if (!strcmp(way, "uid") && given >= 3) {
         if (setgroups(0, NULL) < 0 || setresgid(number(rest[1]), number(rest[1]), number(rest[1])) < 0 ||
             setresuid(number(rest[0]), number(rest[0]), number(rest[0])) < 0)
