@@ -14,6 +14,7 @@ export default scenario('boots with what the agent needs', {}, async (ctx) => {
   for (const path of ['/sys/fs/bpf', '/sys/kernel/tracing', '/sys/fs/cgroup', '/sys/kernel/security']) {
     assert.match(readFileSync('/proc/self/mounts', 'utf8'), new RegExp(` ${path} `));
   }
+  assert.equal(statSync('/usr/bin/node').uid, 0, 'the image belongs to root, whoever built it');
   assert.ok(existsSync('/sys/kernel/tracing/events/sched/sched_process_exec'));
   const link = await ctx.run('ip', ['-oneline', 'link', 'show', 'lo']);
   assert.match(link.stdout, /UP/);
