@@ -2,6 +2,7 @@
 // The public names of the package.
 
 export { denialPoints, isDeniable, resolveCall } from './calls.js';
+export { check, type KernelFacts, type PolicyCheck } from './check.js';
 export { mergeMasks } from './dimensions.js';
 export {
   formatIssue,
@@ -10,6 +11,7 @@ export {
   type PolicyIssueCode,
   policyIssueCodes,
 } from './error.js';
+export { type FollowedLink, followLinks, type RealPath, resolveLinks } from './links.js';
 export { type Policy, parsePolicies } from './parse.js';
 export { type PlanInput, plan } from './plan.js';
 export type * from './plan-types.js';

@@ -1,0 +1,143 @@
+// SPDX-License-Identifier: Apache-2.0
+// Owns the text that tells a person what a policy would do: where it would attach and how, what each selector looks
+// at, what it does, and every warning. `weir policy check` prints it.
+import { denialPoints, isDeniable } from './calls.js';
+import { formatIssue, type PolicyIssue } from './error.js';
+import { quote } from './nearest.js';
+import type { Policy } from './parse.js';
+import { binariesMeanNext, type ExpandedSelector, expandSelectors, optionValue } from './selectors.js';
+import { unsupported } from './support.js';
+import { resolveCalls, validate } from './validate.js';
+
+/** What is known of the kernel that a policy shall run on. Each is optional: what is not known is not said. */
+export interface KernelFacts {
+  readonly release?: string;
+  /** Whether the kernel has a function that can be hooked. */
+  readonly hasFunction?: (symbol: string) => boolean;
+}
+
+export interface PolicyCheck {
+  readonly name: string;
+  /** True where the policy can be put in force as it is. */
+  readonly ok: boolean;
+  readonly errors: readonly PolicyIssue[];
+  readonly warnings: readonly PolicyIssue[];
+  readonly text: string;
+}
+
+function values(list: readonly string[]): string {
+  const shown = list.slice(0, 4).map((value) => (/^[\w./:@+-]+$/.test(value) ? value : quote(value)));
+  return list.length > 4 ? `${shown.join(', ')} and ${list.length - 4} more` : shown.join(', ');
+}
+
+function conditions(
+  policy: Policy,
+  symbol: string,
+  args: Parameters<typeof binariesMeanNext>[2],
+  selector: ExpandedSelector,
+): string[] {
+  const next = binariesMeanNext(policy, symbol, args, selector);
+  return [
+    ...selector.matchArgs.map(({ item }) => {
+      const which =
+        item.args !== undefined ? `position ${item.args.join(', ')}` : `argument ${item.index ?? 0}`;
+      return `${which} ${item.operator} ${values(item.values)}`.trimEnd();
+    }),
+    ...selector.matchBinaries.map(({ item }) => {
+      const whose = next ? 'the program that is executed' : "the caller's binary";
+      return `${whose} ${item.operator} ${values(item.values)}`;
+    }),
+    ...selector.matchNamespaces.map(
+      ({ item }) => `namespace ${item.namespace} ${item.operator} ${values(item.values)}`,
+    ),
+  ];
+}
+
+function effects(policy: Policy, symbol: string, selector: ExpandedSelector): string {
+  const deniable = isDeniable(symbol);
+  const actions = selector.matchActions.map(({ item }) => {
+    if (item.action === 'Sigkill')
+      return deniable ? 'deny the call and kill the process' : 'kill the process (the call itself goes on)';
+    if (item.action === 'Signal') return `send signal ${item.argSig ?? 0}`;
+    if (item.action === 'Override') return `make the call fail with ${-Math.abs(item.argError ?? 0)}`;
+    return item.action;
+  });
+  if (!actions.includes('NoPost') && !actions.includes('Post')) actions.unshift('Post');
+  const enforces = selector.matchActions.some(({ item }) => !/^(No)?Post$/.test(item.action));
+  const monitor = optionValue(policy, 'policy-mode', 'enforce') === 'monitor';
+  return `${actions.join(', ')}${monitor && enforces ? ' (monitor mode: only says what it would have done)' : ''}`;
+}
+
+function hookText(policy: Policy, facts: KernelFacts): string[] {
+  const lines: string[] = [];
+  policy.spec.kprobes?.forEach((kprobe, index) => {
+    const path = `spec.kprobes[${index}]`;
+    const monitor = optionValue(policy, 'policy-mode', 'enforce') === 'monitor';
+    for (const { item: call } of resolveCalls(policy, kprobe, path)) {
+      const selectors = expandSelectors(policy, kprobe, path);
+      const denies =
+        !monitor &&
+        isDeniable(call.symbol) &&
+        selectors.some(({ matchActions }) =>
+          matchActions.some(
+            ({ item }) => item.action === 'Sigkill' || item.action === 'Override' || item.argSig === 9,
+          ),
+        );
+      const missing = facts.hasFunction !== undefined && !facts.hasFunction(call.symbol);
+      const how =
+        call.kind === 'function'
+          ? 'cannot be attached by this version'
+          : denies
+            ? 'fmod_ret: can make the call fail'
+            : 'fentry: observes';
+      lines.push(`  ${call.symbol}: ${missing ? 'this kernel does not have it' : how}`);
+      if (call.kind === 'syscall') {
+        const points = denialPoints(call.syscallName);
+        if (points !== undefined) {
+          lines.push(
+            `    ${points.length === 0 ? 'no security hook stands on its path' : `can be denied through ${points.join(', ')}`}`,
+          );
+        }
+      }
+      selectors.forEach((selector, position) => {
+        const terms = conditions(policy, call.symbol, kprobe.args ?? [], selector);
+        const name =
+          selector.label === '' ? `selector ${position}` : `selector ${position} (${quote(selector.label)})`;
+        lines.push(
+          `    ${name}: ${terms.length === 0 ? 'always' : terms.join(' and ')} -> ${effects(policy, call.symbol, selector)}`,
+        );
+      });
+    }
+  });
+  return lines;
+}
+
+/** Says what a policy would do. Never throws for what is wrong with it: that is in `errors` and in the text. */
+export function check(policy: Policy, facts: KernelFacts = {}): PolicyCheck {
+  const { errors: wrong, warnings } = validate(policy);
+  const errors = wrong.length > 0 ? wrong : unsupported(policy);
+  const lacking: PolicyIssue[] = [];
+  if (facts.hasFunction !== undefined) {
+    policy.spec.kprobes?.forEach((kprobe, index) => {
+      const path = `spec.kprobes[${index}]`;
+      for (const { item, path: at } of resolveCalls(policy, kprobe, path)) {
+        if (facts.hasFunction?.(item.symbol) === true || kprobe.ignore?.callNotFound === true) continue;
+        lacking.push({
+          code: 'wrong-call',
+          policy: policy.name,
+          path: at,
+          ...policy.locate(at),
+          message: `this kernel${facts.release === undefined ? '' : ` (${facts.release})`} has no function ${item.symbol} that can be hooked: write ignore.callNotFound: true to do without it`,
+        });
+      }
+    });
+  }
+  const all = [...errors, ...lacking];
+  const lines = [
+    `${policy.kind} ${policy.namespace === '' ? '' : `${policy.namespace}/`}${policy.name}: ${all.length === 0 ? 'can be loaded' : 'is refused'}`,
+    ...hookText(policy, facts),
+    ...all.map((issue) => `  error   ${formatIssue(issue)}`),
+    ...warnings.map((issue) => `  warning ${formatIssue(issue)}`),
+  ];
+  return { name: policy.name, ok: all.length === 0, errors: all, warnings, text: `${lines.join('\n')}\n` };
+}

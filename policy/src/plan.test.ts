@@ -1,0 +1,357 @@
+// SPDX-License-Identifier: Apache-2.0
+import { Action, ArgumentType, NamespaceKind } from '@weir/schema';
+import { describe, expect, it } from 'vitest';
+import { mergeMasks } from './dimensions.js';
+import { PolicyError } from './error.js';
+import { parsePolicies } from './parse.js';
+import { plan } from './plan.js';
+import type { Plan } from './plan-types.js';
+import { type DescribedCall, type ReferenceHit, referenceHits } from './reference.js';
+import { interpretPlan } from './testing/interpret.js';
+import {
+  Random,
+  type RandomWorld,
+  randomPolicyText,
+  randomPolicyTexts,
+  relatedPaths,
+} from './testing/random.js';
+
+function planText(...specs: string[]): Plan {
+  const text = specs
+    .map(
+      (spec, index) =>
+        `apiVersion: cilium.io/v1alpha1\nkind: TracingPolicy\nmetadata: {name: p${index}}\nspec:\n${spec}`,
+    )
+    .join('\n---\n');
+  return plan(parsePolicies(text).map((policy, index) => ({ id: index + 1, policy })));
+}
+
+const bytes = (text: string) => new TextEncoder().encode(text);
+const paths = relatedPaths('/w');
+const binaries = [...relatedPaths('/bin').slice(0, 8), '/usr/bin/cat'];
+const numbers = [
+  0n,
+  1n,
+  2n,
+  7n,
+  8n,
+  200n,
+  -1n,
+  -2n,
+  255n,
+  65535n,
+  2147483647n,
+  -2147483648n,
+  4294967295n,
+  0x1_0000_0001n,
+];
+const inodes = ['4026531836', '4026532001', '4026532002'];
+const host = Array.from({ length: 10 }, () => 4026531836n);
+
+const world: RandomWorld = {
+  hooks: [
+    {
+      call: 'security_file_open',
+      syscall: false,
+      arguments: [{ index: 0, types: ['file'], texts: paths }],
+      enforcing: ['{action: Override, argError: -1}', '{action: Signal, argSig: 18}', '{action: Sigkill}'],
+    },
+    {
+      call: 'security_bprm_check',
+      syscall: false,
+      arguments: [{ index: 0, types: ['linux_binprm'], texts: binaries }],
+      enforcing: ['{action: Sigkill}', '{action: Override, argError: 13}'],
+    },
+    {
+      call: 'sys_prctl',
+      syscall: true,
+      arguments: [
+        { index: 0, types: ['int', 'uint32'], values: numbers },
+        { index: 1, types: ['int64'], values: numbers },
+        { index: 2, types: ['uint8'], values: numbers },
+        { index: 3, types: ['int16', 'size_t'], values: numbers },
+      ],
+      enforcing: ['{action: Signal, argSig: 18}', '{action: Signal, argSig: 9}'],
+    },
+    {
+      call: '__x64_sys_dup',
+      syscall: true,
+      arguments: [{ index: 0, types: ['fd'], texts: paths }],
+      enforcing: [],
+    },
+  ],
+  binaries,
+  namespaces: [
+    { name: 'Pid', inodes },
+    { name: 'Mnt', inodes },
+    { name: 'User', inodes },
+  ],
+};
+const symbols = ['security_file_open', 'security_bprm_check', '__x64_sys_prctl', '__x64_sys_dup'];
+
+function randomCall(random: Random): DescribedCall {
+  const symbol = random.pick(symbols);
+  const text = (texts: readonly string[]) =>
+    bytes(random.chance(90) ? random.pick(texts) : `${random.pick(texts)}x`);
+  const argument = () => ({ integer: BigInt.asUintN(64, random.pick(numbers)), bytes: text(paths) });
+  return {
+    symbol,
+    arguments:
+      symbol === 'security_bprm_check'
+        ? [{ bytes: text(binaries) }]
+        : [argument(), argument(), argument(), argument()],
+    process: {
+      binary: text(binaries),
+      namespaces: Array.from({ length: 10 }, () => BigInt(random.pick(inodes))),
+    },
+    hostNamespaces: host,
+  };
+}
+
+function order(hits: readonly ReferenceHit[]): ReferenceHit[] {
+  return [...hits].sort((a, b) => a.policyId - b.policyId || a.hookIndex - b.hookIndex);
+}
+
+/** Plans random policies and compares the plan with the reference matcher, call by call. */
+function agree(seed: number, policyCount: number, callCount: number): { hits: number; misses: number } {
+  const random = new Random(seed);
+  const text = randomPolicyTexts(random, world, policyCount).join('---\n');
+  const inputs = parsePolicies(text).map((policy, index) => ({ id: index + 1, policy }));
+  const planned = plan(inputs);
+  let hits = 0;
+  for (let n = 0; n < callCount; n++) {
+    const call = randomCall(random);
+    const expected = order(referenceHits(inputs, call));
+    const found = order(interpretPlan(planned, call));
+    hits += expected.length;
+    expect(found, `seed ${seed}, call ${n} of ${call.symbol}\n${text}`).toEqual(expected);
+  }
+  return { hits, misses: callCount * policyCount - hits };
+}
+
+describe('a plan', () => {
+  it('agrees with the reference matcher on thousands of random policies, at least a tenth of them hit', () => {
+    const first = Number(process.env.WEIR_SEED ?? 1000);
+    const rounds = Number(process.env.WEIR_ROUNDS ?? 60);
+    let hits = 0;
+    let misses = 0;
+    for (let seed = first; seed < first + rounds; seed++) {
+      const result = agree(seed, 1 + (seed % 64), 60);
+      hits += result.hits;
+      misses += result.misses;
+    }
+    console.log(`seeds ${first} to ${first + rounds - 1}: ${hits} hits, ${misses} misses agreed`);
+    expect(hits * 10).toBeGreaterThan(misses);
+  });
+
+  it('agrees with 64 policies on one hook', () => {
+    const random = new Random(64);
+    const hook = world.hooks[0];
+    if (hook === undefined) throw new Error('no hook');
+    const texts = Array.from({ length: 64 }, (_, n) => randomPolicyText(random, world, `p${n}`, [hook]));
+    const inputs = parsePolicies(texts.join('---\n')).map((policy, index) => ({ id: index, policy }));
+    const planned = plan(inputs);
+    expect(planned.hooks).toHaveLength(1);
+    expect(planned.hooks[0]?.bindings).toHaveLength(64);
+    for (let n = 0; n < 500; n++) {
+      const call = { ...randomCall(random), symbol: 'security_file_open' };
+      expect(order(interpretPlan(planned, call))).toEqual(order(referenceHits(inputs, call)));
+    }
+  });
+
+  it('finds an entry that lies: the comparison can fail', () => {
+    const planned = planText(`  kprobes:
+  - call: security_file_open
+    syscall: false
+    args: [{index: 0, type: file}]
+    selectors: [{matchArgs: [{index: 0, operator: Prefix, values: [/etc/]}, {index: 0, operator: NotEqual, values: [/etc/hosts]}]}]
+`);
+    const hook = planned.hooks[0];
+    if (hook === undefined) throw new Error('no hook');
+    const call = (path: string): DescribedCall => ({
+      symbol: 'security_file_open',
+      arguments: [{ bytes: bytes(path) }],
+      process: { binary: bytes('/bin/cat'), namespaces: host },
+      hostNamespaces: host,
+    });
+    expect(interpretPlan(planned, call('/etc/passwd'))).toHaveLength(1);
+    expect(interpretPlan(planned, call('/etc/hosts'))).toHaveLength(0);
+    const lying: Plan = {
+      ...planned,
+      hooks: [
+        {
+          ...hook,
+          dimensions: hook.dimensions.map((dimension) =>
+            dimension.kind === 'integer'
+              ? dimension
+              : { ...dimension, entries: dimension.entries.map((entry) => ({ ...entry, mask: 1n })) },
+          ),
+        },
+      ],
+    };
+    expect(interpretPlan(lying, call('/etc/hosts'))).toHaveLength(1);
+  });
+
+  it('holds the truth of shorter prefixes and of negated terms in each entry of a trie', () => {
+    const kprobe = (terms: string) => `  kprobes:
+  - call: security_file_open
+    syscall: false
+    args: [{index: 0, type: file}]
+    selectors:
+${terms}`;
+    const planned = planText(
+      kprobe('    - {matchArgs: [{index: 0, operator: Prefix, values: [/etc/]}]}'),
+      kprobe('    - {matchArgs: [{index: 0, operator: Equal, values: [/etc/shadow]}]}'),
+      kprobe('    - {matchArgs: [{index: 0, operator: NotPrefix, values: [/etc/shadow]}]}'),
+      kprobe('    - {}'),
+    );
+    const dimension = planned.hooks[0]?.dimensions[0];
+    if (dimension === undefined || dimension.kind === 'integer') throw new Error('no dimension');
+    expect(planned.hooks[0]?.dimensions).toHaveLength(1);
+    expect(dimension.defaultMask).toBe(0b1100n);
+    expect(
+      dimension.entries.map(({ key, exact, mask }) => [Buffer.from(key).toString(), exact, mask.toString(2)]),
+    ).toEqual([
+      ['/etc/', false, '1101'],
+      ['/etc/shadow', false, '1001'],
+      ['/etc/shadow', true, '1011'],
+    ]);
+  });
+
+  it('shares a scope between selectors that ask the same of the process', () => {
+    const spec = (binaries: string) => `  kprobes:
+  - call: security_file_open
+    syscall: false
+    selectors:
+    - matchBinaries: [{operator: In, values: ${binaries}}]
+      matchNamespaces: [{namespace: Pid, operator: NotIn, values: [host_ns]}]
+`;
+    const planned = planText(spec('[/bin/a, /bin/b]'), spec('[/bin/b, /bin/a, /bin/a]'), spec('[/bin/c]'));
+    expect(planned.scopes.scopeCount).toBe(2);
+    expect(planned.hooks[0]?.selectors.map(({ scope }) => scope)).toEqual([0, 0, 1]);
+    expect(planned.scopes.dimensions.map(({ kind, argument }) => [kind, argument])).toEqual([
+      ['forward', 0],
+      ['integer', 16 + NamespaceKind.pid],
+    ]);
+  });
+
+  it('reads the program that is executed, unseen, where matchBinaries means it and no policy shows it', () => {
+    const spec = `  kprobes:
+  - call: security_bprm_check
+    syscall: false
+    selectors: [{matchBinaries: [{operator: In, values: [/tmp/xmrig]}], matchActions: [{action: Sigkill}]}]
+`;
+    const hook = planText(spec).hooks[0];
+    expect(hook?.arguments).toEqual([{ type: ArgumentType.linuxBinprm, index: 0, hidden: true }]);
+    expect(hook?.selectors[0]).toMatchObject({
+      scope: null,
+      signal: 9,
+      actions: (1 << Action.post) | (1 << Action.sigkill),
+      shownArguments: [],
+    });
+    expect(hook?.denies).toBe(true);
+    const shown = planText(
+      spec,
+      spec.replace('syscall: false', 'syscall: false\n    args: [{index: 0, type: linux_binprm}]'),
+    );
+    expect(shown.hooks[0]?.arguments).toEqual([{ type: ArgumentType.linuxBinprm, index: 0, hidden: false }]);
+    expect(shown.hooks[0]?.selectors.map(({ shownArguments }) => shownArguments)).toEqual([[], [0]]);
+  });
+
+  it.each([
+    ['security_file_open', 'Sigkill', '', true],
+    ['security_file_open', 'Post', '', false],
+    ['security_file_open', 'Sigkill', 'monitor', false],
+    ['security_file_open', 'Signal, argSig: 9', '', true],
+    ['security_file_open', 'Signal, argSig: 10', '', false],
+    ['security_task_free', 'Sigkill', '', false],
+    ['sys_dup', 'Sigkill', '', false],
+  ])('makes %s with %s (%s) deny: %s', (call, action, mode, denies) => {
+    const planned = planText(`  options: [${mode === '' ? '' : `{name: policy-mode, value: ${mode}}`}]
+  kprobes:
+  - call: ${call}
+    syscall: ${call.startsWith('sys_')}
+    selectors: [{matchActions: [{action: ${action}}]}]
+`);
+    expect(planned.hooks[0]?.denies).toBe(denies);
+  });
+
+  it('makes one hook of each function of a list', () => {
+    const planned =
+      planText(`  lists: [{name: dups, type: syscalls, values: [sys_dup, sys_dup2, __x64_sys_dup]}]
+  kprobes: [{call: "list:dups", args: [{index: 0, type: int, label: descriptor}]}]
+`);
+    expect(planned.hooks.map(({ symbol, syscall }) => [symbol, syscall])).toEqual([
+      ['__x64_sys_dup', true],
+      ['__x64_sys_dup2', true],
+    ]);
+    expect(planned.hooks[0]?.bindings[0]?.argumentLabels).toEqual(['descriptor']);
+  });
+
+  it('reads nop as nothing, and shows the others in their order', () => {
+    const hook = planText(`  kprobes:
+  - call: security_file_permission
+    syscall: false
+    args: [{index: 1, type: int, label: mask}, {index: 2, type: nop}, {index: 0, type: file}]
+`).hooks[0];
+    expect(hook?.arguments.map(({ index }) => index)).toEqual([1, 0]);
+    expect(hook?.selectors[0]?.shownArguments).toEqual([0, 1]);
+    expect(hook?.bindings[0]?.argumentLabels).toEqual(['mask', '']);
+  });
+
+  it('merges what the number and the name of one namespace say', () => {
+    // Bits: In [host], In [number], NotIn [host], NotIn [number], none.
+    const defaultMask = 0b11100n;
+    expect(mergeMasks(defaultMask, 0b11001n, 0b10110n)).toBe(0b10011n);
+  });
+
+  it('keeps to its limits, and names the field where one is passed', () => {
+    const many = (count: number) => `  kprobes:
+  - call: security_file_open
+    syscall: false
+    args: [{index: 0, type: file}]
+    selectors: [${Array.from({ length: count }, () => '{}').join(', ')}]
+`;
+    expect(planText(many(512)).hooks[0]?.selectors).toHaveLength(512);
+    expect(() => planText(many(512), many(1))).toThrowError(
+      /spec\.kprobes\[0\]\.selectors\[0\]: .* 512 selectors/,
+    );
+    const terms = (count: number) => `  kprobes:
+  - call: security_file_open
+    syscall: false
+    args: [{index: 0, type: file}]
+    selectors: [{matchArgs: [${Array.from({ length: count }, (_, n) => `{index: 0, operator: Prefix, values: [/${n}]}`).join(', ')}]}]
+`;
+    expect(planText(terms(32)).hooks[0]?.dimensions).toHaveLength(32);
+    expect(() => planText(terms(33))).toThrowError(/matchArgs\[32\]: .* 32 look-ups/);
+    const text = (length: number) => `  kprobes:
+  - call: security_file_open
+    syscall: false
+    args: [{index: 0, type: file}]
+    selectors: [{matchArgs: [{index: 0, operator: Equal, values: ["/${'x'.repeat(length - 1)}"]}]}]
+`;
+    expect(planText(text(251)).hooks).toHaveLength(1);
+    try {
+      planText(text(252));
+      expect.unreachable();
+    } catch (error) {
+      expect(error).toBeInstanceOf(PolicyError);
+      expect(error).toMatchObject({
+        code: 'not-supported',
+        path: 'spec.kprobes[0].selectors[0].matchArgs[0].values[0]',
+      });
+    }
+    const types = ['int8', 'uint8', 'int16', 'uint16', 'int32', 'uint32', 'int64'];
+    const reads = (from: number, to: number) => `  kprobes:
+  - call: sys_prctl
+    args: [${types
+      .slice(from, to)
+      .map((type) => `{index: 0, type: ${type}}`)
+      .join(', ')}]
+`;
+    expect(planText(reads(0, 6)).hooks[0]?.arguments).toHaveLength(6);
+    expect(() => planText(reads(0, 6), reads(6, 7))).toThrowError(
+      /spec\.kprobes\[0\]\.args\[0\]: .* 6 different arguments/,
+    );
+  });
+});

@@ -1,0 +1,214 @@
+// SPDX-License-Identifier: Apache-2.0
+// Owns the plain meaning of policies: given a call, which selector of which policy acts. It is slow and obvious, and
+// must not use the planner or anything that the planner is made of (only the parsed policy): tests compare the two.
+import type { Policy } from './parse.js';
+import type { Action, ArgumentTerm, BinaryTerm, Kprobe, Macro, NamespaceTerm } from './shape.js';
+
+/** What there is to see of one argument, whichever type a policy reads it as. */
+export interface CallArgument {
+  /** The 64 bits of the register. */
+  readonly integer?: bigint;
+  /** The bytes of the string, or of the path of the file, without a closing NUL. */
+  readonly bytes?: Uint8Array;
+}
+
+/** One call of a hooked function. */
+export interface DescribedCall {
+  /** The kernel's name of the function. */
+  readonly symbol: string;
+  /** By number of the parameter. */
+  readonly arguments: readonly CallArgument[];
+  readonly process: {
+    readonly binary: Uint8Array;
+    /** Inode numbers by namespace_kind. */
+    readonly namespaces: readonly bigint[];
+  };
+  readonly hostNamespaces: readonly bigint[];
+}
+
+/** A selector that acts. */
+export interface ReferenceHit {
+  readonly policyId: number;
+  readonly hookIndex: number;
+  readonly selectorIndex: number;
+  readonly posts: boolean;
+  /** 0 for none. */
+  readonly signal: number;
+  /** Negative, 0 for none. */
+  readonly error: number;
+  readonly monitor: boolean;
+}
+
+const integerWidths: Readonly<Record<string, readonly [number, boolean]>> = {
+  int8: [8, true],
+  sint8: [8, true],
+  uint8: [8, false],
+  int16: [16, true],
+  sint16: [16, true],
+  uint16: [16, false],
+  int: [32, true],
+  int32: [32, true],
+  sint32: [32, true],
+  uint32: [32, false],
+  int64: [64, true],
+  sint64: [64, true],
+  long: [64, true],
+  uint64: [64, false],
+  ulong: [64, false],
+  size_t: [64, false],
+};
+
+const kinds = [
+  'Uts',
+  'Ipc',
+  'Mnt',
+  'Pid',
+  'PidForChildren',
+  'Net',
+  'Time',
+  'TimeForChildren',
+  'Cgroup',
+  'User',
+];
+
+function textHolds(operator: string, values: readonly string[], bytes: Uint8Array): boolean {
+  const text = Buffer.from(bytes);
+  const any = values.some((value) => {
+    const wanted = Buffer.from(value, 'utf8');
+    if (operator.endsWith('Prefix')) return text.subarray(0, wanted.length).equals(wanted);
+    if (operator.endsWith('Postfix')) {
+      return text.length >= wanted.length && text.subarray(text.length - wanted.length).equals(wanted);
+    }
+    return text.equals(wanted);
+  });
+  return operator.startsWith('Not') ? !any : any;
+}
+
+/** A number as policies write it. Octal by a leading 0, as in C. */
+function numberOf(text: string): bigint {
+  const negative = text.startsWith('-');
+  const digits = text.replace(/^[+-]/, '');
+  const value = BigInt(/^0[0-7]+$/.test(digits) ? `0o${digits}` : digits);
+  return negative ? -value : value;
+}
+
+function integerHolds(
+  operator: string,
+  values: readonly string[],
+  register: bigint,
+  [bits, signed]: readonly [number, boolean],
+): boolean {
+  const value = signed ? BigInt.asIntN(bits, register) : BigInt.asUintN(bits, register);
+  const any = values.some((wanted) => numberOf(wanted) === value);
+  return operator.startsWith('Not') ? !any : any;
+}
+
+function argumentHolds(kprobe: Kprobe, term: ArgumentTerm, call: DescribedCall): boolean {
+  const args = kprobe.args ?? [];
+  const argument =
+    term.args !== undefined
+      ? args[term.args[0] ?? -1]
+      : (args.find(({ index }) => index === term.index) ?? args[term.index ?? 0]);
+  if (argument === undefined) throw new Error('a term names no argument');
+  const seen = call.arguments[argument.index];
+  const width = integerWidths[argument.type];
+  if (width !== undefined) return integerHolds(term.operator, term.values, seen?.integer ?? 0n, width);
+  return textHolds(term.operator, term.values, seen?.bytes ?? new Uint8Array());
+}
+
+function namespaceHolds(term: NamespaceTerm, call: DescribedCall): boolean {
+  const kind = kinds.indexOf(term.namespace);
+  const any = term.values.some((value) => {
+    const wanted = value === 'host_ns' ? call.hostNamespaces[kind] : numberOf(value);
+    return wanted === call.process.namespaces[kind];
+  });
+  return term.operator === 'NotIn' ? !any : any;
+}
+
+/** Whether `matchBinaries` means the program that is about to run. */
+function meansNext(policy: Policy, kprobe: Kprobe, selector: readonly Macro[], call: DescribedCall): boolean {
+  if (!call.symbol.startsWith('security_bprm_')) return false;
+  const option = policy.spec.options?.find(({ name }) => name === 'match-binaries');
+  if (option !== undefined) return option.value === 'next';
+  const args = kprobe.args ?? [];
+  for (const { matchArgs } of selector) {
+    for (const term of matchArgs ?? []) {
+      const argument =
+        term.args !== undefined
+          ? args[term.args[0] ?? -1]
+          : (args.find(({ index }) => index === term.index) ?? args[term.index ?? 0]);
+      if (argument?.type === 'linux_binprm' || argument?.type === 'file' || argument?.type === 'path')
+        return false;
+    }
+  }
+  return true;
+}
+
+function selectorHolds(
+  policy: Policy,
+  kprobe: Kprobe,
+  parts: readonly Macro[],
+  call: DescribedCall,
+): boolean {
+  const next = meansNext(policy, kprobe, parts, call);
+  const binary = next ? (call.arguments[0]?.bytes ?? new Uint8Array()) : call.process.binary;
+  const binaryHolds = (term: BinaryTerm): boolean => textHolds(term.operator, term.values, binary);
+  return parts.every(
+    (part) =>
+      (part.matchArgs ?? []).every((term) => argumentHolds(kprobe, term, call)) &&
+      (part.matchBinaries ?? []).every(binaryHolds) &&
+      (part.matchNamespaces ?? []).every((term) => namespaceHolds(term, call)),
+  );
+}
+
+function hitOf(
+  policy: Policy,
+  policyId: number,
+  hookIndex: number,
+  selectorIndex: number,
+  actions: readonly Action[],
+): ReferenceHit {
+  const named = (name: string): Action | undefined => actions.find(({ action }) => action === name);
+  return {
+    policyId,
+    hookIndex,
+    selectorIndex,
+    posts: named('NoPost') === undefined,
+    signal: named('Sigkill') !== undefined ? 9 : (named('Signal')?.argSig ?? 0),
+    error: 0 - Math.abs(named('Override')?.argError ?? 0),
+    monitor:
+      policy.spec.options?.some(({ name, value }) => name === 'policy-mode' && value === 'monitor') === true,
+  };
+}
+
+function names(policy: Policy, kprobe: Kprobe): string[] {
+  const list = policy.spec.lists?.find(({ name }) => kprobe.call === `list:${name}`);
+  const calls = list?.values ?? [kprobe.call];
+  return calls.map((call) =>
+    kprobe.syscall || list?.type === 'syscalls' ? call.replace(/^(__x64_)?sys_/, '__x64_sys_') : call,
+  );
+}
+
+/** Says which selectors act on a call: of each policy and each of its hooks on the function, the first that holds. */
+export function referenceHits(
+  policies: readonly { readonly id: number; readonly policy: Policy }[],
+  call: DescribedCall,
+): ReferenceHit[] {
+  const hits: ReferenceHit[] = [];
+  for (const { id, policy } of policies) {
+    for (const [hookIndex, kprobe] of (policy.spec.kprobes ?? []).entries()) {
+      if (!names(policy, kprobe).includes(call.symbol)) continue;
+      const selectors =
+        kprobe.selectors === undefined || kprobe.selectors.length === 0 ? [{}] : kprobe.selectors;
+      for (const [selectorIndex, selector] of selectors.entries()) {
+        const macros = 'macros' in selector ? (selector.macros ?? []) : [];
+        const parts: Macro[] = [selector, ...macros.map((name) => policy.spec.selectorsMacros?.[name] ?? {})];
+        if (!selectorHolds(policy, kprobe, parts, call)) continue;
+        const actions = parts.flatMap((part) => part.matchActions ?? []);
+        hits.push(hitOf(policy, id, hookIndex, selectorIndex, actions));
+        break;
+      }
+    }
+  }
+  return hits;
+}

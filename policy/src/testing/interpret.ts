@@ -1,0 +1,120 @@
+// SPDX-License-Identifier: Apache-2.0
+// Owns an interpreter of plans for tests: it looks up, ANDs and picks as the kernel stage does, tries with their
+// longest match and bounded keys included, so that a plan can be tried without a kernel.
+import { Action, ArgumentType, limits, ScopeAttribute } from '@weir/schema';
+import { latin1, mergeMasks } from '../dimensions.js';
+import type { Dimension, HookPlan, Mask, Plan, StringDimension } from '../plan-types.js';
+import type { CallArgument, DescribedCall, ReferenceHit } from '../reference.js';
+
+/** The key that a trie is asked with: cut to what it takes. */
+function lookupKey(kind: 'forward' | 'reverse', bytes: Uint8Array): string {
+  const text = latin1(bytes);
+  if (kind === 'forward') return `${text}\0`.slice(0, limits.trie_data_bytes);
+  return [...text].reverse().join('').slice(0, limits.trie_data_bytes);
+}
+
+function lookUpText(dimension: StringDimension, bytes: Uint8Array): Mask {
+  const asked = lookupKey(dimension.kind, bytes);
+  let best = -1;
+  let mask = dimension.defaultMask;
+  for (const entry of dimension.entries) {
+    const written = latin1(entry.key);
+    const key =
+      dimension.kind === 'reverse' ? [...written].reverse().join('') : entry.exact ? `${written}\0` : written;
+    if (key.length > limits.trie_data_bytes) throw new Error('a key is longer than a trie takes');
+    if (key.length > best && asked.startsWith(key)) {
+      best = key.length;
+      mask = entry.mask;
+    }
+  }
+  return mask;
+}
+
+function lookUpInteger(
+  dimension: Dimension & { kind: 'integer' },
+  value: bigint,
+  host: readonly bigint[],
+): Mask {
+  let mask: Mask | undefined;
+  for (const entry of dimension.entries) {
+    const key = typeof entry.value === 'bigint' ? entry.value : host[entry.value.hostNamespace];
+    if (key !== value) continue;
+    mask = mask === undefined ? entry.mask : mergeMasks(dimension.defaultMask, mask, entry.mask);
+  }
+  return mask ?? dimension.defaultMask;
+}
+
+const widths: Readonly<Record<number, readonly [number, boolean]>> = {
+  [ArgumentType.int8]: [8, true],
+  [ArgumentType.uint8]: [8, false],
+  [ArgumentType.int16]: [16, true],
+  [ArgumentType.uint16]: [16, false],
+  [ArgumentType.int32]: [32, true],
+  [ArgumentType.uint32]: [32, false],
+  [ArgumentType.int64]: [64, true],
+  [ArgumentType.uint64]: [64, false],
+};
+
+/** A register as the hook's program extends it. */
+function extended(argument: CallArgument | undefined, type: number): bigint {
+  const [bits, signed] = widths[type] ?? [64, false];
+  const register = argument?.integer ?? 0n;
+  return BigInt.asUintN(64, signed ? BigInt.asIntN(bits, register) : BigInt.asUintN(bits, register));
+}
+
+/** The mask of the scopes that a process is in. */
+export function interpretScopes(plan: Plan, call: DescribedCall): Mask {
+  let mask = (1n << BigInt(plan.scopes.scopeCount)) - 1n;
+  for (const dimension of plan.scopes.dimensions) {
+    if (dimension.kind !== 'integer') {
+      if (dimension.argument !== ScopeAttribute.binary) throw new Error('text of a process is its binary');
+      mask &= lookUpText(dimension, call.process.binary);
+    } else {
+      const kind = dimension.argument - ScopeAttribute.namespaceUts;
+      mask &= lookUpInteger(dimension, call.process.namespaces[kind] ?? 0n, call.hostNamespaces);
+    }
+  }
+  return mask;
+}
+
+function candidates(plan: Plan, hook: HookPlan, call: DescribedCall): Mask {
+  const scopes = interpretScopes(plan, call);
+  let mask = 0n;
+  hook.selectors.forEach(({ scope }, bit) => {
+    if (scope === null || ((scopes >> BigInt(scope)) & 1n) === 1n) mask |= 1n << BigInt(bit);
+  });
+  for (const dimension of hook.dimensions) {
+    const planned = hook.arguments[dimension.argument];
+    if (planned === undefined) throw new Error('a dimension looks at an argument that is not read');
+    const given = call.arguments[planned.index];
+    mask &=
+      dimension.kind === 'integer'
+        ? lookUpInteger(dimension, extended(given, planned.type), call.hostNamespaces)
+        : lookUpText(dimension, given?.bytes ?? new Uint8Array());
+  }
+  return mask;
+}
+
+/** Says which selectors act on a call, by the plan alone. */
+export function interpretPlan(plan: Plan, call: DescribedCall): ReferenceHit[] {
+  const hook = plan.hooks.find(({ symbol }) => symbol === call.symbol);
+  if (hook === undefined) return [];
+  const mask = candidates(plan, hook, call);
+  const hits: ReferenceHit[] = [];
+  const acted = new Set<string>();
+  hook.selectors.forEach((selector, bit) => {
+    const binding = `${selector.policyId} ${selector.hookIndex}`;
+    if (((mask >> BigInt(bit)) & 1n) === 0n || acted.has(binding)) return;
+    acted.add(binding);
+    hits.push({
+      policyId: selector.policyId,
+      hookIndex: selector.hookIndex,
+      selectorIndex: selector.selectorIndex,
+      posts: (selector.actions & (1 << Action.post)) !== 0,
+      signal: selector.signal,
+      error: selector.error,
+      monitor: selector.monitor,
+    });
+  });
+  return hits;
+}

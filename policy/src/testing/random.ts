@@ -1,0 +1,214 @@
+// SPDX-License-Identifier: Apache-2.0
+// Owns seeded random policies and calls for the tests of agreement: what they say is drawn from a small world of paths
+// and numbers, so that terms hold about as often as not, and paths begin and end like each other.
+
+/** A seeded generator of whole numbers (splitmix64): the same seed gives the same row on any machine. */
+export class Random {
+  private state: bigint;
+
+  constructor(readonly seed: number) {
+    this.state = BigInt.asUintN(64, BigInt(seed));
+  }
+
+  private next(): bigint {
+    this.state = BigInt.asUintN(64, this.state + 0x9e3779b97f4a7c15n);
+    let z = this.state;
+    z = BigInt.asUintN(64, (z ^ (z >> 30n)) * 0xbf58476d1ce4e5b9n);
+    z = BigInt.asUintN(64, (z ^ (z >> 27n)) * 0x94d049bb133111ebn);
+    return z ^ (z >> 31n);
+  }
+
+  /** A number from 0 to bound - 1. */
+  below(bound: number): number {
+    return Number(this.next() % BigInt(bound));
+  }
+
+  chance(percent: number): boolean {
+    return this.below(100) < percent;
+  }
+
+  pick<Item>(items: readonly Item[]): Item {
+    const item = items[this.below(items.length)];
+    if (item === undefined) throw new RangeError('nothing to pick from');
+    return item;
+  }
+
+  /** Between low and high items, distinct by position where there are enough. */
+  some<Item>(items: readonly Item[], low: number, high: number): Item[] {
+    const left = [...items];
+    const count = Math.min(left.length, low + this.below(high - low + 1));
+    return Array.from({ length: count }, () => left.splice(this.below(left.length), 1)[0] as Item);
+  }
+}
+
+export type RandomArgument =
+  /** An integer parameter: `type` is one of the int kinds, `values` are as the type reads them. */
+  | { readonly index: number; readonly types: readonly string[]; readonly values: readonly bigint[] }
+  /** A text or path parameter: `values` are what calls pass. */
+  | { readonly index: number; readonly types: readonly string[]; readonly texts: readonly string[] };
+
+export interface RandomHook {
+  readonly call: string;
+  readonly syscall: boolean;
+  readonly arguments: readonly RandomArgument[];
+  /** Enforcing actions that policies on this hook may have, as YAML flow maps such as `{action: Signal, argSig: 18}`. */
+  readonly enforcing: readonly string[];
+}
+
+/** Everything that policies can speak of. */
+export interface RandomWorld {
+  readonly hooks: readonly RandomHook[];
+  readonly binaries: readonly string[];
+  /** Names of namespaces and the inode numbers that processes have, written as text. */
+  readonly namespaces: readonly { readonly name: string; readonly inodes: readonly string[] }[];
+}
+
+const negations = ['', 'Not'] as const;
+
+function list(items: readonly (string | bigint)[]): string {
+  return `[${items.map((item) => (typeof item === 'bigint' ? `"${item}"` : JSON.stringify(item))).join(', ')}]`;
+}
+
+/** A number in one of the ways in which policies write it. */
+function spell(random: Random, value: bigint): string {
+  if (value < 0n) return String(value);
+  return random.pick([
+    String(value),
+    `0x${value.toString(16)}`,
+    value === 0n ? '0' : `0${value.toString(8)}`,
+  ]);
+}
+
+function cut(random: Random, text: string, end: 'head' | 'tail'): string {
+  const least = end === 'head' && text.startsWith('/') ? 2 : 1;
+  const length = least + random.below(Math.max(1, text.length - least + 1));
+  return end === 'head' ? text.slice(0, length) : text.slice(-length);
+}
+
+function textTerm(random: Random, texts: readonly string[], operators: readonly [string, string]): string {
+  const chosen = random.some(texts, 1, 4);
+  const kind = random.below(3);
+  if (kind === 0) {
+    const operator = random.pick(operators);
+    const values = random.chance(20) ? [...chosen, `${chosen[0]}x`] : chosen;
+    return `operator: ${operator}, values: ${list(values)}`;
+  }
+  const name = kind === 1 ? 'Prefix' : 'Postfix';
+  const values = chosen.map((text) => cut(random, text, kind === 1 ? 'head' : 'tail'));
+  return `operator: ${random.pick(negations)}${name}, values: ${list([...new Set(values)])}`;
+}
+
+function argumentTerm(random: Random, argument: RandomArgument, type: string): string {
+  if ('texts' in argument) {
+    const operators = random.pick([
+      ['Equal', 'NotEqual'],
+      ['In', 'NotIn'],
+    ] as const);
+    return `{index: ${argument.index}, ${textTerm(random, argument.texts, operators)}}`;
+  }
+  const fits = argument.values.filter((value) => fitsType(value, type));
+  const values = random.some(fits, 1, 4).map((value) => spell(random, value));
+  const operator = random.pick(['Equal', 'NotEqual', 'In', 'NotIn', 'eq', 'neq']);
+  return `{index: ${argument.index}, operator: ${operator}, values: ${list(values)}}`;
+}
+
+function fitsType(value: bigint, type: string): boolean {
+  const unsigned = type.startsWith('u') || type === 'size_t';
+  const bits = BigInt(/\d+/.exec(type)?.[0] ?? (/^(long|ulong|size_t)$/.test(type) ? '64' : '32'));
+  return unsigned
+    ? value >= 0n && value < 1n << bits
+    : value >= -(1n << (bits - 1n)) && value < 1n << (bits - 1n);
+}
+
+function selector(
+  random: Random,
+  world: RandomWorld,
+  hook: RandomHook,
+  types: ReadonlyMap<number, string>,
+): string[] {
+  const lines: string[] = [];
+  const terms: string[] = [];
+  for (const argument of hook.arguments) {
+    const type = types.get(argument.index);
+    if (type === undefined || !random.chance(60)) continue;
+    for (let n = random.pick([1, 1, 1, 2, 3]); n > 0; n--) terms.push(argumentTerm(random, argument, type));
+  }
+  if (terms.length > 0) lines.push('matchArgs:', ...terms.map((term) => `- ${term}`));
+  if (random.chance(40)) {
+    const count = random.pick([1, 1, 2]);
+    lines.push('matchBinaries:');
+    for (let n = 0; n < count; n++) lines.push(`- {${textTerm(random, world.binaries, ['In', 'NotIn'])}}`);
+  }
+  if (random.chance(30) && world.namespaces.length > 0) {
+    const { name, inodes } = random.pick(world.namespaces);
+    const values = random.some([...inodes, 'host_ns'], 1, 2);
+    lines.push(
+      'matchNamespaces:',
+      `- {namespace: ${name}, operator: ${random.pick(['In', 'NotIn'])}, values: ${list(values)}}`,
+    );
+  }
+  const actions: string[] = [];
+  if (random.chance(15)) actions.push('{action: NoPost}');
+  else if (random.chance(50)) actions.push('{action: Post}');
+  if (hook.enforcing.length > 0 && random.chance(25)) actions.push(random.pick(hook.enforcing));
+  if (actions.length > 0) lines.push('matchActions:', ...actions.map((action) => `- ${action}`));
+  if (lines.length === 0) return ['- matchActions: [{action: Post}]'];
+  return lines.map((line, index) => (index === 0 ? `- ${line}` : `  ${line}`));
+}
+
+/** Writes one random policy on the given hooks, as the YAML text that a person would write. */
+export function randomPolicyText(
+  random: Random,
+  world: RandomWorld,
+  name: string,
+  hooks: readonly RandomHook[],
+): string {
+  const monitor = random.chance(30);
+  const lines = [
+    'apiVersion: cilium.io/v1alpha1',
+    'kind: TracingPolicy',
+    `metadata: {name: ${name}}`,
+    'spec:',
+    ...(monitor ? ['  options:', '  - {name: policy-mode, value: monitor}'] : []),
+    '  kprobes:',
+  ];
+  for (const hook of hooks) {
+    const read = hook.arguments.filter(() => random.chance(75));
+    const types = new Map(read.map((argument) => [argument.index, random.pick(argument.types)]));
+    lines.push(`  - call: ${hook.call}`, `    syscall: ${hook.syscall}`);
+    if (read.length > 0) {
+      lines.push('    args:', ...[...types].map(([index, type]) => `    - {index: ${index}, type: ${type}}`));
+    }
+    const count = random.below(5);
+    if (count === 0) continue;
+    lines.push('    selectors:');
+    for (let n = 0; n < count; n++) {
+      lines.push(...selector(random, world, hook, types).map((line) => `    ${line}`));
+    }
+  }
+  return `${lines.join('\n')}\n`;
+}
+
+/** Writes a set of random policies: each has one to three of the world's hooks. */
+export function randomPolicyTexts(random: Random, world: RandomWorld, count: number): string[] {
+  return Array.from({ length: count }, (_, index) =>
+    randomPolicyText(random, world, `random-${random.seed}-${index}`, random.some(world.hooks, 1, 3)),
+  );
+}
+
+/** Paths that begin and end like each other, under a folder. */
+export function relatedPaths(base: string): string[] {
+  return [
+    `${base}/a`,
+    `${base}/ab`,
+    `${base}/abc`,
+    `${base}/abc.conf`,
+    `${base}/b.conf`,
+    `${base}/d/abc`,
+    `${base}/d/abc.conf`,
+    `${base}/d/e/abc.conf`,
+    `${base}/d/${'long-name-'.repeat(22)}`,
+    `${base}/ünï`,
+    `${base}/with space`,
+  ];
+}
