@@ -3,6 +3,13 @@
 import { type Enumeration, type FieldType, type Layout, scalarBytes } from '../layout.js';
 import { banner, camel, pascal } from './names.js';
 
+/** Words that AssemblyScript does not take as the name of an enum's member. */
+const reserved: readonly string[] = ['protected', 'override'];
+
+function member(name: string): string {
+  return reserved.includes(name) ? `${name}_` : name;
+}
+
 /** Filters write nothing but the structs of the filter ABI. */
 function writable(layout: Layout): boolean {
   return layout.name.startsWith('filter_');
@@ -51,7 +58,7 @@ export function assemblyScript(enumerations: readonly Enumeration[], layouts: re
     ...enumerations.flatMap((entry) => [
       `/** ${entry.doc} */`,
       `export enum ${pascal(entry.name)} {`,
-      ...entry.values.map((value) => `  ${camel(value.name)} = ${value.value},`),
+      ...entry.values.map((value) => `  ${member(camel(value.name))} = ${value.value},`),
       '}',
       '',
     ]),

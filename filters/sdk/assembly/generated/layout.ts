@@ -26,7 +26,7 @@ export enum RecordFlag {
   undecided = 2,
   monitor = 4,
   returned = 8,
-  protected = 16,
+  protected_ = 16,
   filterError = 32,
   orphan = 64,
 }
@@ -115,7 +115,7 @@ export enum Action {
   followfd = 2,
   sigkill = 3,
   unfollowfd = 4,
-  override = 5,
+  override_ = 5,
   copyfd = 6,
   geturl = 7,
   dnslookup = 8,

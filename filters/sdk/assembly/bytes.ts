@@ -1,0 +1,178 @@
+// SPDX-License-Identifier: Apache-2.0
+// Owns Bytes: a view of some bytes of an event. Paths, arguments and names are bytes, not text: they may hold any
+// value, and are compared as they are. Literals are compared as their UTF-8.
+import { takeView } from './memory';
+import { beginsWith, codePoint, matchPoint, textBytes } from './text';
+
+const SLASH: u8 = 0x2f;
+
+/** Makes a view of bytes that begin `offset` after `base`. A span of length 0 has no place. */
+export function viewOf(base: usize, offset: u32, length: u32): Bytes {
+  return changetype<Bytes>(takeView(base + offset, length));
+}
+
+/**
+ * Some bytes of an event. Valid until the filter returns; it is a view, so keeping one in a global keeps nothing.
+ * No method allocates.
+ */
+@unmanaged
+@final
+export class Bytes {
+  /** Address of the first byte. */
+  address: u32;
+  /** How many bytes. */
+  length: i32;
+
+  get isEmpty(): bool {
+    return this.length == 0;
+  }
+
+  get end(): usize {
+    return <usize>this.address + this.length;
+  }
+
+  /** The byte at an index, 0 beyond the end. */
+  at(index: i32): u8 {
+    return <u32>index < <u32>this.length ? load<u8>(<usize>this.address + index) : 0;
+  }
+
+  equals(text: string): bool {
+    return beginsWith(this.address, this.end, text) && textBytes(text) == this.length;
+  }
+
+  startsWith(text: string): bool {
+    return beginsWith(this.address, this.end, text);
+  }
+
+  endsWith(text: string): bool {
+    const bytes = textBytes(text);
+    return bytes <= this.length && beginsWith(this.end - bytes, this.end, text);
+  }
+
+  contains(text: string): bool {
+    return this.indexOf(text) >= 0;
+  }
+
+  /** Where a text begins first, from an index on; -1 where it is not. */
+  indexOf(text: string, from: i32 = 0): i32 {
+    const bytes = textBytes(text);
+    const last = this.length - bytes;
+    for (let i = max(from, 0); i <= last; i++) {
+      if (beginsWith(<usize>this.address + i, this.end, text)) return i;
+    }
+    return -1;
+  }
+
+  /** Where a byte is first, from an index on; -1 where it is not. */
+  indexOfByte(byte: u8, from: i32 = 0): i32 {
+    for (let i = max(from, 0); i < this.length; i++) {
+      if (load<u8>(<usize>this.address + i) == byte) return i;
+    }
+    return -1;
+  }
+
+  /** Where a byte is last; -1 where it is not. */
+  lastIndexOfByte(byte: u8): i32 {
+    for (let i = this.length - 1; i >= 0; i--) {
+      if (load<u8>(<usize>this.address + i) == byte) return i;
+    }
+    return -1;
+  }
+
+  /** Whether other bytes are the same. */
+  same(other: Bytes): bool {
+    return this.length == other.length && memory.compare(this.address, other.address, this.length) == 0;
+  }
+
+  /** The bytes from `from` up to but without `to`; both are brought within the bounds. */
+  slice(from: i32, to: i32 = i32.MAX_VALUE): Bytes {
+    const start = min(max(from, 0), this.length);
+    const stop = max(start, min(to, this.length));
+    return viewOf(this.address, start, stop - start);
+  }
+
+  /** Of a path, what follows the last slash. */
+  get name(): Bytes {
+    return this.slice(this.lastIndexOfByte(SLASH) + 1);
+  }
+
+  /** Of a path, what precedes the last slash. */
+  get directory(): Bytes {
+    return this.slice(0, this.lastIndexOfByte(SLASH));
+  }
+
+  /** Whether it is this path, or lies below it. `/etc` holds `/etc` and `/etc/passwd`, not `/etcetera`. */
+  isWithin(directory: string): bool {
+    if (!this.startsWith(directory)) return false;
+    const bytes = textBytes(directory);
+    return bytes == this.length || this.at(bytes) == SLASH || (bytes > 0 && this.at(bytes - 1) == SLASH);
+  }
+
+  /**
+   * Whether the whole matches a pattern: `*` is any run of bytes without a slash, `**` any run, `?` one byte that is
+   * no slash. Takes at most about length x length steps where `*` follows `**`, else length x pattern.
+   */
+  glob(pattern: string): bool {
+    const units = pattern.length;
+    const end = this.end;
+    let at: usize = this.address;
+    let p: i32 = 0;
+    // Where to take up again: after the last `*` and the last `**`.
+    let starPattern: i32 = -1;
+    let starAt: usize = 0;
+    let deepPattern: i32 = -1;
+    let deepAt: usize = 0;
+    while (true) {
+      if (p < units) {
+        const unit = load<u16>(changetype<usize>(pattern) + ((<usize>p) << 1));
+        if (unit == 0x2a) {
+          if (p + 1 < units && load<u16>(changetype<usize>(pattern) + ((<usize>(p + 1)) << 1)) == 0x2a) {
+            p += 2;
+            deepPattern = p;
+            deepAt = at;
+            starPattern = -1;
+          } else {
+            p++;
+            starPattern = p;
+            starAt = at;
+          }
+          continue;
+        }
+        if (unit == 0x3f) {
+          if (at < end && load<u8>(at) != SLASH) {
+            at++;
+            p++;
+            continue;
+          }
+        } else {
+          const point = codePoint(pattern, p);
+          const matched = matchPoint(at, end, <u32>point);
+          if (matched > 0) {
+            at += matched;
+            p += <i32>(point >> 32);
+            continue;
+          }
+        }
+      } else if (at == end) return true;
+      if (starPattern >= 0 && starAt < end && load<u8>(starAt) != SLASH) {
+        starAt++;
+        at = starAt;
+        p = starPattern;
+      } else if (deepPattern >= 0 && deepAt < end) {
+        deepAt++;
+        at = deepAt;
+        p = deepPattern;
+        starPattern = -1;
+      } else return false;
+    }
+  }
+
+  /** A hash (FNV-1a, 64 bits): for keys of state, not for secrets. */
+  get hash(): u64 {
+    let hash: u64 = 0xcbf29ce484222325;
+    for (let i = 0; i < this.length; i++) {
+      hash = (hash ^ <u64>load<u8>(<usize>this.address + i)) * 0x100000001b3;
+    }
+    return hash;
+  }
+}

@@ -1,0 +1,76 @@
+// SPDX-License-Identifier: Apache-2.0
+// Owns the glue between the ABI and the author's function: the build makes an entry file that passes it on. Where
+// the host may write, and the walk over the records of a batch.
+import { Bytes, viewOf } from './bytes';
+import { Event } from './event';
+import {
+  filterCallBatchAt,
+  filterCallCursor,
+  filterCallRecordCount,
+  filterCallVerdictsAt,
+  setFilterCallAnnotationCount,
+  setFilterCallAnnotationsAt,
+  setFilterCallCursor,
+} from './generated/layout';
+import { openBatch, openEvent, recordAt } from './memory';
+import { annotationsAt, countAnnotations, hasRoom, isDrop, openAnnotations, openVerdict } from './verdict';
+
+let area: usize = 0;
+let areaBytes: usize = 0;
+
+/** The most that is asked for at once: more does not fit beside anything else. */
+const AREA_BYTES_MAX: usize = 16 << 20;
+
+/** Finds room for the host to write in; asked for at load, and again only for more. */
+export function reserve(bytes: usize): usize {
+  if (bytes > AREA_BYTES_MAX) return 0;
+  if (bytes > areaBytes) {
+    area = heap.alloc((bytes + 7) & ~7);
+    areaBytes = bytes;
+  }
+  return area;
+}
+
+export function openCall(call: usize): void {
+  openBatch(filterCallBatchAt(call));
+  openAnnotations();
+  setFilterCallAnnotationsAt(call, annotationsAt());
+}
+
+/** The first record from `index` on that is to be judged, or the count of records. */
+export function nextRecord(call: usize, index: u32): u32 {
+  const count = filterCallRecordCount(call);
+  const verdicts: usize = filterCallVerdictsAt(call);
+  while (index < count && load<u8>(verdicts + index) != 0) index++;
+  return index;
+}
+
+export function firstRecord(call: usize): u32 {
+  return nextRecord(call, filterCallCursor(call));
+}
+
+/** Begins an event. Returns false where there may be no room for what it will say. */
+export function openRecord(call: usize, index: u32): bool {
+  setFilterCallCursor(call, index);
+  if (!hasRoom()) return false;
+  openEvent();
+  openVerdict(index);
+  setFilterCallAnnotationCount(call, countAnnotations());
+  return true;
+}
+
+export function eventAt(index: u32): Event {
+  return changetype<Event>(recordAt(index));
+}
+
+export { isDrop };
+
+export function closeCall(call: usize): void {
+  setFilterCallAnnotationCount(call, countAnnotations());
+}
+
+/** Text of the configuration. */
+export function configurationAt(at: usize, bytes: i32): Bytes {
+  openEvent();
+  return viewOf(at, 0, bytes);
+}

@@ -1,0 +1,225 @@
+// SPDX-License-Identifier: Apache-2.0
+// Owns what a filter answers: verdicts, and the annotations that go with them, in static memory.
+//
+//   annotations  ANNOTATIONS_MAX x 24    structs filter_annotation, one after the other
+//   labels       ANNOTATIONS_MAX x 256   16 structs filter_label for each annotation
+//   words        INTERNED_BYTES          literals as UTF-8, each encoded once
+//   table        INTERNED_MAX x 16       address of a literal, address and length of its bytes
+//   scratch      SCRATCH_BYTES           text that is no literal, until the host has read it
+//
+// Before an event, `hasRoom` makes sure that whatever one event may say fits; where it does not, weir_filter answers
+// `again`, the host reads what there is, and the areas are empty again.
+import { Bytes } from './bytes';
+import {
+  filterAnnotationBytes,
+  filterAnnotationLabelCount,
+  filterLabelBytes,
+  setFilterAnnotationAlert,
+  setFilterAnnotationLabelCount,
+  setFilterAnnotationLabelsAt,
+  setFilterAnnotationMessage,
+  setFilterAnnotationRecord,
+  setFilterAnnotationReserved,
+  setFilterAnnotationSeverity,
+  setFilterLabelName,
+  setFilterLabelValue,
+} from './generated/layout';
+import { writeText } from './text';
+
+const ANNOTATIONS_MAX: u32 = 512;
+/** Its own annotation and three alerts. */
+const EVENT_ANNOTATIONS_MAX: u32 = 4;
+const LABELS_MAX: u32 = 16;
+const MESSAGE_BYTES_MAX: u32 = 512;
+const VALUE_BYTES_MAX: u32 = 256;
+const NAME_BYTES_MAX: u32 = 63;
+/** The most that one event writes: 4 messages, 64 names, 64 values. */
+const EVENT_SCRATCH_BYTES: u32 = 24_576;
+const SCRATCH_BYTES: u32 = 98_304;
+const INTERNED_BYTES: u32 = 16_384;
+const INTERNED_MAX: u32 = 256;
+
+const annotations: usize = memory.data(12288, 8);
+const labels: usize = memory.data(131072, 8);
+const scratch: usize = memory.data(98304, 8);
+const words: usize = memory.data(16384, 8);
+const table: usize = memory.data(4096, 8);
+/** Never read through: their addresses are the verdicts. */
+const KEEP: usize = memory.data(8, 8);
+const DROP: usize = memory.data(8, 8);
+
+let annotationCount: u32 = 0;
+let eventFirst: u32 = 0;
+let scratchUsed: u32 = 0;
+let wordsUsed: u32 = 0;
+let interned: u32 = 0;
+let record: u32 = 0;
+/** Address of the event's own annotation, 0 where it has none yet. */
+let note: usize = 0;
+
+export function openAnnotations(): void {
+  annotationCount = 0;
+  scratchUsed = 0;
+}
+
+export function hasRoom(): bool {
+  return (
+    annotationCount + EVENT_ANNOTATIONS_MAX <= ANNOTATIONS_MAX &&
+    scratchUsed + EVENT_SCRATCH_BYTES <= SCRATCH_BYTES
+  );
+}
+
+export function openVerdict(index: u32): void {
+  record = index;
+  note = 0;
+  eventFirst = annotationCount;
+}
+
+export function annotationsAt(): u32 {
+  return <u32>annotations;
+}
+
+export function countAnnotations(): u32 {
+  return annotationCount;
+}
+
+export function isDrop(verdict: Verdict): bool {
+  return changetype<usize>(verdict) == DROP;
+}
+
+function newAnnotation(alert: u8): usize {
+  if (annotationCount - eventFirst >= EVENT_ANNOTATIONS_MAX)
+    throw new Error('more than 3 alerts on one event');
+  const at = annotations + <usize>annotationCount * filterAnnotationBytes;
+  setFilterAnnotationRecord(at, record);
+  setFilterAnnotationSeverity(at, 0);
+  setFilterAnnotationAlert(at, alert);
+  setFilterAnnotationLabelCount(at, 0);
+  setFilterAnnotationLabelsAt(at, <u32>(labels + <usize>annotationCount * LABELS_MAX * filterLabelBytes));
+  setFilterAnnotationReserved(at, 0);
+  setFilterAnnotationMessage(at, 0, 0);
+  annotationCount++;
+  return at;
+}
+
+function ownAnnotation(): usize {
+  // Alerts may have taken all four places; the event's own annotation keeps one.
+  if (note == 0) note = newAnnotation(0);
+  return note;
+}
+
+/** Encodes text; returns the address in the low half, the bytes in the high half. Literals are encoded once. */
+function place(text: string, most: u32): u64 {
+  const literal = changetype<usize>(text) < __heap_base;
+  if (literal) {
+    let slot = (<u32>changetype<usize>(text) >> 3) & (INTERNED_MAX - 1);
+    // At most half of the table is in use, so a free slot ends the search.
+    while (true) {
+      const entry = table + ((<usize>slot) << 4);
+      const owner = load<u32>(entry);
+      if (owner == <u32>changetype<usize>(text) && load<u32>(entry, 12) == most) {
+        return ((<u64>load<u32>(entry, 8)) << 32) | load<u32>(entry, 4);
+      }
+      if (owner == 0) {
+        if (interned >= INTERNED_MAX / 2 || wordsUsed + most > INTERNED_BYTES) break;
+        const at = words + wordsUsed;
+        const bytes = writeText(text, at, most);
+        wordsUsed += bytes;
+        interned++;
+        store<u32>(entry, <u32>changetype<usize>(text));
+        store<u32>(entry, <u32>at, 4);
+        store<u32>(entry, bytes, 8);
+        store<u32>(entry, most, 12);
+        return ((<u64>bytes) << 32) | <u32>at;
+      }
+      slot = (slot + 1) & (INTERNED_MAX - 1);
+    }
+  }
+  const at = scratch + scratchUsed;
+  const bytes = writeText(text, at, most);
+  scratchUsed += bytes;
+  return ((<u64>bytes) << 32) | <u32>at;
+}
+
+function addLabel(annotation: usize, name: string, valueAt: u32, valueBytes: u32): void {
+  const count = <u32>filterAnnotationLabelCount(annotation);
+  if (count >= LABELS_MAX) throw new Error('more than 16 labels');
+  const index = <u32>((annotation - annotations) / filterAnnotationBytes);
+  const at = labels + <usize>(index * LABELS_MAX + count) * filterLabelBytes;
+  const placed = place(name, NAME_BYTES_MAX);
+  setFilterLabelName(at, <u32>placed, <u32>(placed >> 32));
+  setFilterLabelValue(at, valueAt, valueBytes);
+  setFilterAnnotationLabelCount(annotation, <u16>(count + 1));
+}
+
+function addText(annotation: usize, name: string, value: string): void {
+  const placed = place(value, VALUE_BYTES_MAX);
+  addLabel(annotation, name, <u32>placed, <u32>(placed >> 32));
+}
+
+function addMessage(annotation: usize, text: string): void {
+  const placed = place(text, MESSAGE_BYTES_MAX);
+  setFilterAnnotationMessage(annotation, <u32>placed, <u32>(placed >> 32));
+}
+
+/** What a filter says of an event. Made by `keep` and `drop`. */
+@unmanaged
+@final
+export class Verdict {
+  /** Judges how grave the event is. Of several filters, the gravest counts. */
+  severity(severity: i32): Verdict {
+    setFilterAnnotationSeverity(ownAnnotation(), <u8>severity);
+    return this;
+  }
+
+  /** Puts a label on the event; the manifest must declare its name. At most 16. Bytes beyond 1024 are cut. */
+  label(name: string, value: Bytes): Verdict {
+    addLabel(ownAnnotation(), name, value.address, <u32>min(value.length, 1024));
+    return this;
+  }
+
+  /** The same with text; cut to 256 bytes. */
+  labelText(name: string, value: string): Verdict {
+    addText(ownAnnotation(), name, value);
+    return this;
+  }
+
+  /** Says in words what was found; cut to 512 bytes. */
+  message(text: string): Verdict {
+    addMessage(ownAnnotation(), text);
+    return this;
+  }
+}
+
+/** An alert that was derived from the event: an event of its own. Made by `alert`. */
+@unmanaged
+@final
+export class Alert {
+  label(name: string, value: Bytes): Alert {
+    addLabel(changetype<usize>(this), name, value.address, <u32>min(value.length, 1024));
+    return this;
+  }
+
+  labelText(name: string, value: string): Alert {
+    addText(changetype<usize>(this), name, value);
+    return this;
+  }
+}
+
+/** The event goes on. */
+export function keep(): Verdict {
+  return changetype<Verdict>(KEEP);
+}
+
+/** The event ends here. Of what cannot be dropped (enforcement, losses), this is passed over. */
+export function drop(): Verdict {
+  return changetype<Verdict>(DROP);
+}
+
+/** Derives an alert from the event, whatever the verdict on the event itself. At most 3 for an event. */
+export function alert(severity: i32, message: string): Alert {
+  const at = newAnnotation(1);
+  setFilterAnnotationSeverity(at, <u8>severity);
+  addMessage(at, message);
+  return changetype<Alert>(at);
+}
