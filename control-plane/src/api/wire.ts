@@ -44,6 +44,14 @@ const base64Of64 = z
   .string()
   .regex(/^[A-Za-z0-9+/]{86}==$/, { error: 'must be 64 bytes in base64 (88 characters)' });
 
+/** One line of text for people. PostgreSQL takes no NUL, terminals no control characters. */
+export const line = (lengthMax: number) =>
+  z
+    .string()
+    .max(lengthMax)
+    // biome-ignore lint/suspicious/noControlCharactersInRegex: they are what is refused.
+    .regex(/^[^\u0000-\u001f\u007f]*$/, { error: 'must hold no control characters' });
+
 const timeMs = z.int().min(0).openapi({ description: 'milliseconds since 1970' });
 const shortText = z.string().max(256);
 const longText = z.string().max(4096);
@@ -74,7 +82,7 @@ export const role = z.enum(['admin', 'agent', 'bootstrap', 'reader']).openapi('R
 export const createTokenRequest = z
   .object({
     role: z.enum(['admin', 'bootstrap', 'reader']),
-    description: shortText.default(''),
+    description: line(256).default(''),
     cluster: name.optional().openapi({ description: 'bootstrap tokens: the cluster of who enrols with it' }),
     labels: labels.optional().openapi({ description: 'bootstrap tokens: the labels of who enrols with it' }),
     expiresMs: timeMs.optional(),
@@ -211,13 +219,7 @@ export const releaseSettings = jsonObject.openapi('ReleaseSettings');
 export const releaseContent = z
   .object({
     policies: z
-      .array(
-        z.object({
-          name: z.string().max(253),
-          namespace: z.string().max(253).optional(),
-          version: z.int().min(1),
-        }),
-      )
+      .array(z.object({ name: line(253), namespace: line(253).optional(), version: z.int().min(1) }))
       .max(10_000),
     filters: z.array(z.object({ name, version, config: filterConfig.optional() })).max(64),
     settings: releaseSettings.default({}),
@@ -252,7 +254,7 @@ export const releaseList = z.object({ releases: z.array(release) }).openapi('Rel
 
 export const enrollRequest = z
   .object({
-    node: z.string().min(1).max(253).openapi({ description: 'name of the node' }),
+    node: line(253).min(1).openapi({ description: 'name of the node' }),
     publicKey: base64Of32.openapi({ description: 'Ed25519 public key of the agent, raw, base64' }),
     proof: base64Of64.openapi({
       description: 'Ed25519 signature by that key over "weir.enroll.v1\\n" publicKey "\\n" node',

@@ -38,7 +38,8 @@ export class UsageError extends Error {
 
 export type Command =
   | { readonly run: 'serve'; readonly config: Config }
-  | { readonly run: 'help' | 'openapi' };
+  | { readonly run: 'help' }
+  | { readonly run: 'openapi' };
 
 /** @throws {UsageError} naming the option that is wrong. */
 export function parseConfig(args: readonly string[], environment: NodeJS.ProcessEnv): Command {

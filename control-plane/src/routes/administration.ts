@@ -38,7 +38,7 @@ const revoke = secured(
     path: '/v1/tokens/{id}',
     tags: ['tokens'],
     summary: 'Revoke a token',
-    request: { params: z.object({ id: z.string().min(1).max(64) }) },
+    request: { params: z.object({ id: wire.line(64).min(1) }) },
     responses: { 204: { description: 'it is revoked' }, ...errors(404) },
   },
 );

@@ -15,7 +15,7 @@ import {
 import { type App, answers, binary, errors, readBytes, secured } from './environment.js';
 
 const tag = ['agents'];
-const params = z.object({ id: z.string().min(1).max(64) });
+const params = z.object({ id: wire.line(64).min(1) });
 const etagHeader = z.object({ etag: z.string() });
 
 const enroll = secured(

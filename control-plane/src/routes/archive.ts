@@ -40,7 +40,7 @@ const tree = secured(
     path: '/v1/archive/processes/{exec_id}/tree',
     tags: tag,
     summary: 'Get the tree of a process: its ancestors and its descendants',
-    request: { params: z.object({ exec_id: z.string().min(1).max(512) }) },
+    request: { params: z.object({ exec_id: wire.line(512).min(1) }) },
     responses: { 200: answers(wire.processTree, 'the tree'), ...errors(404, 503, 504) },
   },
 );

@@ -24,8 +24,9 @@ const upload = secured(
         release: flag,
         config: z.string().max(65_536).optional().openapi({ description: 'FilterConfig as JSON text' }),
       }),
+      // Not `required`: the form's validator would then refuse a plain body. The handler refuses an empty one.
       body: {
-        required: true,
+        required: false,
         content: {
           'application/wasm': { schema: binary('the module') },
           'multipart/form-data': {

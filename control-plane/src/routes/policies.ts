@@ -7,8 +7,8 @@ import { createPolicy, getPolicy, listPolicies, retirePolicy } from '../services
 import { type App, answers, binary, errors, flag, readBytes, secured } from './environment.js';
 
 const tag = ['policies'];
-const params = z.object({ name: z.string().min(1).max(253) });
-const namespace = z.string().max(253).optional();
+const params = z.object({ name: wire.line(253).min(1) });
+const namespace = wire.line(253).optional();
 
 const create = secured(
   { permission: 'policy.create', bytesMax: wire.bodyBytesMax.policy },

@@ -29,7 +29,8 @@ async function releaseOf(content: Content): Promise<ReleaseRow> {
     const [left, right] = [`${a.namespace}\0${a.name}`, `${b.namespace}\0${b.name}`];
     return left < right ? -1 : left > right ? 1 : 0;
   });
-  const sorted = { ...content, policies };
+  // Named one by one: what came with the digest of another release must not keep it.
+  const sorted: Content = { policies, filters: content.filters, settings: content.settings };
   return { digest: await digestOf(utf8(canonical(sorted))), ...sorted };
 }
 
