@@ -84,6 +84,9 @@ async function runScenarios(
   const startMs = performance.now();
   const preparation = await prepare();
   console.log(`prepared in ${seconds(performance.now() - startMs)}`);
+  // Leaves no work disk behind when a person has seen enough; guests die with this process.
+  process.once('exit', () => preparation.close());
+  process.once('SIGINT', () => process.exit(130));
   let passed = 0;
   let failed = 0;
   try {

@@ -4,6 +4,7 @@
 
 import { appendFileSync, mkdirSync, rmSync, writeFileSync } from 'node:fs';
 import { basename, dirname, join } from 'node:path';
+import { setImmediate } from 'node:timers/promises';
 import { VmError } from './errors.js';
 import type { LoadedScenario } from './host.js';
 import { findSplats } from './kernel-log.js';
@@ -179,6 +180,10 @@ export class Session {
     const limitMs = timeoutMs + watchdogGraceMs;
     const answer = await within(limitMs, Promise.race([result, machine.ended]));
     if (answer !== undefined && answer !== 'late') {
+      // What the console printed before the answer may be read after it, but not later
+      // than in the next turn of the event loop.
+      await setImmediate();
+      await setImmediate();
       this.#consolePosition = machine.consolePosition;
       return answer;
     }

@@ -7,13 +7,12 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
-int main(int argc, char **argv)
-{
-	for (int i = 1; i < argc; i++) {
-		long fd = syscall(SYS_openat, AT_FDCWD, argv[i], O_RDONLY);
-		printf("%d\n", fd < 0 ? errno : 0);
-		if (fd >= 0)
-			close((int)fd);
-	}
-	return 0;
+int main(int argc, char **argv) {
+    for (int i = 1; i < argc; i++) {
+        long fd = syscall(SYS_openat, AT_FDCWD, argv[i], O_RDONLY);
+        printf("%d\n", fd < 0 ? errno : 0);
+        if (fd >= 0)
+            close((int)fd);
+    }
+    return 0;
 }
