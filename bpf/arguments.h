@@ -55,18 +55,27 @@ static __always_inline void read_string(struct weir_argument *argument, struct t
     }
 }
 
-/* Reads the path into the slot, with no " (deleted)" behind it: a value that names the file shall still match
- * it. */
-static __always_inline void read_path(struct weir_argument *argument, struct text_slot *text,
-                                      struct scratch *scratch, __u32 slot, const struct path *path) {
+/*
+ * Reads a path into an argument and its text, with no " (deleted)" behind it: a value that names the file
+ * shall still match it. Not static, so that the verifier looks at it once, whatever the hook.
+ */
+__noinline int read_path(__u32 slot, __u32 number, __u64 address) {
+    const struct path *path = (const struct path *)address;
+    struct hook_work *work = hook_work_of(slot);
+    struct scratch *scratch = path_scratch(slot);
+    struct text_slot *text = text_of(slot, number);
     struct path_text found;
+
+    if (!work || !scratch || !text || number >= HOOK_ARGUMENTS_MAX)
+        return 0;
+    struct weir_argument *argument = &work->arguments[number];
     const struct inode *inode = BPF_CORE_READ(path, dentry, d_inode);
 
     path_read_path(scratch, slot, path, PATH_OPTION_NO_SUFFIX, &found);
     argument->value = BPF_CORE_READ(inode, i_mode);
     if (found.flags & PATH_UNREADABLE) {
         argument->flags |= WEIR_ARGUMENT_FLAG_UNREADABLE; // counted by the walk
-        return;
+        return 0;
     }
     if (found.flags & PATH_TRUNCATED)
         argument->flags |= WEIR_ARGUMENT_FLAG_TRUNCATED;
@@ -81,10 +90,11 @@ static __always_inline void read_path(struct weir_argument *argument, struct tex
     if (bpf_probe_read_kernel(text->bytes, length + 1,
                               scratch->path + (found.at & (2 * WEIR_PATH_END - 1)))) {
         set_unreadable(argument);
-        return;
+        return 0;
     }
     argument->payload.length = length;
     argument->original_length = length;
+    return 0;
 }
 
 /* The open file of a descriptor, NULL where it is none: that is known, not undecided. */
@@ -114,9 +124,8 @@ static __always_inline struct file *file_of(__u8 type, __u64 raw) {
 }
 
 /* Reads one argument. `raw` is what the register of the parameter held. */
-static __always_inline void read_argument(struct weir_argument *argument, struct text_slot *text,
-                                          struct scratch *scratch, __u32 slot, __u8 type, bool is_user,
-                                          __u64 raw) {
+static __always_inline void read_argument(struct weir_argument *argument, struct text_slot *text, __u32 slot,
+                                          __u32 number, __u8 type, bool is_user, __u64 raw) {
     switch (type) {
     case WEIR_ARGUMENT_TYPE_INT8:
         argument->value = (__s64)(__s8)raw;
@@ -159,7 +168,7 @@ static __always_inline void read_argument(struct weir_argument *argument, struct
             path = file ? &file->f_path : NULL;
         }
         if (path)
-            read_path(argument, text, scratch, slot, path);
+            read_path(slot, number, (__u64)path);
         else if (type != WEIR_ARGUMENT_TYPE_FD)
             set_unreadable(argument);
         if (type == WEIR_ARGUMENT_TYPE_FD)

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause) */
-// Owns what follows a match: of each policy the first matching selector acts. The process is signalled and the call
-// denied first; the event comes after, and whether there is room for it changes nothing.
+// Owns what follows a match: of each policy the first matching selector acts. The process is signalled and
+// the call denied first; the event comes after, and whether there is room for it changes nothing.
 
 #ifndef WEIR_ENFORCE_H
 #define WEIR_ENFORCE_H
@@ -22,21 +22,12 @@ struct enforcement {
     __u32 slot;
     __u32 config_id;
     __u32 event_kind;
-    __u32 undecided_count;
     __u32 may_deny;
-    // What the call is to return: that of the first policy that denies it.
-    __s32 error;
-};
-
-/* What was done for one policy, or would have been. */
-struct done {
-    __u32 signal;
-    __s32 error;
-    bool is_enforced;
 };
 
 /*
- * Number of the lowest bit of a word that has one. By hand: __builtin_ctzll crashes clang 14 where the target is BPF.
+ * Number of the lowest bit of a word that has one. By hand: __builtin_ctzll crashes clang 14 where the target
+ * is BPF.
  */
 static __always_inline __u32 lowest_bit(__u64 word) {
     __u32 bit = 0;
@@ -81,38 +72,50 @@ static __always_inline void drop_candidates(struct weir_mask *mask, __u32 last) 
     }
 }
 
-static __always_inline void act(struct enforcement *all, const struct weir_selector_entry *entry, struct done *done) {
-    bool kills = HAS_ACTION(entry->actions, WEIR_ACTION_SIGKILL) || entry->signal == SIGNAL_KILL;
+/*
+ * Signals and denies for a selector, and notes what was done, or would have been. These functions are not
+ * static, so that the verifier looks at each once and apart, and not at all of their paths in each turn of
+ * the loop.
+ */
+__noinline int act(__u32 slot, __u32 config_id, __u32 bit, __u32 may_deny) {
+    struct hook_work *work = hook_work_of(slot);
+    struct weir_selector_key key = {.config_id = config_id, .bit = bit};
+    const struct weir_selector_entry *entry = bpf_map_lookup_elem(&selectors, &key);
 
-    done->signal = HAS_ACTION(entry->actions, WEIR_ACTION_SIGKILL) ? SIGNAL_KILL : entry->signal;
-    done->error = 0;
-    done->is_enforced = false;
-    if (all->may_deny) {
+    if (!work || !entry)
+        return 0;
+    bool kills = HAS_ACTION(entry->actions, WEIR_ACTION_SIGKILL) || entry->signal == SIGNAL_KILL;
+    __u32 signal = kills ? SIGNAL_KILL : entry->signal;
+    __s32 error = 0;
+
+    if (may_deny) {
         if (HAS_ACTION(entry->actions, WEIR_ACTION_OVERRIDE))
-            done->error = entry->error;
+            error = entry->error;
         else if (kills) // The signal alone would let the call take effect first.
-            done->error = ERROR_NOT_PERMITTED;
+            error = ERROR_NOT_PERMITTED;
         // The verifier of 6.12 wants the range seen; a value beyond it would not be taken for an error.
-        if (done->error > 0 || done->error < ERROR_LOWEST)
-            done->error = ERROR_NOT_PERMITTED;
+        if (error > 0 || error < ERROR_LOWEST)
+            error = ERROR_NOT_PERMITTED;
     }
-    if (entry->flags & SELECTOR_MONITOR)
-        return;
-    if (done->error) {
-        if (!all->error)
-            all->error = done->error;
-        count(WEIR_KERNEL_COUNTER_ENFORCED);
-        done->is_enforced = true;
-    }
-    if (done->signal) {
-        if (bpf_send_signal(done->signal) == 0) {
+    work->done_is_enforced = false;
+    if (!(entry->flags & SELECTOR_MONITOR)) {
+        if (error) {
+            if (!work->error)
+                work->error = error;
             count(WEIR_KERNEL_COUNTER_ENFORCED);
-            done->is_enforced = true;
-        } else {
+            work->done_is_enforced = true;
+        }
+        if (signal && bpf_send_signal(signal) != 0) {
             count(WEIR_KERNEL_COUNTER_ENFORCE_FAILED);
-            done->signal = 0;
+            signal = 0;
+        } else if (signal) {
+            count(WEIR_KERNEL_COUNTER_ENFORCED);
+            work->done_is_enforced = true;
         }
     }
+    work->done_error = error;
+    work->done_signal = signal;
+    return 0;
 }
 
 /* The gravest of a selector's actions, which an event names. */
@@ -126,97 +129,115 @@ static __always_inline __u16 gravest(const struct weir_selector_entry *entry) {
     return WEIR_ACTION_POST;
 }
 
-/* Lays the arguments that the policy shows behind the record, in its order, and their payloads behind them. */
-static __always_inline __u64 lay_out_arguments(struct scratch *scratch, const struct hook_work *work, __u32 slot,
-                                               __u32 shown, __u16 *count_out, __u16 *flags) {
-    __u64 end = sizeof(struct weir_hook_record);
-    __u32 argument_count = 0;
+/* Appends one argument and its payload to the record. Returns the record's new end. */
+__noinline int lay_out_argument(__u32 slot, __u32 end, __u32 place, __u32 position) {
+    struct hook_work *work = hook_work_of(slot);
+    struct scratch *scratch = path_scratch(slot);
+    const struct text_slot *text = text_of(slot, position);
 
-#pragma unroll
-    for (__u32 n = 0; n < HOOK_ARGUMENTS_MAX; n++) {
-        if ((shown >> (4 * n)) & 15)
-            argument_count = n + 1;
-    }
-    end += argument_count * sizeof(struct weir_argument);
-#pragma clang loop unroll(disable)
-    for (__u32 n = 0; n < HOOK_ARGUMENTS_MAX; n++) {
-        __u32 position = (((shown >> (4 * n)) & 15) - 1) & (HOOK_ARGUMENTS_MAX - 1);
+    if (!work || !scratch || !text)
+        return end;
+    // Masks in place of comparisons: clang 14 compares one register and uses another, of which the verifier
+    // then knows no bound.
+    place &= HOOK_ARGUMENTS_MAX - 1;
+    barrier_var(place);
+    position &= HOOK_ARGUMENTS_MAX - 1;
+    barrier_var(position);
+    const struct weir_argument *from = &work->arguments[position];
+    struct weir_argument *to =
+        (void *)(scratch->record + sizeof(struct weir_hook_record) + place * sizeof(struct weir_argument));
+    bool failed = false;
 
-        if (n >= argument_count)
-            break;
-        const struct weir_argument *from = &work->arguments[position];
-        struct weir_argument *to =
-            (void *)(scratch->record + sizeof(struct weir_hook_record) + n * sizeof(struct weir_argument));
-        const struct text_slot *text = text_of(slot, position);
-        bool failed = false;
-
-        if (!text)
-            break;
-        *to = *from;
-        to->flags &= ~WEIR_ARGUMENT_FLAG_HIDDEN;
-        if (to->flags & WEIR_ARGUMENT_FLAG_TRUNCATED)
-            *flags |= WEIR_RECORD_FLAG_TRUNCATED;
-        end = record_append(scratch, end, text->bytes, from->payload.length, &to->payload, &failed);
-        if (failed)
-            count_failure(WEIR_FAILURE_PLACE_RECORD_ROOM);
-    }
-    *count_out = argument_count;
+    *to = *from;
+    if (to->flags & WEIR_ARGUMENT_FLAG_TRUNCATED)
+        ((struct weir_record_header *)scratch->record)->flags |= WEIR_RECORD_FLAG_TRUNCATED;
+    end = record_append(scratch, end, text->bytes, from->payload.length, &to->payload, &failed);
+    if (failed)
+        count_failure(WEIR_FAILURE_PLACE_RECORD_ROOM);
     return end;
 }
 
-static __always_inline void post(const struct enforcement *all, const struct weir_selector_entry *entry,
-                                 const struct done *done, struct scratch *scratch, const struct hook_work *work) {
-    struct weir_hook_record *record = (void *)scratch->record;
-    __u16 flags = 0;
-    __u16 argument_count = 0;
+/* Sends the event of a selector, with the arguments that its policy shows, in its order. */
+__noinline int post(__u32 slot, __u32 config_id, __u32 bit, __u32 event_kind) {
+    struct hook_work *work = hook_work_of(slot);
+    struct scratch *scratch = path_scratch(slot);
+    struct weir_selector_key key = {.config_id = config_id, .bit = bit};
+    const struct weir_selector_entry *entry = bpf_map_lookup_elem(&selectors, &key);
 
-    if (all->undecided_count)
+    if (!work || !scratch || !entry)
+        return 0;
+    struct weir_hook_record *record = (void *)scratch->record;
+    __u32 shown = entry->shown;
+    __u16 flags = 0;
+    __u32 argument_count = 0;
+
+    if (work->undecided_count)
         flags |= WEIR_RECORD_FLAG_UNDECIDED;
     if (entry->flags & SELECTOR_MONITOR)
         flags |= WEIR_RECORD_FLAG_MONITOR;
-    if (done->is_enforced)
+    if (work->done_is_enforced)
         flags |= WEIR_RECORD_FLAG_PROTECTED;
     __builtin_memset(record, 0, sizeof(*record));
+    header_fill((void *)record, bpf_get_current_task_btf(), event_kind, flags);
     record->binding_id = entry->binding_id;
     record->selector_index = entry->selector_index;
     record->action = gravest(entry);
-    record->action_error = done->error;
-    record->action_signal = done->signal;
-    record->undecided_terms = all->undecided_count;
+    record->action_error = work->done_error;
+    record->action_signal = work->done_signal;
+    record->undecided_terms = work->undecided_count;
 
-    __u64 end = lay_out_arguments(scratch, work, all->slot, entry->shown, &argument_count, &flags);
-
+#pragma clang loop unroll(disable)
+    for (__u32 rest = shown; argument_count < HOOK_ARGUMENTS_MAX && rest; rest >>= 4)
+        argument_count++;
     record->argument_count = argument_count;
-    header_fill((void *)record, bpf_get_current_task_btf(), all->event_kind, flags);
-    emit(scratch, end, WEIR_KERNEL_COUNTER_PRODUCED_HOOK);
+    __u32 end = sizeof(struct weir_hook_record) + argument_count * sizeof(struct weir_argument);
+
+#pragma clang loop unroll(disable)
+    for (__u32 place = 0; place < HOOK_ARGUMENTS_MAX; place++) {
+        if (place >= argument_count)
+            break;
+        end = lay_out_argument(slot, end, place, ((shown >> (4 * place)) & 15) - 1);
+    }
+    if (end <= WEIR_RECORD_BYTES - WEIR_RECORD_PADDING)
+        emit(scratch, end, WEIR_KERNEL_COUNTER_PRODUCED_HOOK);
+    return 0;
+}
+
+/* Takes the lowest candidate out, with the rest of its policy's. Returns its bit, or the limit where none was
+ * left. */
+__noinline int next_match(__u32 slot, __u32 config_id) {
+    struct hook_work *work = hook_work_of(slot);
+
+    if (!work)
+        return WEIR_LIMIT_SELECTORS_PER_HOOK;
+    __u32 bit = lowest_candidate(&work->candidates);
+
+    if (bit >= WEIR_LIMIT_SELECTORS_PER_HOOK)
+        return WEIR_LIMIT_SELECTORS_PER_HOOK;
+    struct weir_selector_key key = {.config_id = config_id, .bit = bit};
+    const struct weir_selector_entry *entry = bpf_map_lookup_elem(&selectors, &key);
+
+    // A configuration is in use only while its entries are there; should one not be, its bit at least is
+    // taken out.
+    drop_candidates(&work->candidates, entry && entry->last_bit > bit ? entry->last_bit : bit);
+    work->done_posts = entry && HAS_ACTION(entry->actions, WEIR_ACTION_POST);
+    return bit;
 }
 
 /* Acts for one matched policy. Returns 1, which ends the loop, when no candidate is left. */
 static long act_for_next_policy(__u32 index, void *context) {
-    struct enforcement *all = context;
-    struct hook_work *work = hook_work_of(all->slot);
-    struct scratch *scratch = path_scratch(all->slot);
-    struct done done;
+    const struct enforcement *all = context;
+    __u32 bit = next_match(all->slot, all->config_id);
 
     (void)index;
-    if (!work || !scratch)
-        return 1;
-    __u32 bit = lowest_candidate(&work->candidates);
-
     if (bit >= WEIR_LIMIT_SELECTORS_PER_HOOK)
         return 1;
-    struct weir_selector_key key = {.config_id = all->config_id, .bit = bit};
-    const struct weir_selector_entry *entry = bpf_map_lookup_elem(&selectors, &key);
-
-    if (!entry) { // cannot be: a configuration is in use only while its entries are there
-        drop_candidates(&work->candidates, bit);
-        return 0;
-    }
-    drop_candidates(&work->candidates, entry->last_bit < bit ? bit : entry->last_bit);
     count(WEIR_KERNEL_COUNTER_HOOK_MATCHES);
-    act(all, entry, &done);
-    if (HAS_ACTION(entry->actions, WEIR_ACTION_POST))
-        post(all, entry, &done, scratch, work);
+    act(all->slot, all->config_id, bit, all->may_deny);
+    struct hook_work *work = hook_work_of(all->slot);
+
+    if (work && work->done_posts)
+        post(all->slot, all->config_id, bit, all->event_kind);
     return 0;
 }
 
@@ -224,7 +245,9 @@ static long act_for_next_policy(__u32 index, void *context) {
 static __always_inline int enforce(struct enforcement *all) {
     // As many turns as there can be policies on a hook, and one that finds nothing left.
     bpf_loop(WEIR_LIMIT_SELECTORS_PER_HOOK + 1, act_for_next_policy, all, 0);
-    return all->error;
+    struct hook_work *work = hook_work_of(all->slot);
+
+    return work ? work->error : 0;
 }
 
 #endif

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause)
-// Entry points of the hooks. Each is a template: the loader clones it for a kernel function and gives the clone its
-// own `spec`, by which the verifier removes what that hook does not need. What a run does is in hook.h.
+// Entry points of the hooks. Each is a template: the loader clones it for a kernel function and gives the
+// clone its own `spec`, by which the verifier removes what that hook does not need. What a run does is in
+// hook.h.
 
 #include "hook.h"
 
@@ -30,7 +31,8 @@ int enforce_function(__u64 *ctx) {
     return error;
 }
 
-/* Observes one system call, where functions cannot be hooked. Calls by the 32-bit entry have other numbers. */
+/* Observes one system call, where functions cannot be hooked. Calls by the 32-bit entry have other numbers.
+ */
 SEC("tp_btf/sys_enter")
 int observe_system_call(__u64 *ctx) {
     if (ctx[1] != syscall_number || is_compat_call())

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause) */
-// Owns one run of a hook's program: is it this program's turn, which selectors hold for the process, which for the
-// arguments, and what follows. Ordered by cost: whoever is out of scope leaves before an argument is read, and an
-// argument is read only where those before it left a selector.
+// Owns one run of a hook's program: is it this program's turn, which selectors hold for the process, which
+// for the arguments, and what follows. Ordered by cost: whoever is out of scope leaves before an argument is
+// read, and an argument is read only where those before it left a selector.
 
 #ifndef WEIR_HOOK_H
 #define WEIR_HOOK_H
@@ -34,9 +34,9 @@ static __always_inline bool is_compat_call(void) {
 
 /* ANDs the mask of one dimension into the candidates. Returns whether any is left. */
 static __always_inline bool match_dimension(const volatile struct weir_hook_spec *spec, __u32 d,
-                                            const struct weir_hook_config *config, const struct weir_argument *argument,
-                                            struct text_slot *text, __u32 slot, struct hook_work *work,
-                                            __u32 *undecided_count) {
+                                            const struct weir_hook_config *config,
+                                            const struct weir_argument *argument, __u32 argument_number,
+                                            struct text_slot *text, __u32 slot, struct hook_work *work) {
     __u32 id = config->config_id * WEIR_LIMIT_DIMENSIONS_PER_HOOK + d;
     __u8 kind = spec->dimensions[d].kind;
     __u32 length = argument->payload.length & (WEIR_LIMIT_PATH_BYTES - 1);
@@ -51,7 +51,7 @@ static __always_inline bool match_dimension(const volatile struct weir_hook_spec
         is_known = !(argument->flags & WEIR_ARGUMENT_FLAG_UNREADABLE);
 
     if (!is_known) {
-        *undecided_count += 1;
+        work->undecided_count++;
         count(WEIR_KERNEL_COUNTER_UNDECIDED);
         found = look_up_integer(id, 0, PURPOSE_UNDECIDED);
     } else if (kind == WEIR_DIMENSION_KIND_FORWARD) {
@@ -59,8 +59,9 @@ static __always_inline bool match_dimension(const volatile struct weir_hook_spec
     } else if (kind == WEIR_DIMENSION_KIND_REVERSE) {
         struct text_slot *turned = text_of(slot, TURNED_TEXT);
 
+        turn_text(slot, argument_number, length);
         if (turned)
-            found = look_up_reverse(text, length, turned, id);
+            found = look_up_forward(turned, length, id);
     } else {
         found = look_up_integer(id, argument->value, PURPOSE_VALUE);
     }
@@ -69,11 +70,12 @@ static __always_inline bool match_dimension(const volatile struct weir_hook_spec
     return mask_and(&work->candidates, found, spec->word_count);
 }
 
-/* Reads the arguments and matches each. Returns whether a selector is left. Dimensions are in order of arguments. */
+/* Reads the arguments and matches each. Returns whether a selector is left. Dimensions are in order of
+ * arguments. */
 static __always_inline bool match_arguments(void *ctx, const volatile struct weir_hook_spec *spec,
                                             value_getter get_value, bool takes_registers,
-                                            const struct weir_hook_config *config, struct scratch *scratch,
-                                            __u32 slot, struct hook_work *work, __u32 *undecided_count) {
+                                            const struct weir_hook_config *config, __u32 slot,
+                                            struct hook_work *work) {
     struct pt_regs___x86 *registers = NULL;
     __u32 d = 0;
 
@@ -97,21 +99,22 @@ static __always_inline bool match_arguments(void *ctx, const volatile struct wei
             raw = syscall_argument(registers, spec->arguments[i].index);
         else
             get_value(ctx, spec->arguments[i].index, &raw);
-        read_argument(argument, text, scratch, slot, spec->arguments[i].type, takes_registers, raw);
+        read_argument(argument, text, slot, i, spec->arguments[i].type, takes_registers, raw);
 #pragma clang loop unroll(disable)
         for (; d < WEIR_LIMIT_DIMENSIONS_PER_HOOK; d++) {
             if (d >= spec->dimension_count || spec->dimensions[d].argument != i)
                 break;
-            if (!match_dimension(spec, d, config, argument, text, slot, work, undecided_count))
+            if (!match_dimension(spec, d, config, argument, i, text, slot, work))
                 return false;
         }
     }
     return true;
 }
 
-/* Returns what the hooked function is to return, 0 where it goes on; what is returned matters with may_deny only. */
-static __always_inline int run_hook(void *ctx, const volatile struct weir_hook_spec *spec, value_getter get_value,
-                                    bool takes_registers, bool may_deny) {
+/* Returns what the hooked function is to return, 0 where it goes on; what is returned matters with may_deny
+ * only. */
+static __always_inline int run_hook(void *ctx, const volatile struct weir_hook_spec *spec,
+                                    value_getter get_value, bool takes_registers, bool may_deny) {
     __u32 hook_id = spec->hook_id;
     __u32 spec_id = spec->spec_id;
     __u32 words = spec->word_count;
@@ -155,13 +158,14 @@ static __always_inline int run_hook(void *ctx, const volatile struct weir_hook_s
 
     if (work) {
         mask_clear(&work->candidates);
+        work->undecided_count = 0;
+        work->error = 0;
         if (in_scope)
             mask_copy(&work->candidates, in_scope, words);
         else
-            evaluate_candidates(config, scratch, slot, work, words, &all.undecided_count);
+            evaluate_candidates(slot, config_index);
         if (!mask_empty(&work->candidates, words) &&
-            match_arguments(ctx, spec, get_value, takes_registers, config, scratch, slot, work,
-                            &all.undecided_count))
+            match_arguments(ctx, spec, get_value, takes_registers, config, slot, work))
             error = enforce(&all);
     }
     scratch_release(slot);

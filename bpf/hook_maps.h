@@ -118,6 +118,17 @@ struct text_slot {
 /* What one run of a hook program works on, besides its texts and the scratch memory that all programs share.
  */
 struct hook_work {
+    // Look-ups that could not be decided in this run. Here and not on the stack, as what counts up on the
+    // stack of a loop differs in each turn for the verifier, which then never comes to an end ("sequence of
+    // 8193 jumps").
+    __u32 undecided_count;
+    // What the call is to return: that of the first policy that denies it.
+    __s32 error;
+    // Of the policy that acts: what it did, or would have done, and whether it wants an event.
+    __u32 done_signal;
+    __s32 done_error;
+    __u32 done_is_enforced;
+    __u32 done_posts;
     struct weir_mask candidates;
     struct class_key class_key; // its scopes are those that the process is in
     struct weir_argument arguments[HOOK_ARGUMENTS_MAX];

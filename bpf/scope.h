@@ -73,55 +73,60 @@ static __always_inline __u64 namespace_inode(__u32 kind) {
     }
 }
 
-/*
- * The mask of one scope dimension; NULL where its default holds. `undecided` is set where the binary is not
- * known as far as it would have to be.
- */
-static __always_inline const struct weir_mask *look_up_scope(const struct process_state *state,
-                                                             struct text_slot *text, __u32 kind,
-                                                             __u32 attribute, __u32 id, bool *undecided) {
-    if (kind == WEIR_DIMENSION_KIND_INTEGER)
-        return look_up_integer(id, namespace_inode(attribute - WEIR_SCOPE_ATTRIBUTE_NAMESPACE_UTS),
-                               PURPOSE_VALUE);
-    __u32 unknown = kind == WEIR_DIMENSION_KIND_FORWARD ? PROCESS_STATE_TRUNCATED | PROCESS_STATE_UNREADABLE
-                                                        : PROCESS_STATE_UNREADABLE;
+/* What the evaluation of all dimensions shares; the context of bpf_loop, which keeps no pointers. */
+struct scope_evaluation {
+    __u32 slot;
+    __u32 generation;
+};
 
-    if (state->flags & unknown) {
+/* Looks the current process's binary up from one end; *undecided where it is not known as far as it would
+ * have to be. */
+static __always_inline const struct weir_mask *look_up_binary(__u32 slot, __u32 kind, __u32 id,
+                                                              bool *undecided) {
+    struct task_struct *task = bpf_get_current_task_btf();
+    struct process_state *state = process_state_find(task->group_leader);
+    struct text_slot *text = text_of(slot, TURNED_TEXT);
+    bool is_forward = kind == WEIR_DIMENSION_KIND_FORWARD;
+    __u32 unknown =
+        is_forward ? PROCESS_STATE_TRUNCATED | PROCESS_STATE_UNREADABLE : PROCESS_STATE_UNREADABLE;
+
+    if (!state || !text || (state->flags & unknown)) {
         *undecided = true;
         return look_up_integer(id, 0, PURPOSE_UNDECIDED);
     }
-    bpf_probe_read_kernel(text->bytes, WEIR_STATE_TEXT_BYTES,
-                          kind == WEIR_DIMENSION_KIND_FORWARD ? state->forward : state->reverse);
     __u32 length = state->binary_length;
 
-    if (kind == WEIR_DIMENSION_KIND_REVERSE && length < WEIR_STATE_TEXT_BYTES)
+    bpf_probe_read_kernel(text->bytes, WEIR_STATE_TEXT_BYTES, is_forward ? state->forward : state->reverse);
+    if (length < WEIR_STATE_TEXT_BYTES)
         text->bytes[length] = 0;
     return look_up_forward(text, length, id);
 }
 
-/* Evaluates all scopes of a generation into `scopes`. Returns how many dimensions could not be decided. */
-static __always_inline __u32 evaluate_scopes(const struct process_state *state,
-                                             const struct weir_scope_config *config, struct text_slot *text,
-                                             struct weir_mask *scopes) {
-    __u32 undecided_count = 0;
-    __u32 first = WEIR_SCOPE_DIMENSIONS_FROM + config->generation * WEIR_LIMIT_DIMENSIONS_PER_HOOK;
+/* ANDs the mask of one dimension into the scopes. A callback, as the verifier follows each of its paths once
+ * only. */
+static long evaluate_scope_dimension(__u32 d, void *context) {
+    struct scope_evaluation *evaluation = context;
+    struct hook_work *work = hook_work_of(evaluation->slot);
+    __u32 scope_slot = evaluation->generation % SCOPE_SLOTS;
+    struct weir_scope_config *config = bpf_map_lookup_elem(&scope_configs, &scope_slot);
+    __u32 id = WEIR_SCOPE_DIMENSIONS_FROM + evaluation->generation * WEIR_LIMIT_DIMENSIONS_PER_HOOK + d;
+    const struct weir_mask *found;
+    bool undecided = false;
 
-    for (__u32 word = 0; word < WEIR_LIMIT_MASK_WORDS; word++)
-        scopes->words[word] = ~0ULL;
-    for (__u32 d = 0; d < WEIR_LIMIT_DIMENSIONS_PER_HOOK; d++) {
-        bool undecided = false;
-
-        if (d >= config->dimension_count)
-            break;
-        const struct weir_mask *found = look_up_scope(state, text, config->dimensions[d].kind,
-                                                      config->dimensions[d].argument, first + d, &undecided);
-        if (undecided)
-            undecided_count++;
-        if (!found)
-            found = &config->defaults[d];
-        mask_and(scopes, found, WEIR_LIMIT_MASK_WORDS);
-    }
-    return undecided_count;
+    if (!work || !config || d >= WEIR_LIMIT_DIMENSIONS_PER_HOOK)
+        return 1;
+    if (config->dimensions[d].kind == WEIR_DIMENSION_KIND_INTEGER)
+        found = look_up_integer(
+            id, namespace_inode(config->dimensions[d].argument - WEIR_SCOPE_ATTRIBUTE_NAMESPACE_UTS),
+            PURPOSE_VALUE);
+    else
+        found = look_up_binary(evaluation->slot, config->dimensions[d].kind, id, &undecided);
+    if (undecided)
+        work->undecided_count++;
+    if (!found)
+        found = &config->defaults[d];
+    mask_and(&work->class_key.scopes, found, WEIR_LIMIT_MASK_WORDS);
+    return 0;
 }
 
 /* The number of the set of scopes in `key`; 0 where it got none, because the map is full. */
@@ -146,27 +151,27 @@ static __always_inline __u32 intern_class(const struct class_key *key) {
     return 0;
 }
 
-/* Sets in `mask` the selectors whose scope is in `scopes`, and those that have none. */
-static __always_inline void select_by_scopes(const struct weir_hook_config *config,
-                                             const struct weir_mask *scopes, struct weir_mask *mask,
-                                             __u32 words) {
-#pragma clang loop unroll(disable)
-    for (__u32 word = 0; word < WEIR_LIMIT_MASK_WORDS; word++) {
-        if (word >= words)
-            break;
-        __u64 bits = config->unscoped.words[word];
+/* The context of bpf_loop over the selectors of a configuration. */
+struct scope_selection {
+    __u32 slot;
+    __u32 config_index;
+};
 
-#pragma clang loop unroll(disable)
-        for (__u32 bit = 0; bit < WORD_BITS; bit++) {
-            __u32 scope = config->scope_of[word * WORD_BITS + bit];
-            // 65535, for none, is beyond the width.
-            __u64 is_in =
-                scopes->words[(scope / WORD_BITS) & (WEIR_LIMIT_MASK_WORDS - 1)] >> (scope % WORD_BITS);
+/* Makes a selector a candidate if its scope is among those of the process. */
+static long select_by_scope(__u32 bit, void *context) {
+    struct scope_selection *selection = context;
+    struct hook_work *work = hook_work_of(selection->slot);
+    struct weir_hook_config *config = bpf_map_lookup_elem(&hook_configs, &selection->config_index);
 
-            bits |= (is_in & (scope < WEIR_LIMIT_SELECTORS_PER_HOOK)) << bit;
-        }
-        mask->words[word] = bits;
-    }
+    if (!work || !config || bit >= WEIR_LIMIT_SELECTORS_PER_HOOK)
+        return 1;
+    __u32 scope = config->scope_of[bit];
+
+    if (scope >= WEIR_LIMIT_SELECTORS_PER_HOOK) // none: it is in `unscoped`
+        return 0;
+    if (work->class_key.scopes.words[scope / WORD_BITS] >> (scope % WORD_BITS) & 1)
+        work->candidates.words[bit / WORD_BITS] |= 1ULL << (bit % WORD_BITS);
+    return 0;
 }
 
 /* The mask for a process whose class is kept; NULL where all has to be evaluated. Takes no scratch memory. */
@@ -188,46 +193,55 @@ static __always_inline const struct weir_mask *cached_scope_mask(const struct we
 }
 
 /*
- * Evaluates the scopes of the current process and puts the selectors that hold into work->candidates. Keeps
+ * Evaluates the scopes of the current process and puts the selectors that hold into the candidates. Keeps
  * what it found, where there is room: a map that is full costs time, never the answer.
+ *
+ * Not static, so that the verifier looks at it once and apart from what comes after: inlined, its paths
+ * multiply with those of the arguments beyond a million instructions. Returns nothing of worth.
  */
-static __always_inline void evaluate_candidates(const struct weir_hook_config *config,
-                                                struct scratch *scratch, __u32 slot, struct hook_work *work,
-                                                __u32 words, __u32 *undecided_count) {
-    struct process_state *state = process_state_get(scratch, slot);
-    struct text_slot *text = text_of(slot, TURNED_TEXT);
+__noinline int evaluate_candidates(__u32 slot, __u32 config_index) {
+    struct hook_work *work = hook_work_of(slot);
+    struct scratch *scratch = path_scratch(slot);
+    struct weir_hook_config *config = bpf_map_lookup_elem(&hook_configs, &config_index);
+
+    if (!work || !scratch || !config)
+        return 0;
     __u32 scope_slot = config->scope_generation % SCOPE_SLOTS;
     struct weir_scope_config *scopes = bpf_map_lookup_elem(&scope_configs, &scope_slot);
+    struct process_state *state = process_state_get(scratch, slot);
 
+    mask_copy(&work->candidates, &config->unscoped, WEIR_LIMIT_MASK_WORDS);
     // Without the process nothing is decided but what asks for none. A scope configuration of another
     // generation cannot be met: one is written only when no run can still name the one before it.
-    if (!state || !text || !scopes || scopes->generation != config->scope_generation) {
-        mask_copy(&work->candidates, &config->unscoped, words);
-        *undecided_count += 1;
+    if (!state || !scopes || scopes->generation != config->scope_generation) {
+        work->undecided_count++;
         count(WEIR_KERNEL_COUNTER_UNDECIDED);
-        return;
+        return 0;
     }
-    __u32 undecided = evaluate_scopes(state, scopes, text, &work->class_key.scopes);
+    struct scope_evaluation evaluation = {.slot = slot, .generation = config->scope_generation};
+    struct scope_selection selection = {.slot = slot, .config_index = config_index};
 
-    if (undecided) {
-        *undecided_count += undecided;
-        count_many(WEIR_KERNEL_COUNTER_UNDECIDED, undecided);
-    }
-    select_by_scopes(config, &work->class_key.scopes, &work->candidates, words);
-    // What was undecided is evaluated, and counted, each time.
-    if (undecided || config->namespaces)
-        return;
+#pragma unroll
+    for (__u32 word = 0; word < WEIR_LIMIT_MASK_WORDS; word++)
+        work->class_key.scopes.words[word] = ~0ULL;
+    bpf_loop(scopes->dimension_count, evaluate_scope_dimension, &evaluation, 0);
+    bpf_loop(config->selector_count, select_by_scope, &selection, 0);
+    if (work->undecided_count) // evaluated, and counted, each time
+        count_many(WEIR_KERNEL_COUNTER_UNDECIDED, work->undecided_count);
+    if (work->undecided_count || config->namespaces)
+        return 0;
     work->class_key.generation = config->scope_generation;
     work->class_key.reserved = 0;
     __u32 class_id = intern_class(&work->class_key);
 
     if (class_id == 0)
-        return;
+        return 0;
     struct class_mask_key key = {.config_id = config->config_id, .class_id = class_id};
 
     if (bpf_map_update_elem(&class_masks, &key, &work->candidates, BPF_ANY))
         count(WEIR_KERNEL_COUNTER_MAP_FULL);
     scope_store(state, config->scope_generation, class_id);
+    return 0;
 }
 
 #endif

@@ -1,0 +1,355 @@
+// SPDX-License-Identifier: Apache-2.0
+// Owns how a plan becomes bytes: the constants of a hook's program, its configuration, and the entries of the maps
+// that it looks up. Pure: nothing here touches a kernel.
+import type { Dimension, HookPlan, IntegerDimension, Mask, ScopePlan, StringDimension } from '@weir/policy';
+import {
+  ArgumentSource,
+  DimensionKind,
+  HOOK_CONFIG_BYTES,
+  HOOK_SPEC_BYTES,
+  INTEGER_KEY_BYTES,
+  limits,
+  MASK_BYTES,
+  makeDimension,
+  makeHookArgument,
+  makeHookConfig,
+  makeHookSpec,
+  makeScopeConfig,
+  NamespaceKind,
+  SCOPE_CONFIG_BYTES,
+  SELECTOR_ENTRY_BYTES,
+  SELECTOR_KEY_BYTES,
+  ScopeAttribute,
+  writeHookConfig,
+  writeHookSpec,
+  writeIntegerKey,
+  writeMask,
+  writeScopeConfig,
+  writeSelectorEntry,
+  writeSelectorKey,
+} from '@weir/schema';
+import { PolicyLoadError } from './errors.js';
+
+/** Names of the kernel maps that take entries of a configuration. */
+export type EntryMap = 'string_masks' | 'integer_masks' | 'selectors';
+
+export interface MapEntry {
+  readonly map: EntryMap;
+  readonly key: Uint8Array;
+  readonly value: Uint8Array;
+}
+
+/** Inode numbers of the host's namespaces, by namespace_kind. */
+export type HostNamespaces = readonly bigint[];
+
+const NO_SCOPE = 0xffff;
+const HIDDEN = 1;
+const MONITOR = 1;
+const PURPOSE_VALUE = 0;
+const PURPOSE_UNDECIDED = 1;
+/** Scope dimensions are numbered from here, so that they never meet those of a hook. */
+const SCOPE_DIMENSIONS_FROM = 2 ** 31;
+
+const kinds = {
+  forward: DimensionKind.forward,
+  reverse: DimensionKind.reverse,
+  integer: DimensionKind.integer,
+} as const;
+
+/** A mask as the kernel's maps hold it. @throws {PolicyLoadError} where a bit is beyond the width. */
+export function encodeMask(mask: Mask): Uint8Array {
+  const bytes = new Uint8Array(MASK_BYTES);
+  writeMask(new DataView(bytes.buffer), 0, { words: maskWords(mask) });
+  return bytes;
+}
+
+function maskWords(mask: Mask): bigint[] {
+  if (mask < 0n || mask >> BigInt(limits.selectors_per_hook) !== 0n) {
+    throw new PolicyLoadError('limit', `a hook takes at most ${limits.selectors_per_hook} selectors`);
+  }
+  return Array.from({ length: limits.mask_words }, (_, i) => BigInt.asUintN(64, mask >> BigInt(64 * i)));
+}
+
+/** How many words of a mask a hook of so many selectors needs: a power of two, so that few programs are replaced. */
+export function wordsFor(selectorCount: number): number {
+  let words = 1;
+  while (words * 64 < selectorCount) words *= 2;
+  return words;
+}
+
+/**
+ * The dimensions in the order in which the program wants them: by argument, so that each argument is read once and
+ * only where those before it left a selector to decide.
+ */
+export function orderedDimensions(hook: HookPlan): Dimension[] {
+  return [...hook.dimensions].sort((a, b) => a.argument - b.argument);
+}
+
+export function checkLimits(hook: HookPlan): void {
+  const refuse = (text: string) => {
+    throw new PolicyLoadError('limit', `${hook.symbol}: ${text}`);
+  };
+  if (hook.selectors.length > limits.selectors_per_hook) {
+    refuse(
+      `${hook.selectors.length} selectors of all policies together; a hook takes ${limits.selectors_per_hook}`,
+    );
+  }
+  if (hook.dimensions.length > limits.dimensions_per_hook) {
+    refuse(`${hook.dimensions.length} look-ups; a hook takes ${limits.dimensions_per_hook}`);
+  }
+  if (hook.arguments.length > 8) refuse(`${hook.arguments.length} arguments are read; a hook takes 8`);
+  for (const argument of hook.arguments) {
+    if (argument.index >= limits.arguments_per_hook) {
+      refuse(
+        `argument ${argument.index} is asked for; the last one that can be read is ${limits.arguments_per_hook - 1}`,
+      );
+    }
+  }
+}
+
+/** The constants of a hook's program. With a specId of 0 it is the shape by which programs are compared. */
+export function encodeSpec(hook: HookPlan, hookId: number, specId: number): Uint8Array {
+  const bytes = new Uint8Array(HOOK_SPEC_BYTES);
+  const dimensions = orderedDimensions(hook);
+  writeHookSpec(
+    new DataView(bytes.buffer),
+    0,
+    makeHookSpec({
+      hookId,
+      specId,
+      eventKind: hook.eventKind,
+      argumentCount: hook.arguments.length,
+      dimensionCount: dimensions.length,
+      wordCount: wordsFor(hook.selectors.length),
+      arguments: hook.arguments.map((argument) =>
+        makeHookArgument({
+          type: argument.type,
+          index: argument.index,
+          source: hook.syscall ? ArgumentSource.syscall : ArgumentSource.parameter,
+          flags: argument.hidden ? HIDDEN : 0,
+        }),
+      ),
+      dimensions: dimensions.map((dimension) =>
+        makeDimension({ kind: kinds[dimension.kind], argument: dimension.argument }),
+      ),
+    }),
+  );
+  return bytes;
+}
+
+export interface ConfigIds {
+  readonly configId: number;
+  readonly scopeGeneration: number;
+  /** Bit n: the scopes look at namespace_kind n. */
+  readonly namespaces: number;
+}
+
+export function encodeHookConfig(hook: HookPlan, ids: ConfigIds): Uint8Array {
+  const bytes = new Uint8Array(HOOK_CONFIG_BYTES);
+  let unscoped = 0n;
+  hook.selectors.forEach((selector, bit) => {
+    if (selector.scope === null) unscoped |= 1n << BigInt(bit);
+  });
+  writeHookConfig(
+    new DataView(bytes.buffer),
+    0,
+    makeHookConfig({
+      configId: ids.configId,
+      selectorCount: hook.selectors.length,
+      scopeGeneration: ids.scopeGeneration,
+      namespaces: ids.namespaces,
+      unscoped: { words: maskWords(unscoped) },
+      scopeOf: hook.selectors.map((selector) => selector.scope ?? NO_SCOPE),
+      defaults: orderedDimensions(hook).map((dimension) => ({ words: maskWords(dimension.defaultMask) })),
+    }),
+  );
+  return bytes;
+}
+
+/** The entries that a configuration of a hook needs in the maps that all hooks share. */
+export function encodeHookEntries(
+  hook: HookPlan,
+  configId: number,
+  bindingIdOf: (policyId: number) => number,
+  host: HostNamespaces,
+): MapEntry[] {
+  const entries = encodeDimensions(
+    orderedDimensions(hook),
+    (configId * limits.dimensions_per_hook) % 2 ** 32,
+    host,
+    hook.symbol,
+  );
+  hook.selectors.forEach((selector, bit) => {
+    const key = new Uint8Array(SELECTOR_KEY_BYTES);
+    writeSelectorKey(new DataView(key.buffer), 0, { configId, bit });
+    const value = new Uint8Array(SELECTOR_ENTRY_BYTES);
+    writeSelectorEntry(new DataView(value.buffer), 0, {
+      bindingId: bindingIdOf(selector.policyId),
+      selectorIndex: selector.selectorIndex,
+      lastBit: lastBitOf(hook, bit),
+      actions: selector.actions,
+      signal: selector.signal,
+      error: selector.error,
+      flags: selector.monitor ? MONITOR : 0,
+      shown: encodeShown(selector.shownArguments),
+      reserved: 0,
+    });
+    entries.push({ map: 'selectors', key, value });
+  });
+  return entries;
+}
+
+/** The bit after which the next policy begins, less one. */
+function lastBitOf(hook: HookPlan, bit: number): number {
+  const policyId = hook.selectors[bit]?.policyId;
+  let last = bit;
+  while (hook.selectors[last + 1]?.policyId === policyId) last++;
+  return last;
+}
+
+function encodeShown(positions: readonly number[]): number {
+  if (positions.length > 8) throw new PolicyLoadError('limit', 'an event shows at most 8 arguments');
+  return positions.reduce((shown, position, i) => (shown | ((position + 1) << (4 * i))) >>> 0, 0);
+}
+
+/** Bit n: a scope looks at namespace_kind n. The pid namespace is left out: a process never changes it. */
+export function namespacesOf(scopes: ScopePlan): number {
+  let bits = 0;
+  for (const dimension of scopes.dimensions) {
+    const kind = dimension.argument - ScopeAttribute.namespaceUts;
+    if (kind >= 0 && kind !== NamespaceKind.pid) bits |= 1 << kind;
+  }
+  return bits;
+}
+
+export function encodeScopeConfig(scopes: ScopePlan, generation: number): Uint8Array {
+  if (scopes.scopeCount > limits.selectors_per_hook) {
+    throw new PolicyLoadError(
+      'limit',
+      `${scopes.scopeCount} different scopes (binaries and namespaces) of all policies; the kernel stage takes ${limits.selectors_per_hook}`,
+    );
+  }
+  if (scopes.dimensions.length > limits.dimensions_per_hook) {
+    throw new PolicyLoadError(
+      'limit',
+      `${scopes.dimensions.length} look-ups on processes; the kernel stage takes ${limits.dimensions_per_hook}`,
+    );
+  }
+  const bytes = new Uint8Array(SCOPE_CONFIG_BYTES);
+  writeScopeConfig(
+    new DataView(bytes.buffer),
+    0,
+    makeScopeConfig({
+      generation,
+      dimensionCount: scopes.dimensions.length,
+      dimensions: scopes.dimensions.map((dimension) =>
+        makeDimension({ kind: kinds[dimension.kind], argument: dimension.argument }),
+      ),
+      defaults: scopes.dimensions.map((dimension) => ({ words: maskWords(dimension.defaultMask) })),
+    }),
+  );
+  return bytes;
+}
+
+export function encodeScopeEntries(
+  scopes: ScopePlan,
+  generation: number,
+  host: HostNamespaces,
+): MapEntry[] {
+  const first = (SCOPE_DIMENSIONS_FROM + generation * limits.dimensions_per_hook) % 2 ** 32;
+  return encodeDimensions(scopes.dimensions, first, host, 'scopes');
+}
+
+function encodeDimensions(
+  dimensions: readonly Dimension[],
+  firstId: number,
+  host: HostNamespaces,
+  where: string,
+): MapEntry[] {
+  const entries: MapEntry[] = [];
+  dimensions.forEach((dimension, i) => {
+    const id = firstId + i;
+    if (dimension.kind === 'integer') encodeIntegers(dimension, id, host, entries);
+    else encodeStrings(dimension, id, where, entries);
+    entries.push({
+      map: 'integer_masks',
+      key: integerKey(id, PURPOSE_UNDECIDED, 0n),
+      value: encodeMask(undecidedMask(dimension)),
+    });
+  });
+  return entries;
+}
+
+/**
+ * The selectors that do not ask a dimension: their bit is set whatever is found. They alone may match where the
+ * argument could not be read.
+ */
+function undecidedMask(dimension: Dimension): Mask {
+  let mask = dimension.defaultMask;
+  for (const entry of dimension.entries) mask &= entry.mask;
+  return mask;
+}
+
+function integerKey(dimensionId: number, purpose: number, value: bigint): Uint8Array {
+  const key = new Uint8Array(INTEGER_KEY_BYTES);
+  writeIntegerKey(new DataView(key.buffer), 0, { dimensionId, purpose, value });
+  return key;
+}
+
+function encodeIntegers(dimension: IntegerDimension, id: number, host: HostNamespaces, entries: MapEntry[]) {
+  const masks = new Map<bigint, Mask>();
+  for (const entry of dimension.entries) {
+    const value = typeof entry.value === 'bigint' ? entry.value : host[entry.value.hostNamespace];
+    // Kernels without a kind of namespace give every process the number 0, the host's included.
+    const number = BigInt.asUintN(64, value ?? 0n);
+    if (masks.has(number) && masks.get(number) !== entry.mask) {
+      throw new PolicyLoadError(
+        'map',
+        `${number} is named both by number and as the host's namespace: name it once`,
+      );
+    }
+    masks.set(number, entry.mask);
+  }
+  for (const [value, mask] of masks) {
+    entries.push({
+      map: 'integer_masks',
+      key: integerKey(id, PURPOSE_VALUE, value),
+      value: encodeMask(mask),
+    });
+  }
+}
+
+function encodeStrings(dimension: StringDimension, id: number, where: string, entries: MapEntry[]) {
+  for (const entry of dimension.entries) {
+    entries.push({
+      map: 'string_masks',
+      key: encodeTrieKey(id, entry.key, dimension.kind === 'reverse', entry.exact, where),
+      value: encodeMask(entry.mask),
+    });
+  }
+}
+
+/** The kernel's trie wants the number of bits that count, then the bytes; all keys of a map have the same size. */
+export const TRIE_KEY_BYTES = 4 + 4 + limits.trie_data_bytes;
+
+export function encodeTrieKey(
+  dimensionId: number,
+  text: Uint8Array,
+  reverse: boolean,
+  exact: boolean,
+  where: string,
+): Uint8Array {
+  const length = text.length + (exact ? 1 : 0);
+  if (length > limits.trie_data_bytes) {
+    throw new PolicyLoadError(
+      'limit',
+      `${where}: a value of ${text.length} bytes; exact strings, prefixes and suffixes take ${limits.trie_data_bytes - 1}`,
+    );
+  }
+  const key = new Uint8Array(TRIE_KEY_BYTES);
+  const view = new DataView(key.buffer);
+  view.setUint32(0, 8 * (4 + length), true);
+  view.setUint32(4, dimensionId, true);
+  key.set(reverse ? text.slice().reverse() : text, 8);
+  return key;
+}
