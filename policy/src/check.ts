@@ -5,7 +5,13 @@ import { denialPoints, isDeniable } from './calls.js';
 import { formatIssue, type PolicyIssue } from './error.js';
 import { quote } from './nearest.js';
 import type { Policy } from './parse.js';
-import { binariesMeanNext, type ExpandedSelector, expandSelectors, optionValue } from './selectors.js';
+import {
+  binariesMeanNext,
+  type ExpandedSelector,
+  expandSelectors,
+  listParts,
+  optionValue,
+} from './selectors.js';
 import { unsupported } from './support.js';
 import { resolveCalls, validate } from './validate.js';
 
@@ -37,6 +43,7 @@ function conditions(
   selector: ExpandedSelector,
 ): string[] {
   const next = binariesMeanNext(policy, symbol, args, selector);
+  const told = ['matchArgs', 'matchBinaries', 'matchNamespaces', 'matchActions', 'matchReturnActions'];
   return [
     ...selector.matchArgs.map(({ item }) => {
       const which =
@@ -50,6 +57,7 @@ function conditions(
     ...selector.matchNamespaces.map(
       ({ item }) => `namespace ${item.namespace} ${item.operator} ${values(item.values)}`,
     ),
+    ...listParts.filter((part) => !told.includes(part) && selector.part(part).length > 0),
   ];
 }
 

@@ -130,9 +130,11 @@ function agree(seed: number, policyCount: number, callCount: number): { hits: nu
 }
 
 describe('a plan', () => {
-  it('agrees with the reference matcher on thousands of random policies, at least a tenth of them hit', () => {
+  it('agrees with the reference matcher on thousands of random policies, at least a tenth of them hit', {
+    timeout: 540_000,
+  }, () => {
     const first = Number(process.env.WEIR_SEED ?? 1000);
-    const rounds = Number(process.env.WEIR_ROUNDS ?? 60);
+    const rounds = Number(process.env.WEIR_ROUNDS ?? 40);
     let hits = 0;
     let misses = 0;
     for (let seed = first; seed < first + rounds; seed++) {
@@ -144,7 +146,7 @@ describe('a plan', () => {
     expect(hits * 10).toBeGreaterThan(misses);
   });
 
-  it('agrees with 64 policies on one hook', () => {
+  it('agrees with 64 policies on one hook', { timeout: 60_000 }, () => {
     const random = new Random(64);
     const hook = world.hooks[0];
     if (hook === undefined) throw new Error('no hook');

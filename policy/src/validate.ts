@@ -96,17 +96,13 @@ function checkLists(findings: Findings): void {
     }
     if (list.type === 'syscalls') {
       list.values?.forEach((value, position) => {
-        const resolved = resolveListEntry(value);
+        const resolved = resolveCall(value, true);
         if (typeof resolved === 'string' && !value.startsWith('__ia32_')) {
           findings.error('wrong-call', `${path}.values[${position}]`, `${quote(value)} ${resolved}`);
         }
       });
     }
   });
-}
-
-function resolveListEntry(value: string): ResolvedCall | string {
-  return resolveCall(value, true);
 }
 
 /** Resolves `call`: one function, or all of a list. Issues are found on the way. */
