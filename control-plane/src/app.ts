@@ -48,6 +48,14 @@ function toError(cause: unknown): ControlPlaneError {
   if (cause instanceof HTTPException) {
     if (cause.status === 413)
       return new ControlPlaneError('too_large', 'The body is too long.', [], { cause });
+    if (cause.status === 415) {
+      return new ControlPlaneError(
+        'unsupported_media_type',
+        'The type of the body is another than the route takes.',
+        [],
+        { cause },
+      );
+    }
     if (cause.status < 500)
       return new ControlPlaneError('invalid', `The request is malformed: ${cause.message}.`, [], { cause });
   }
@@ -131,6 +139,8 @@ export function createApp({ services, metrics = new Metrics() }: AppOptions): Ap
       const reason = cause instanceof Error ? (cause.stack ?? cause.message) : String(cause);
       services.log({ level: 'error', message: 'a handler failed', reason });
     }
+    // What is left unread of a body would be taken for the next request: the connection ends with this answer.
+    if (c.req.raw.body !== null && !c.req.raw.bodyUsed) c.header('connection', 'close');
     return c.json(error.toBody(), error.status);
   });
   app.notFound((c) => {

@@ -12,6 +12,16 @@ export interface Config {
   /** Where another replica keeps it too; else it is made in the data folder. */
   readonly signingKeyFile: string;
   readonly worker: boolean;
+  /** Object storage; without it, a folder in the data folder. */
+  readonly s3: S3Config | undefined;
+}
+
+export interface S3Config {
+  readonly bucket: string;
+  readonly endpoint: string | undefined;
+  readonly region: string | undefined;
+  readonly prefix: string | undefined;
+  readonly pathStyle: boolean;
 }
 
 export const usage = `weir-control-plane: the server of Weir
@@ -29,7 +39,12 @@ Usage: weir-control-plane [options]
 
 Environment:
   DATABASE_URL             postgres://…: PostgreSQL in the place of the embedded SQLite
-  WEIR_ARCHIVE_*           object storage of the archive: see docs/archive.md; default a folder in the data folder
+  WEIR_S3_BUCKET           bucket for filters and archive in the place of a folder in the data folder; with it
+  WEIR_S3_ENDPOINT           address of a store other than AWS
+  WEIR_S3_REGION             region
+  WEIR_S3_PREFIX             what keys begin with, such as weir/
+  WEIR_S3_PATH_STYLE         1: bucket in the path, as most stores other than AWS want it
+  AWS_ACCESS_KEY_ID, …       credentials, as the AWS SDK finds them
 `;
 
 export class UsageError extends Error {
@@ -77,7 +92,24 @@ export function parseConfig(args: readonly string[], environment: NodeJS.Process
       cluster,
       signingKeyFile: resolve(dataFolder, signingKeyFile ?? 'signing-key.json'),
       worker: values['no-worker'] !== true,
+      s3: readS3(environment),
     },
+  };
+}
+
+function readS3(environment: NodeJS.ProcessEnv): S3Config | undefined {
+  const bucket = environment.WEIR_S3_BUCKET;
+  if (bucket === undefined || bucket === '') return undefined;
+  const endpoint = environment.WEIR_S3_ENDPOINT;
+  if (endpoint !== undefined && !/^https?:\/\//.test(endpoint)) {
+    throw new UsageError(`WEIR_S3_ENDPOINT must be an http or https address, not "${endpoint}".`);
+  }
+  return {
+    bucket,
+    endpoint,
+    region: environment.WEIR_S3_REGION ?? environment.AWS_REGION,
+    prefix: environment.WEIR_S3_PREFIX,
+    pathStyle: /^(1|true|yes)$/.test(environment.WEIR_S3_PATH_STYLE ?? ''),
   };
 }
 

@@ -12,9 +12,10 @@ import { releaseInForce } from '../services/agents.js';
 import { newId, type Services } from '../services/context.js';
 import { openPostgres, openSqlite } from '../store/open.js';
 import { openArchive } from './archive.js';
+import { BlobModules } from './blob-modules.js';
 import { createFirstTokens, loadSigner } from './bootstrap.js';
 import type { Config } from './config.js';
-import { FolderModules } from './folder-modules.js';
+import { openBlobs } from './open-blobs.js';
 
 export interface Server {
   readonly url: string;
@@ -44,9 +45,11 @@ export async function startServer(config: Config, log: Log): Promise<Server> {
     const { dataFolder, cluster } = config;
     const credentialsFile = await createFirstTokens(store, { dataFolder, cluster, clock });
     const watch = new ReleaseWatch({ look: () => releaseInForce({ store }) });
+    const blobs = openBlobs(config);
+    closers.push(() => blobs.close());
     const opened = await openArchive();
     closers.push(() => opened.close());
-    const modules = new FolderModules(join(dataFolder, 'modules'));
+    const modules = new BlobModules(blobs);
     const services: Services = { store, modules, archive: opened.archive, signer, watch, clock, log };
     if (config.worker) {
       const owner = newId(clock.nowMs());

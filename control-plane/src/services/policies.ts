@@ -31,6 +31,12 @@ function refused(issues: readonly PolicyIssue[], cause?: unknown): ControlPlaneE
 
 /** @throws {ControlPlaneError} `invalid_policy`, with a detail for each field that is wrong. */
 function parse(source: string): { policy: ParsedPolicy; warnings: ErrorDetail[] } {
+  // YAML allows none anywhere; PostgreSQL stores no text that has one.
+  if (source.includes('\0')) {
+    throw new ControlPlaneError('invalid_policy', 'The policy is refused.', [
+      { path: '', message: `character ${source.indexOf('\0') + 1} is a NUL` },
+    ]);
+  }
   let policies: ParsedPolicy[];
   try {
     policies = parsePolicies(source);

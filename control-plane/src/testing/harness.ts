@@ -35,6 +35,7 @@ export async function startTestServer(): Promise<TestServer> {
       cluster: 'test',
       signingKeyFile: join(folder, 'signing-key.json'),
       worker: true,
+      s3: undefined,
     },
     (entry) => logged.push(entry),
   );
