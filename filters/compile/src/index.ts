@@ -1,1 +1,15 @@
-export * from './build.js';
+// SPDX-License-Identifier: Apache-2.0
+// Public names of building and testing filters.
+export {
+  appendCustomSection,
+  type BuildOptions,
+  type BuildResult,
+  buildFilter,
+  formatBuild,
+  readManifest,
+  sdkFolder,
+} from './build.js';
+export { type Diagnostic, FilterBuildError, type FilterBuildErrorCode, formatDiagnostics } from './error.js';
+export { batchOfEvents, splitArguments } from './events.js';
+export { type CaseResult, formatTest, type TestOptions, type TestResult, testFilter } from './run-tests.js';
+export { formatNew, type NewFilterResult, newFilter } from './scaffold.js';

@@ -1,13 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 // Owns a filter's log lines and its abort. The host allows a few lines a batch and counts the rest.
-import { hostLog } from './host';
+import { log } from './weir';
 import { writeText } from './text';
 
 const LINE_BYTES: u32 = 512;
 const line: usize = memory.data(512, 8);
 
 function write(level: i32, text: string): void {
-  hostLog(level, line, <i32>writeText(text, line, LINE_BYTES));
+  log(level, line, <i32>writeText(text, line, LINE_BYTES));
 }
 
 export function debug(text: string): void {
@@ -46,6 +46,6 @@ export function weirAbort(message: string | null, file: string | null, row: u32,
     bytes += writeText(':', line + bytes, LINE_BYTES - bytes);
     bytes += writeNumber(column, line + bytes, LINE_BYTES - bytes);
   }
-  hostLog(4, line, <i32>bytes);
+  log(4, line, <i32>bytes);
   unreachable();
 }

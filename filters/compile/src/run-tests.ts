@@ -1,0 +1,375 @@
+// SPDX-License-Identifier: Apache-2.0
+// Owns testing a filter on recorded events: events become batches, the real host judges them, and what it says is
+// compared with what the author expects. A test file (tests/*.json beside the source):
+//
+//   { "config": "...", "cases": [ {
+//       "name": "drops what /proc tells of oneself",
+//       "events": [ ...events in JSON ]   or   "events": "recorded.jsonl"   or   "events": "captured.wseg",
+//       "expect": [ "drop", { "verdict": "keep", "labels": { "shell": "bash" }, "severity": "high" } ],
+//       "count": { "drop": 3, "keep": 1 },
+//       "alerts": 1
+//   } ] }
+//
+// `expect` has one entry an event; `count` is for recordings. A case begins with fresh state.
+
+import { readdir, readFile } from 'node:fs/promises';
+import { basename, dirname, extname, join, resolve } from 'node:path';
+import { FilterHost, type FilterReport, Judgement } from '@weir/filter-host';
+import { BATCH_HEADER_BYTES, severityNames } from '@weir/schema';
+import { BatchDecoder, BatchReader, type DecodedAnnotation, readSegment } from '@weir/segment';
+import { FilterBuildError } from './error.js';
+import { batchOfEvents } from './events.js';
+
+export interface TestOptions {
+  /** The module, as built. */
+  module: Uint8Array;
+  /** Test files, or folders that hold some. */
+  tests: readonly string[];
+  /** Time limit of the filter for one batch. Default 1000 ms: a test says what is wrong, not how slow it is. */
+  timeLimitMs?: number;
+}
+
+export interface CaseResult {
+  file: string;
+  name: string;
+  passed: boolean;
+  /** What differs, one line each. */
+  failures: string[];
+  events: number;
+  kept: number;
+  dropped: number;
+  /** What the filter logged. */
+  log: string[];
+}
+
+export interface TestResult {
+  passed: boolean;
+  cases: CaseResult[];
+  events: number;
+  durationMs: number;
+}
+
+interface Expectation {
+  verdict?: 'keep' | 'drop';
+  severity?: string;
+  message?: string;
+  labels?: Record<string, string>;
+}
+
+interface Case {
+  name: string;
+  batches: Uint8Array[];
+  expect: Expectation[] | undefined;
+  count: Record<string, number> | undefined;
+  alerts: number | undefined;
+}
+
+const bad = (where: string, what: string): FilterBuildError =>
+  new FilterBuildError('test', `${where}: ${what}`);
+
+function object(value: unknown, where: string): Record<string, unknown> {
+  if (typeof value !== 'object' || value === null || Array.isArray(value))
+    throw bad(where, 'must be an object');
+  return value as Record<string, unknown>;
+}
+
+function onlyFields(value: Record<string, unknown>, known: readonly string[], where: string): void {
+  for (const key of Object.keys(value)) {
+    if (!known.includes(key))
+      throw bad(where, `${JSON.stringify(key)} is not known; known are ${known.join(', ')}`);
+  }
+}
+
+function expectation(value: unknown, where: string): Expectation {
+  if (value === 'keep' || value === 'drop') return { verdict: value };
+  const given = object(value, `${where} must be "keep", "drop", or an object; it`);
+  onlyFields(given, ['verdict', 'severity', 'message', 'labels'], where);
+  const { verdict = 'keep', severity, message, labels } = given;
+  if (verdict !== 'keep' && verdict !== 'drop') throw bad(`${where}.verdict`, 'must be "keep" or "drop"');
+  if (severity !== undefined && !Object.values(severityNames).includes(severity as string)) {
+    throw bad(`${where}.severity`, `must be one of ${Object.values(severityNames).join(', ')}`);
+  }
+  if (message !== undefined && typeof message !== 'string') throw bad(`${where}.message`, 'must be a string');
+  if (labels !== undefined) object(labels, `${where}.labels`);
+  return {
+    verdict,
+    ...(severity === undefined ? {} : { severity: severity as string }),
+    ...(message === undefined ? {} : { message }),
+    ...(labels === undefined ? {} : { labels: labels as Record<string, string> }),
+  };
+}
+
+async function loadEvents(value: unknown, file: string, where: string): Promise<Uint8Array[]> {
+  if (Array.isArray(value)) return value.length === 0 ? [] : [batchOfEvents(value, `${where}.events`)];
+  if (typeof value !== 'string')
+    throw bad(`${where}.events`, 'must be a list of events or the name of a file');
+  const path = resolve(dirname(file), value);
+  let bytes: Buffer;
+  try {
+    bytes = await readFile(path);
+  } catch (error) {
+    throw new FilterBuildError(
+      'fixture',
+      `${where}.events: ${path} cannot be read: ${(error as Error).message}`,
+      [],
+      { cause: error },
+    );
+  }
+  if (['.jsonl', '.json', '.ndjson'].includes(extname(path))) {
+    const text = bytes.toString('utf8');
+    const events = text
+      .split('\n')
+      .map((line, index) => ({ line, number: index + 1 }))
+      .filter(({ line }) => line.trim() !== '')
+      .map(({ line, number }) => {
+        try {
+          return JSON.parse(line) as unknown;
+        } catch (error) {
+          throw new FilterBuildError('fixture', `${path}:${number}: ${(error as Error).message}`, [], {
+            cause: error,
+          });
+        }
+      });
+    return splitBatches(events, path);
+  }
+  try {
+    return captured(bytes);
+  } catch (error) {
+    throw new FilterBuildError(
+      'fixture',
+      `${path} is neither JSON lines, a batch nor a segment: ${(error as Error).message}`,
+      [],
+      { cause: error },
+    );
+  }
+}
+
+/** Recordings are cut into batches as an agent would make them. */
+const EVENTS_A_BATCH = 256;
+
+function splitBatches(events: readonly unknown[], path: string): Uint8Array[] {
+  const batches: Uint8Array[] = [];
+  for (let from = 0; from < events.length; from += EVENTS_A_BATCH) {
+    batches.push(batchOfEvents(events.slice(from, from + EVENTS_A_BATCH), basename(path)));
+  }
+  return batches;
+}
+
+function captured(bytes: Uint8Array): Uint8Array[] {
+  const isBatch =
+    bytes.length > BATCH_HEADER_BYTES && Buffer.from(bytes.subarray(0, 4)).toString('latin1') === 'WEIR';
+  if (isBatch) return [new BatchReader(bytes).bytes];
+  return readSegment(bytes).batches.map((batch) => batch.bytes);
+}
+
+async function readCases(file: string): Promise<{ config: string | undefined; cases: Case[] }> {
+  let json: unknown;
+  try {
+    json = JSON.parse(await readFile(file, 'utf8'));
+  } catch (error) {
+    throw new FilterBuildError('test', `${file}: ${(error as Error).message}`, [], { cause: error });
+  }
+  const given = object(json, file);
+  onlyFields(given, ['config', 'cases'], file);
+  const { config, cases } = given;
+  if (config !== undefined && typeof config !== 'string') throw bad(`${file}: config`, 'must be a string');
+  if (!Array.isArray(cases) || cases.length === 0)
+    throw bad(`${file}: cases`, 'must be a list with at least one case');
+  const found: Case[] = [];
+  for (const [index, one] of cases.entries()) {
+    const where = `${file}: cases[${index}]`;
+    const fields = object(one, where);
+    onlyFields(fields, ['name', 'events', 'expect', 'count', 'alerts'], where);
+    if (typeof fields.name !== 'string' || fields.name === '')
+      throw bad(`${where}.name`, 'must say what is tested');
+    const { expect, count, alerts } = fields;
+    if (expect === undefined && count === undefined) throw bad(where, 'must have expect or count');
+    if (expect !== undefined && !Array.isArray(expect)) throw bad(`${where}.expect`, 'must be a list');
+    if (alerts !== undefined && (!Number.isInteger(alerts) || (alerts as number) < 0)) {
+      throw bad(`${where}.alerts`, 'must be a whole number');
+    }
+    if (count !== undefined) onlyFields(object(count, `${where}.count`), ['keep', 'drop'], `${where}.count`);
+    found.push({
+      name: fields.name,
+      batches: await loadEvents(fields.events, file, where),
+      expect: expect?.map((entry: unknown, at: number) => expectation(entry, `${where}.expect[${at}]`)),
+      count: count as Record<string, number> | undefined,
+      alerts: alerts as number | undefined,
+    });
+  }
+  return { config, cases: found };
+}
+
+async function testFiles(paths: readonly string[]): Promise<string[]> {
+  const files: string[] = [];
+  for (const path of paths) {
+    let names: string[] | undefined;
+    try {
+      names = await readdir(path);
+    } catch (error) {
+      if ((error as NodeJS.ErrnoException).code === 'ENOENT')
+        throw bad(path, 'there is no such file or folder');
+    }
+    if (names === undefined) files.push(path);
+    else
+      files.push(
+        ...names
+          .filter((name) => name.endsWith('.json'))
+          .sort()
+          .map((name) => join(path, name)),
+      );
+  }
+  if (files.length === 0)
+    throw bad(paths.join(', '), 'there are no tests: write a file such as tests/cases.json');
+  return files.map((file) => resolve(file));
+}
+
+interface Judged {
+  verdict: 'keep' | 'drop' | 'held back';
+  annotation: DecodedAnnotation | undefined;
+  what: string;
+}
+
+async function judge(
+  host: FilterHost,
+  batches: readonly Uint8Array[],
+): Promise<{ judged: Judged[]; alerts: number; errors: number }> {
+  const judged: Judged[] = [];
+  let alerts = 0;
+  let errors = 0;
+  for (const batch of batches) {
+    const slot = await host.acquireWhenFree();
+    try {
+      if (batch.length > slot.bytes.length)
+        throw bad('events', `a batch of ${batch.length} bytes is more than a host takes`);
+      slot.bytes.set(batch);
+      const result = await host.run(slot, batch.length);
+      alerts += result.alertCount;
+      errors += result.errors;
+      // A copy: the decoder keeps views, and the slot is used again.
+      const bytes = slot.bytes.slice(0, result.byteLength);
+      const decoder = new BatchDecoder(new BatchReader(bytes));
+      for (let index = 0; index < result.recordCount; index++) {
+        const record = decoder.record(index);
+        const verdict = slot.verdicts[index];
+        judged.push({
+          verdict: verdict === Judgement.keep ? 'keep' : verdict === Judgement.drop ? 'drop' : 'held back',
+          annotation: record.annotation,
+          what: `${record.kind} of ${record.process?.binary || `pid ${record.pid}`}`,
+        });
+      }
+    } finally {
+      host.release(slot);
+    }
+  }
+  return { judged, alerts, errors };
+}
+
+function compare(index: number, expected: Expectation, actual: Judged, prefix: string): string[] {
+  const failures: string[] = [];
+  const where = `event ${index} (${actual.what})`;
+  const differs = (what: string, wanted: unknown, got: unknown) => {
+    if (wanted !== undefined && wanted !== got) {
+      failures.push(
+        `${where}: ${what} is ${JSON.stringify(got ?? null)}, expected ${JSON.stringify(wanted)}`,
+      );
+    }
+  };
+  differs('verdict', expected.verdict, actual.verdict);
+  differs('severity', expected.severity, actual.annotation?.severity ?? 'none');
+  differs('message', expected.message, actual.annotation?.message ?? '');
+  for (const [name, value] of Object.entries(expected.labels ?? {})) {
+    differs(`label ${name}`, value, actual.annotation?.labels[`${prefix}${name}`]);
+  }
+  if (actual.annotation?.error === true) {
+    failures.push(
+      `${where}: the filter trapped: ${actual.annotation.labels[`${prefix}error`] ?? 'no reason is known'}`,
+    );
+  }
+  return failures;
+}
+
+async function runCase(
+  options: TestOptions,
+  config: string | undefined,
+  file: string,
+  one: Case,
+): Promise<CaseResult> {
+  const reports: FilterReport[] = [];
+  const host = await FilterHost.create({
+    slots: 1,
+    timeLimitMs: options.timeLimitMs ?? 1000,
+    onReport: (report) => reports.push(report),
+  });
+  try {
+    const set = await host.setFilters([
+      config === undefined ? { bytes: options.module } : { bytes: options.module, config },
+    ]);
+    const prefix = `filter.${set.filters[0]?.name ?? ''}.`;
+    const { judged, alerts, errors } = await judge(host, one.batches);
+    const failures: string[] = [];
+    if (one.expect !== undefined) {
+      if (one.expect.length !== judged.length) {
+        failures.push(`there are ${judged.length} events, but ${one.expect.length} expectations`);
+      }
+      for (const [index, expected] of one.expect.entries()) {
+        const actual = judged[index];
+        if (actual !== undefined) failures.push(...compare(index, expected, actual, prefix));
+      }
+    } else if (errors > 0) failures.push(`the filter trapped on ${errors} events`);
+    const counted = (verdict: string) => judged.filter((entry) => entry.verdict === verdict).length;
+    for (const [verdict, wanted] of Object.entries(one.count ?? {})) {
+      const got = counted(verdict);
+      if (got !== wanted) failures.push(`${verdict}: ${got} events, expected ${wanted}`);
+    }
+    if (one.alerts !== undefined && alerts !== one.alerts)
+      failures.push(`${alerts} alerts, expected ${one.alerts}`);
+    for (const report of reports) {
+      if (report.type === 'quarantine') failures.push(`quarantined (${report.code}): ${report.reason}`);
+      if (report.type === 'label') failures.push(report.reason);
+    }
+    return {
+      file,
+      name: one.name,
+      passed: failures.length === 0,
+      failures,
+      events: judged.length,
+      kept: counted('keep'),
+      dropped: counted('drop'),
+      log: reports.flatMap((report) => (report.type === 'log' ? [report.text] : [])),
+    };
+  } finally {
+    await host.close();
+  }
+}
+
+/** Runs a filter's tests. @throws {FilterBuildError} where a test or a fixture cannot be read. */
+export async function testFilter(options: TestOptions): Promise<TestResult> {
+  const started = performance.now();
+  const cases: CaseResult[] = [];
+  for (const file of await testFiles(options.tests)) {
+    const { config, cases: found } = await readCases(file);
+    for (const one of found) cases.push(await runCase(options, config, file, one));
+  }
+  return {
+    passed: cases.every((one) => one.passed),
+    cases,
+    events: cases.reduce((sum, one) => sum + one.events, 0),
+    durationMs: performance.now() - started,
+  };
+}
+
+/** A report for people: a line a case, and beneath it what differs. */
+export function formatTest(result: TestResult): string {
+  const lines: string[] = [];
+  for (const one of result.cases) {
+    lines.push(`${one.passed ? 'ok  ' : 'FAIL'} ${one.name} (${one.kept} kept, ${one.dropped} dropped)`);
+    for (const failure of one.failures) lines.push(`       ${failure}`);
+    if (!one.passed) for (const line of one.log) lines.push(`       log: ${line}`);
+  }
+  const failed = result.cases.filter((one) => !one.passed).length;
+  lines.push(
+    `${result.cases.length - failed} of ${result.cases.length} cases pass, ${result.events} events, ${Math.round(result.durationMs)} ms`,
+  );
+  return lines.join('\n');
+}

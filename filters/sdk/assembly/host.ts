@@ -1,6 +1,0 @@
-// SPDX-License-Identifier: Apache-2.0
-// Owns the declarations of the functions that the host gives.
-
-/** Level 0 debug, 1 info, 2 warning, 3 error, 4 the reason of an abort. At most 512 bytes are read. */
-@external('weir', 'log')
-export declare function hostLog(level: i32, at: usize, bytes: i32): void;
