@@ -1,7 +1,16 @@
 // SPDX-License-Identifier: Apache-2.0
 // Owns how a plan becomes bytes: the constants of a hook's program, its configuration, and the entries of the maps
 // that it looks up. Pure: nothing here touches a kernel.
-import type { Dimension, HookPlan, IntegerDimension, Mask, ScopePlan, StringDimension } from '@weir/policy';
+import {
+  type Dimension,
+  type HookPlan,
+  type IntegerDimension,
+  type Mask,
+  mergeMasks,
+  type PlannedSelector,
+  type ScopePlan,
+  type StringDimension,
+} from '@weir/policy';
 import {
   ArgumentSource,
   DimensionKind,
@@ -17,9 +26,9 @@ import {
   makeScopeConfig,
   NamespaceKind,
   SCOPE_CONFIG_BYTES,
+  ScopeAttribute,
   SELECTOR_ENTRY_BYTES,
   SELECTOR_KEY_BYTES,
-  ScopeAttribute,
   writeHookConfig,
   writeHookSpec,
   writeIntegerKey,
@@ -170,7 +179,7 @@ export function encodeHookConfig(hook: HookPlan, ids: ConfigIds): Uint8Array {
 export function encodeHookEntries(
   hook: HookPlan,
   configId: number,
-  bindingIdOf: (policyId: number) => number,
+  bindingIdOf: (selector: PlannedSelector) => number,
   host: HostNamespaces,
 ): MapEntry[] {
   const entries = encodeDimensions(
@@ -184,7 +193,7 @@ export function encodeHookEntries(
     writeSelectorKey(new DataView(key.buffer), 0, { configId, bit });
     const value = new Uint8Array(SELECTOR_ENTRY_BYTES);
     writeSelectorEntry(new DataView(value.buffer), 0, {
-      bindingId: bindingIdOf(selector.policyId),
+      bindingId: bindingIdOf(selector),
       selectorIndex: selector.selectorIndex,
       lastBit: lastBitOf(hook, bit),
       actions: selector.actions,
@@ -199,12 +208,16 @@ export function encodeHookEntries(
   return entries;
 }
 
-/** The bit after which the next policy begins, less one. */
+/** The last bit of the selectors of the same policy's hook, of which the first that matches acts. */
 function lastBitOf(hook: HookPlan, bit: number): number {
-  const policyId = hook.selectors[bit]?.policyId;
+  const own = hook.selectors[bit];
   let last = bit;
-  while (hook.selectors[last + 1]?.policyId === policyId) last++;
-  return last;
+  for (;;) {
+    const next = hook.selectors[last + 1];
+    if (next === undefined || next.policyId !== own?.policyId || next.hookIndex !== own.hookIndex)
+      return last;
+    last++;
+  }
 }
 
 function encodeShown(positions: readonly number[]): number {
@@ -251,11 +264,7 @@ export function encodeScopeConfig(scopes: ScopePlan, generation: number): Uint8A
   return bytes;
 }
 
-export function encodeScopeEntries(
-  scopes: ScopePlan,
-  generation: number,
-  host: HostNamespaces,
-): MapEntry[] {
+export function encodeScopeEntries(scopes: ScopePlan, generation: number, host: HostNamespaces): MapEntry[] {
   const first = (SCOPE_DIMENSIONS_FROM + generation * limits.dimensions_per_hook) % 2 ** 32;
   return encodeDimensions(scopes.dimensions, first, host, 'scopes');
 }
@@ -302,13 +311,11 @@ function encodeIntegers(dimension: IntegerDimension, id: number, host: HostNames
     const value = typeof entry.value === 'bigint' ? entry.value : host[entry.value.hostNamespace];
     // Kernels without a kind of namespace give every process the number 0, the host's included.
     const number = BigInt.asUintN(64, value ?? 0n);
-    if (masks.has(number) && masks.get(number) !== entry.mask) {
-      throw new PolicyLoadError(
-        'map',
-        `${number} is named both by number and as the host's namespace: name it once`,
-      );
-    }
-    masks.set(number, entry.mask);
+    const other = masks.get(number);
+    masks.set(
+      number,
+      other === undefined ? entry.mask : mergeMasks(dimension.defaultMask, other, entry.mask),
+    );
   }
   for (const [value, mask] of masks) {
     entries.push({

@@ -47,7 +47,10 @@ export function explainRefusal(step: 'load' | 'attach', programType: string, sym
   const errno = errnoOf(error);
   const text = error instanceof Error ? error.message : String(error);
   const detail = errno === 0 ? text : `errno ${errno}: ${errnoInWords(errno)}`;
-  if (/no such (type|function)|not found in (the )?(kernel )?BTF|unknown (attach )?target/i.test(text) || errno === 3) {
+  if (
+    /no such (type|function)|not found in (the )?(kernel )?BTF|unknown (attach )?target/i.test(text) ||
+    errno === 3
+  ) {
     return new PolicyLoadError(
       'no-function',
       `this kernel has no function ${symbol} to attach to (${detail}); see /proc/kallsyms for the names it has, or set ignore.callNotFound`,
@@ -69,5 +72,9 @@ export function explainRefusal(step: 'load' | 'attach', programType: string, sym
     );
   }
   const verb = step === 'load' ? 'load' : 'attach';
-  return new PolicyLoadError(step, `cannot ${verb} the ${programType} program of ${symbol} (${detail})`, error);
+  return new PolicyLoadError(
+    step,
+    `cannot ${verb} the ${programType} program of ${symbol} (${detail})`,
+    error,
+  );
 }

@@ -1,0 +1,315 @@
+// SPDX-License-Identifier: Apache-2.0
+// Owns the kernel's side of hooks: the object with the templates, the programs cloned from them, and the maps that
+// they look up. It knows ids and bytes, no policies; what is in force is policy-set.ts's to know.
+import { statSync } from 'node:fs';
+import {
+  type BpfLink,
+  type BpfMap,
+  type BpfObject,
+  type BpfProgram,
+  cloneProgram,
+  kernelFunction,
+  openObject,
+  waitGracePeriod,
+} from '@weir/native';
+import { HOOK_STATE_BYTES, limits, namespaceKindNames } from '@weir/schema';
+import type { EntryMap, HostNamespaces, MapEntry } from './encode.js';
+import { errnoOf, explainRefusal, PolicyLoadError } from './errors.js';
+import { syscallNumber } from './syscall-numbers.js';
+
+/** How a hook's program runs: beside the function, in place of its verdict, or at the entry of all system calls. */
+export type ProgramKind = 'observe' | 'enforce' | 'system-call';
+
+const templates: Readonly<Record<ProgramKind, { readonly name: string; readonly type: string }>> = {
+  observe: { name: 'observe_function', type: 'fentry' },
+  enforce: { name: 'enforce_function', type: 'fmod_ret' },
+  'system-call': { name: 'observe_system_call', type: 'tp_btf' },
+};
+
+/** What the kernel says of a loaded program. */
+export interface HookProgramFacts {
+  readonly kind: ProgramKind;
+  readonly type: string;
+  readonly programId: number;
+  readonly verifiedInstructions: number;
+  readonly memlockBytes: number;
+  readonly runCount: bigint;
+  readonly runTimeNs: bigint;
+  readonly recursionMisses: bigint;
+}
+
+/** A program that is attached to a function, and acts while the hook's state names it. */
+export class HookProgram {
+  readonly kind: ProgramKind;
+  readonly #program: BpfProgram;
+  #link: BpfLink | undefined;
+
+  constructor(kind: ProgramKind, program: BpfProgram, link: BpfLink) {
+    this.kind = kind;
+    this.#program = program;
+    this.#link = link;
+  }
+
+  facts(): HookProgramFacts {
+    return {
+      kind: this.kind,
+      type: templates[this.kind].type,
+      programId: this.#program.id,
+      ...this.#program.stats(),
+    };
+  }
+
+  /** Detaches and frees the program. */
+  close(): void {
+    this.#link?.close();
+    this.#link = undefined;
+    this.#program.close();
+  }
+}
+
+export interface LoadRequest {
+  readonly symbol: string;
+  readonly syscall: boolean;
+  readonly denies: boolean;
+  readonly spec: Uint8Array;
+  /** The highest parameter that is read, -1 for none. */
+  readonly lastParameter: number;
+}
+
+export interface HookKernelOptions {
+  /** Path of `hook.bpf.o`. */
+  readonly objectPath: string;
+  /** Maps that the hooks share with other objects: events, counters, process_states and the like. */
+  readonly sharedMaps: Readonly<Record<string, BpfMap>>;
+}
+
+const mapNames = [
+  'hook_states',
+  'hook_configs',
+  'scope_configs',
+  'string_masks',
+  'integer_masks',
+  'selectors',
+  'classes',
+  'class_masks',
+] as const;
+type MapName = (typeof mapNames)[number];
+/** Maps of the object that a second instance of it has to share with the first. */
+const workingMaps = ['class_counter', 'hook_works', 'hook_texts'] as const;
+
+/** Inode numbers of the namespaces of the host's first process, by namespace_kind; 0 where the kernel has none. */
+export function readHostNamespaces(procPath = '/proc'): HostNamespaces {
+  return Object.values(namespaceKindNames).map((name) => {
+    try {
+      return BigInt(statSync(`${procPath}/1/ns/${name}`).ino);
+    } catch (error) {
+      if ((error as NodeJS.ErrnoException).code === 'ENOENT') return 0n;
+      throw error;
+    }
+  });
+}
+
+function u32(value: number): Uint8Array {
+  const bytes = new Uint8Array(4);
+  new DataView(bytes.buffer).setUint32(0, value, true);
+  return bytes;
+}
+
+/** The kernel as hooks see it. One an agent; `close` detaches nothing that PolicySet has not detached before. */
+export class HookKernel {
+  readonly #options: HookKernelOptions;
+  readonly #objects = new Map<ProgramKind, { object: BpfObject; template: BpfProgram }>();
+  readonly #refusals = new Map<ProgramKind, unknown>();
+  readonly #maps = new Map<string, BpfMap>();
+  #flip: BpfProgram | undefined;
+  #closed = false;
+
+  constructor(options: HookKernelOptions) {
+    this.#options = options;
+  }
+
+  /** Opens the maps, and with them the object in one instance at least. @throws {NativeError} where nothing loads. */
+  open(): void {
+    if (this.#flip !== undefined) return;
+    const object = this.#load(['set_hook_state']);
+    for (const name of [...mapNames, ...workingMaps]) this.#maps.set(name, object.map(name));
+    this.#flip = object.program('set_hook_state');
+    object.close();
+  }
+
+  /**
+   * Loads and attaches a program. It does nothing before `setState` names its spec_id.
+   * @throws {PolicyLoadError} with the reason in words
+   */
+  attach(request: LoadRequest): HookProgram {
+    this.open();
+    const { symbol } = request;
+    const known = kernelFunction(symbol);
+    if (known === undefined) {
+      throw new PolicyLoadError(
+        'no-function',
+        `this kernel has no function ${symbol}; /proc/kallsyms has the names it knows, and ignore.callNotFound lets a policy go without`,
+      );
+    }
+    if (!request.syscall && request.lastParameter >= known.parameters.length) {
+      const names = known.parameters.map(({ name, type }) => `${type} ${name}`.trim()).join(', ');
+      throw new PolicyLoadError(
+        'no-function',
+        `${symbol} has no parameter ${request.lastParameter} on this kernel; it has ${known.parameters.length}, counted from 0: ${names}`,
+      );
+    }
+    if (request.denies) return this.#attachAs('enforce', request);
+    try {
+      return this.#attachAs('observe', request);
+    } catch (error) {
+      // Where functions cannot be hooked, system calls still can, at their common entry.
+      if (!request.syscall || errnoOf((error as Error).cause) !== 524) throw error;
+      return this.#attachAs('system-call', request);
+    }
+  }
+
+  #attachAs(kind: ProgramKind, request: LoadRequest): HookProgram {
+    const { symbol } = request;
+    const { type } = templates[kind];
+    const rodata: Record<string, Uint8Array> = { spec: request.spec };
+    if (kind === 'system-call') {
+      const number = syscallNumber(symbol);
+      if (number === undefined) {
+        throw new PolicyLoadError(
+          'load',
+          `the number of the system call ${symbol} is not known to this version`,
+        );
+      }
+      rodata.syscall_number = u32(number);
+    } else {
+      rodata.takes_registers = u32(request.syscall ? 1 : 0);
+    }
+    let program: BpfProgram;
+    try {
+      const name = symbol.replace(/^__x64_sys_|^security_/, '').slice(0, 15);
+      program = cloneProgram(this.#template(kind), {
+        rodata,
+        name,
+        ...(kind === 'system-call' ? {} : { attachTarget: symbol }),
+      });
+    } catch (error) {
+      throw error instanceof PolicyLoadError ? error : explainRefusal('load', type, symbol, error);
+    }
+    try {
+      return new HookProgram(kind, program, program.attach());
+    } catch (error) {
+      program.close();
+      throw explainRefusal('attach', type, symbol, error);
+    }
+  }
+
+  /** The template of a kind, loaded at its first use: some kernels refuse some. */
+  #template(kind: ProgramKind): BpfProgram {
+    const ready = this.#objects.get(kind);
+    if (ready !== undefined) return ready.template;
+    if (this.#refusals.has(kind)) throw this.#refusals.get(kind);
+    try {
+      const object = this.#load([templates[kind].name]);
+      const template = object.program(templates[kind].name);
+      this.#objects.set(kind, { object, template });
+      return template;
+    } catch (error) {
+      this.#refusals.set(kind, error);
+      throw error;
+    }
+  }
+
+  #load(autoload: readonly string[]): BpfObject {
+    const object = openObject({
+      path: this.#options.objectPath,
+      reuseMaps: { ...this.#options.sharedMaps, ...Object.fromEntries(this.#maps) },
+      autoload,
+    });
+    try {
+      return object.load();
+    } catch (error) {
+      object.close();
+      throw error;
+    }
+  }
+
+  #map(name: MapName): BpfMap {
+    const map = this.#maps.get(name);
+    if (map === undefined) throw new PolicyLoadError('map', `the map ${name} is not open`);
+    return map;
+  }
+
+  /** Adds entries. @throws {PolicyLoadError} where a map is full; those written are then deleted again. */
+  writeEntries(entries: readonly MapEntry[]): void {
+    let written = 0;
+    try {
+      for (const entry of entries) {
+        this.#map(entry.map).update(entry.key, entry.value);
+        written++;
+      }
+    } catch (error) {
+      this.deleteEntries(entries.slice(0, written));
+      const map = this.#map(entries[written]?.map ?? 'selectors');
+      throw new PolicyLoadError(
+        'map',
+        `the kernel map ${map.name} cannot take another entry (it holds up to ${map.maxEntries} of all policies): errno ${errnoOf(error)}`,
+        error,
+      );
+    }
+  }
+
+  deleteEntries(entries: readonly { readonly map: EntryMap; readonly key: Uint8Array }[]): void {
+    for (const { map, key } of entries) this.#map(map).delete(key);
+  }
+
+  writeHookConfig(index: number, config: Uint8Array): void {
+    this.#map('hook_configs').update(u32(index), config);
+  }
+
+  writeScopeConfig(generation: number, config: Uint8Array): void {
+    this.#map('scope_configs').update(u32(generation % 2), config);
+  }
+
+  /** Flips a hook to a program and a configuration, by one store; with a spec_id of 0, no program acts. */
+  setState(hookId: number, configIndex: number, specId: number): void {
+    const context = new Uint8Array(8 + HOOK_STATE_BYTES);
+    const view = new DataView(context.buffer);
+    view.setUint32(0, hookId, true);
+    view.setUint32(8, configIndex, true);
+    view.setUint32(12, specId, true);
+    const failed = this.#flip?.testRun({ context });
+    if (failed !== 0)
+      throw new PolicyLoadError('map', `the state of hook ${hookId} of ${limits.hooks} cannot be set`);
+  }
+
+  /** Forgets what programs kept of old generations of scopes and old configurations. */
+  sweep(generation: number, configIds: ReadonlySet<number>): void {
+    const classes = this.#map('classes');
+    const isOld = (key: Uint8Array) =>
+      new DataView(key.buffer, key.byteOffset).getUint32(0, true) !== generation;
+    classes.forEachKey((key) => {
+      if (isOld(key)) classes.delete(key);
+    });
+    const masks = this.#map('class_masks');
+    masks.forEachKey((key) => {
+      if (!configIds.has(new DataView(key.buffer, key.byteOffset).getUint32(0, true))) masks.delete(key);
+    });
+  }
+
+  /** Waits until no run can still use what was in force before. */
+  async settle(): Promise<void> {
+    await waitGracePeriod();
+  }
+
+  close(): void {
+    if (this.#closed) return;
+    this.#closed = true;
+    for (const { object, template } of this.#objects.values()) {
+      template.close();
+      object.close();
+    }
+    this.#objects.clear();
+    this.#flip?.close();
+    for (const map of this.#maps.values()) map.close();
+  }
+}

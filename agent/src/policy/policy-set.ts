@@ -1,0 +1,512 @@
+// SPDX-License-Identifier: Apache-2.0
+// Owns which policies are in force, and the way from one set to the next: plan, attach what is new beside what is
+// there, write the new configurations beside the old ones, flip each hook by one store, wait until no run can use the
+// old, delete that. A policy comes into force as a whole or not at all, and one that cannot leaves its former
+// version in force.
+import { realpathSync } from 'node:fs';
+import {
+  type FollowedLink,
+  type HookPlan,
+  type Plan,
+  type Policy,
+  PolicyError,
+  plan,
+  type RealPath,
+  resolveLinks,
+  type ScopePlan,
+} from '@weir/policy';
+import { limits } from '@weir/schema';
+import { type Binding, BindingTable } from './bindings.js';
+import {
+  checkLimits,
+  encodeHookConfig,
+  encodeHookEntries,
+  encodeScopeConfig,
+  encodeScopeEntries,
+  encodeSpec,
+  type HostNamespaces,
+  type MapEntry,
+  namespacesOf,
+} from './encode.js';
+import { PolicyLoadError } from './errors.js';
+import type { HookKernel, HookProgram, HookProgramFacts } from './hook-kernel.js';
+
+export interface PolicyOutcome {
+  readonly name: string;
+  readonly namespace: string;
+  readonly state: 'loaded' | 'refused';
+  /** Why it was refused, in words. */
+  readonly reason?: string;
+  /** Of a refused policy: its former version is in force. */
+  readonly formerInForce: boolean;
+  /** Kernel functions that it is attached to. */
+  readonly hooks: readonly string[];
+  /** Functions that this kernel has not, and without which the policy said it can do. */
+  readonly skippedHooks: readonly string[];
+  /** Paths of the policy that lead over links, and where to. */
+  readonly links: readonly FollowedLink[];
+}
+
+export interface HookStatus {
+  readonly symbol: string;
+  readonly policies: readonly string[];
+  readonly selectors: number;
+  readonly program: HookProgramFacts;
+}
+
+export interface PolicySetOptions {
+  readonly kernel: HookKernel;
+  readonly hostNamespaces: HostNamespaces;
+  /** How links of this host are followed; by default, those of this process's root. */
+  readonly realPath?: RealPath;
+}
+
+interface ActiveHook {
+  readonly hookId: number;
+  plan: HookPlan;
+  digest: string;
+  shape: string;
+  program: HookProgram;
+  specId: number;
+  configId: number;
+  /** Of the two configurations that a hook has room for. */
+  configSlot: 0 | 1;
+  scopeGeneration: number;
+  entries: readonly MapEntry[];
+}
+
+interface ActiveScopes {
+  readonly digest: string;
+  readonly generation: number;
+  readonly namespaces: number;
+  readonly entries: readonly MapEntry[];
+}
+
+/** A policy that is to be in force, and the way it got there. */
+interface Candidate {
+  readonly key: string;
+  readonly id: number;
+  readonly policy: Policy;
+  readonly links: readonly FollowedLink[];
+}
+
+/** A program that was attached for a hook, and waits for its turn. */
+interface PreparedHook {
+  readonly plan: HookPlan;
+  readonly hookId: number;
+  readonly specId: number;
+  readonly shape: string;
+  readonly program: HookProgram;
+}
+
+const noScopes: ActiveScopes = {
+  digest: digestOf({ scopeCount: 0, dimensions: [] }),
+  generation: 0,
+  namespaces: 0,
+  entries: [],
+};
+
+/** Text that is the same for the same plan, and different for another. */
+function digestOf(part: HookPlan | ScopePlan): string {
+  return JSON.stringify(part, (_, value: unknown) => {
+    if (typeof value === 'bigint') return `${value}n`;
+    return value instanceof Uint8Array ? Buffer.from(value).toString('base64') : value;
+  });
+}
+
+/** Of what a program is made: hooks of the same shape can share it over configurations. */
+function shapeOf(hook: HookPlan): string {
+  return `${hook.denies ? 'enforce' : 'observe'} ${Buffer.from(encodeSpec(hook, 0, 0)).toString('base64')}`;
+}
+
+function keyOf(policy: Policy): string {
+  return `${policy.namespace}/${policy.name}`;
+}
+
+const hostRealPath: RealPath = (path) => {
+  try {
+    return realpathSync(path);
+  } catch {
+    return undefined; // not there, or not to be seen: then nothing is known of its links
+  }
+};
+
+/** Follows the links in a policy's paths on this host; both texts then are values. */
+export function resolvePolicyPaths(
+  policy: Policy,
+  realPath: RealPath = hostRealPath,
+): { policy: Policy; followed: FollowedLink[] } {
+  return resolveLinks(policy, realPath);
+}
+
+function reasonOf(error: unknown): string {
+  return error instanceof Error ? error.message : String(error);
+}
+
+/** The policies in force on this node. `apply` calls run one after the other; `close` detaches everything. */
+export class PolicySet {
+  readonly bindings = new BindingTable();
+  readonly #options: PolicySetOptions;
+  readonly #hooks = new Map<string, ActiveHook>();
+  readonly #freeHookIds: number[] = [];
+  readonly #policyIds = new Map<string, number>();
+  #inForce = new Map<string, Candidate>();
+  #scopes: ActiveScopes = noScopes;
+  #skipped = new Map<string, readonly string[]>();
+  #hookIds = 0;
+  #specIds = 0;
+  #configIds = 0;
+  #generations = 0;
+  #queue: Promise<unknown> = Promise.resolve();
+  #closed = false;
+
+  constructor(options: PolicySetOptions) {
+    this.#options = options;
+  }
+
+  /**
+   * Brings exactly these policies into force; what is in force and not among them is taken out.
+   * @returns what became of each, in their order; a refused one leaves its former version, where it has one
+   */
+  apply(policies: readonly Policy[]): Promise<PolicyOutcome[]> {
+    const result = this.#queue.then(() => this.#apply(policies));
+    this.#queue = result.catch(() => undefined);
+    return result;
+  }
+
+  /** The hooks in force, for status and metrics. */
+  hooks(): HookStatus[] {
+    return [...this.#hooks.values()].map((hook) => ({
+      symbol: hook.plan.symbol,
+      policies: [...new Set(hook.plan.bindings.map((binding) => binding.policyName))],
+      selectors: hook.plan.selectors.length,
+      program: hook.program.facts(),
+    }));
+  }
+
+  binding(bindingId: number): Binding | undefined {
+    return this.bindings.get(bindingId);
+  }
+
+  /** Detaches all programs. The policies are then no longer in force. */
+  async close(): Promise<void> {
+    if (this.#closed) return;
+    await this.apply([]);
+    this.#closed = true;
+  }
+
+  async #apply(policies: readonly Policy[]): Promise<PolicyOutcome[]> {
+    if (this.#closed) throw new PolicyLoadError('load', 'the set of policies is closed');
+    const refused = new Map<string, string>();
+    const chosen = new Map<string, Candidate>();
+    const order: { policy: Policy; key: string; duplicate: boolean }[] = [];
+    for (const policy of policies) {
+      const key = keyOf(policy);
+      const duplicate = chosen.has(key);
+      order.push({ policy, key, duplicate });
+      if (!duplicate) chosen.set(key, this.#candidate(policy, key));
+    }
+    const wanted = new Map(chosen);
+    const fallBack = (key: string, reason: string) => {
+      refused.set(key, reason);
+      const former = this.#inForce.get(key);
+      if (former !== undefined && chosen.get(key) !== former) chosen.set(key, former);
+      else chosen.delete(key);
+    };
+    // Each turn takes a policy out, or puts its former version in: at most two a policy.
+    for (let turn = 0; turn <= 2 * policies.length; turn++) {
+      const planned = this.#plan([...chosen.values()], fallBack, chosen);
+      if (planned === undefined) continue;
+      if (await this.#bringIn(planned, chosen, fallBack)) break;
+    }
+    return order.map(({ policy, key, duplicate }) => {
+      const reason = duplicate
+        ? `another policy of the same name, ${policy.name}, comes before it`
+        : refused.get(key);
+      const inForce = this.#inForce.get(key);
+      const hooks = inForce === undefined || duplicate ? [] : this.#symbolsOf(inForce.id);
+      return {
+        name: policy.name,
+        namespace: policy.namespace,
+        state: reason === undefined ? 'loaded' : 'refused',
+        ...(reason === undefined ? {} : { reason }),
+        formerInForce: reason !== undefined && !duplicate && inForce !== undefined,
+        hooks,
+        skippedHooks: this.#skipped.get(key) ?? [],
+        links: wanted.get(key)?.links ?? [],
+      };
+    });
+  }
+
+  #candidate(policy: Policy, key: string): Candidate {
+    let id = this.#policyIds.get(key);
+    if (id === undefined) {
+      id = this.#policyIds.size + 1;
+      this.#policyIds.set(key, id);
+    }
+    const { policy: resolved, followed } = resolvePolicyPaths(policy, this.#options.realPath);
+    return { key, id, policy: resolved, links: followed };
+  }
+
+  #symbolsOf(policyId: number): string[] {
+    return [...this.#hooks.values()]
+      .filter((hook) => hook.plan.bindings.some((binding) => binding.policyId === policyId))
+      .map((hook) => hook.plan.symbol);
+  }
+
+  /** Plans the candidates; where that is refused, falls back for those it names, and returns nothing. */
+  #plan(
+    candidates: readonly Candidate[],
+    fallBack: (key: string, reason: string) => void,
+    chosen: ReadonlyMap<string, Candidate>,
+  ): Plan | undefined {
+    try {
+      const planned = plan(candidates);
+      for (const hook of planned.hooks) checkLimits(hook);
+      return planned;
+    } catch (error) {
+      if (!(error instanceof PolicyError) && !(error instanceof PolicyLoadError)) throw error;
+      const names = new Set(error instanceof PolicyError ? error.issues.map((issue) => issue.policy) : []);
+      const blamed = candidates.filter(({ policy }) => names.has(policy.name));
+      for (const candidate of blamed.length > 0 ? blamed : this.#newest(chosen)) {
+        const own =
+          error instanceof PolicyError
+            ? error.issues
+                .filter((issue) => issue.policy === candidate.policy.name)
+                .map(({ path, message }) => (path === '' ? message : `${path}: ${message}`))
+            : [];
+        fallBack(candidate.key, own.length > 0 ? own.join('; ') : error.message);
+      }
+      return undefined;
+    }
+  }
+
+  /** The candidates that are not in force as they are; all where there is none. */
+  #newest(chosen: ReadonlyMap<string, Candidate>): Candidate[] {
+    const all = [...chosen.values()];
+    const fresh = all.filter((candidate) => !this.#isInForce(candidate));
+    return fresh.length > 0 ? fresh : all;
+  }
+
+  #isInForce(candidate: Candidate): boolean {
+    const former = this.#inForce.get(candidate.key);
+    return former === candidate || (former !== undefined && sameSpec(former.policy, candidate.policy));
+  }
+
+  /** Brings a plan into force. Where it cannot be, falls back for those who are the reason, and returns false. */
+  async #bringIn(
+    planned: Plan,
+    chosen: Map<string, Candidate>,
+    fallBack: (key: string, reason: string) => void,
+  ): Promise<boolean> {
+    const blame = (hook: HookPlan | undefined, error: unknown) => {
+      const onHook = [...chosen.values()].filter(
+        ({ id }) => hook === undefined || hook.bindings.some(({ policyId }) => policyId === id),
+      );
+      const fresh = onHook.filter((candidate) => !this.#isInForce(candidate));
+      for (const { key } of fresh.length > 0 ? fresh : onHook) fallBack(key, reasonOf(error));
+    };
+    const prepared = new Map<string, PreparedHook>();
+    const skipped = new Map<string, string[]>();
+    const undo = () => {
+      for (const { program, hookId, plan: hook } of prepared.values()) {
+        program.close();
+        if (!this.#hooks.has(hook.key)) this.#freeHookIds.push(hookId);
+      }
+    };
+    for (const hook of planned.hooks) {
+      const active = this.#hooks.get(hook.key);
+      const shape = shapeOf(hook);
+      if (active?.shape === shape) continue;
+      try {
+        prepared.set(hook.key, this.#attach(hook, shape, active));
+      } catch (error) {
+        const isMissing = error instanceof PolicyLoadError && error.code === 'no-function';
+        if (isMissing && hook.bindings.every((binding) => binding.ignoreMissing)) {
+          for (const { policyName, policyNamespace } of hook.bindings) {
+            const key = `${policyNamespace}/${policyName}`;
+            skipped.set(key, [...(skipped.get(key) ?? []), hook.symbol]);
+          }
+          continue;
+        }
+        undo();
+        blame(hook, error);
+        return false;
+      }
+    }
+    const missing = new Set([...skipped.values()].flat());
+    const hooks = planned.hooks.filter((hook) => !missing.has(hook.symbol));
+    try {
+      await this.#commit(hooks, planned.scopes, prepared);
+    } catch (error) {
+      if (!(error instanceof CommitError)) throw error;
+      undo();
+      blame(error.hook, error.cause);
+      return false;
+    }
+    this.#inForce = new Map(chosen);
+    this.#skipped = skipped;
+    this.bindings.prune(this.#bindingIdsInForce());
+    return true;
+  }
+
+  #attach(hook: HookPlan, shape: string, active: ActiveHook | undefined): PreparedHook {
+    const hookId = active?.hookId ?? this.#freeHookIds.pop() ?? this.#hookIds++;
+    const specId = ++this.#specIds;
+    try {
+      const program = this.#options.kernel.attach({
+        symbol: hook.symbol,
+        syscall: hook.syscall,
+        denies: hook.denies,
+        spec: encodeSpec(hook, hookId, specId),
+        lastParameter: Math.max(-1, ...hook.arguments.map((argument) => argument.index)),
+      });
+      return { plan: hook, hookId, specId, shape, program };
+    } catch (error) {
+      if (active === undefined) this.#freeHookIds.push(hookId);
+      throw error;
+    }
+  }
+
+  /** Writes what is new, flips, waits, deletes what is old. @throws {CommitError} with all as it was */
+  async #commit(
+    hooks: readonly HookPlan[],
+    scopePlan: ScopePlan,
+    prepared: ReadonlyMap<string, PreparedHook>,
+  ): Promise<void> {
+    const { kernel, hostNamespaces } = this.#options;
+    kernel.open();
+    const written: MapEntry[] = [];
+    const flips: (() => void)[] = [];
+    const stale: MapEntry[] = [];
+    const closing: HookProgram[] = [];
+    const freed: number[] = [];
+    const next = new Map<string, ActiveHook>();
+    let scopes = this.#scopes;
+    let current: HookPlan | undefined;
+    try {
+      const digest = digestOf(scopePlan);
+      if (digest !== scopes.digest) {
+        const generation = ++this.#generations;
+        const entries = encodeScopeEntries(scopePlan, generation, hostNamespaces);
+        kernel.writeEntries(entries);
+        written.push(...entries);
+        kernel.writeScopeConfig(generation, encodeScopeConfig(scopePlan, generation));
+        stale.push(...scopes.entries);
+        scopes = { digest, generation, namespaces: namespacesOf(scopePlan), entries };
+      }
+      for (const hook of hooks) {
+        current = hook;
+        const active = this.#hooks.get(hook.key);
+        const ready = prepared.get(hook.key);
+        const hookDigest = digestOf(hook);
+        const isScoped = hook.selectors.some((selector) => selector.scope !== null);
+        const scopeGeneration = isScoped ? scopes.generation : 0;
+        if (active?.digest === hookDigest && active.scopeGeneration === scopeGeneration) {
+          next.set(hook.key, active);
+          continue;
+        }
+        const program = ready?.program ?? active?.program;
+        if (program === undefined) throw new TypeError(`${hook.symbol} has no program`);
+        const hookId = ready?.hookId ?? active?.hookId ?? 0;
+        const specId = ready?.specId ?? active?.specId ?? 0;
+        const configSlot = active?.configSlot === 0 ? 1 : 0;
+        let configId = active?.configId ?? 0;
+        let entries = active?.entries ?? [];
+        // With the same look-ups and selectors, only the numbers of the scopes have another meaning.
+        if (active?.digest !== hookDigest) {
+          configId = ++this.#configIds;
+          entries = encodeHookEntries(
+            hook,
+            configId,
+            (selector) => this.#bindingId(hook, selector),
+            hostNamespaces,
+          );
+          kernel.writeEntries(entries);
+          written.push(...entries);
+          stale.push(...(active?.entries ?? []));
+        }
+        const configIndex = 2 * hookId + configSlot;
+        if (configIndex >= limits.hook_configs) {
+          throw new PolicyLoadError(
+            'limit',
+            `more than ${limits.hooks} hooks; the kernel stage takes no more`,
+          );
+        }
+        kernel.writeHookConfig(
+          configIndex,
+          encodeHookConfig(hook, { configId, scopeGeneration, namespaces: scopes.namespaces }),
+        );
+        flips.push(() => {
+          kernel.setState(hookId, configIndex, specId);
+        });
+        if (ready !== undefined && active !== undefined) closing.push(active.program);
+        next.set(hook.key, {
+          hookId,
+          plan: hook,
+          digest: hookDigest,
+          shape: ready?.shape ?? active?.shape ?? '',
+          program,
+          specId,
+          configId,
+          configSlot,
+          scopeGeneration,
+          entries,
+        });
+      }
+    } catch (error) {
+      kernel.deleteEntries(written);
+      throw new CommitError(current, error);
+    }
+    for (const [key, hook] of this.#hooks) {
+      if (next.has(key)) continue;
+      flips.push(() => {
+        kernel.setState(hook.hookId, 0, 0);
+      });
+      closing.push(hook.program);
+      stale.push(...hook.entries);
+      freed.push(hook.hookId);
+    }
+    // Nothing below can be refused: each flip is one store.
+    for (const flip of flips) flip();
+    this.#hooks.clear();
+    for (const [key, hook] of next) this.#hooks.set(key, hook);
+    this.#scopes = scopes;
+    if (flips.length === 0 && stale.length === 0) return;
+    await kernel.settle();
+    kernel.deleteEntries(stale);
+    for (const program of closing) program.close();
+    this.#freeHookIds.push(...freed);
+    kernel.sweep(scopes.generation, new Set([...next.values()].map((hook) => hook.configId)));
+  }
+
+  #bindingId(hook: HookPlan, selector: { readonly policyId: number; readonly hookIndex: number }): number {
+    const binding = hook.bindings.find(
+      ({ policyId, hookIndex }) => policyId === selector.policyId && hookIndex === selector.hookIndex,
+    );
+    if (binding === undefined) throw new TypeError(`${hook.symbol} has a selector of no policy`);
+    return this.bindings.idOf(hook.symbol, binding);
+  }
+
+  #bindingIdsInForce(): Set<number> {
+    return new Set(
+      [...this.#hooks.values()].flatMap(({ plan: hook }) =>
+        hook.bindings.map((binding) => this.bindings.idOf(hook.symbol, binding)),
+      ),
+    );
+  }
+}
+
+/** A commit that came to nothing, and the hook at which it did. */
+class CommitError extends Error {
+  readonly hook: HookPlan | undefined;
+
+  constructor(hook: HookPlan | undefined, cause: unknown) {
+    super(reasonOf(cause), { cause });
+    this.hook = hook;
+  }
+}
+
+function sameSpec(a: Policy, b: Policy): boolean {
+  return JSON.stringify([a.spec, a.annotations]) === JSON.stringify([b.spec, b.annotations]);
+}
