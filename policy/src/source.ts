@@ -2,18 +2,31 @@
 // Owns the way from text to plain data: YAML documents are read within bounds, and the place of every field is kept,
 // so that whatever is found wrong later can be pointed at. It knows nothing of policies but one habit: the items of a
 // list called `values` stay text as they were written (`0x10`, `007`), for only their argument's type says what they are.
-import { isAlias, isMap, isScalar, isSeq, LineCounter, parseAllDocuments } from 'yaml';
+import {
+  Composer,
+  type CST,
+  type Document,
+  isAlias,
+  isMap,
+  isScalar,
+  isSeq,
+  Lexer,
+  LineCounter,
+  Parser,
+} from 'yaml';
 import type { PolicyIssue, PolicyIssueCode } from './error.js';
 import { quote } from './nearest.js';
 
 /** Bounds on what is read, all refused by name, none cut. */
 export const sourceLimits = {
-  /** Kubernetes itself takes about 1.5 MiB an object. */
-  textBytes: 4 * 1024 * 1024,
+  /** About what Kubernetes takes for an object, which is 1.5 MiB with all that is around it. */
+  textBytes: 1024 * 1024,
+  /** Words, marks and runs of spaces: they cost about 7 µs each, however short they are. */
+  lexemes: 400_000,
   documents: 256,
   depth: 32,
   /** Nodes of one document after aliases are expanded: what a billion laughs runs into. */
-  nodes: 400_000,
+  nodes: 200_000,
 } as const;
 
 export interface Position {
@@ -184,6 +197,36 @@ function wholeText(code: PolicyIssueCode, message: string): PolicyIssue {
   return { code, policy: '', path: '', line: 0, column: 0, message };
 }
 
+/**
+ * Reads the tokens of a text, and stops where they nest too deep. The composer that takes them recurses by nesting,
+ * and a stack that is nearly full ends the whole process (V8 compiles regular expressions on it), not just the call.
+ */
+function* readTokens(text: string, lines: LineCounter): Generator<CST.Token, void> {
+  const parser = new Parser(lines.addNewLine);
+  lines.addNewLine(0);
+  let offset = 0;
+  let count = 0;
+  for (const lexeme of new Lexer().lex(text)) {
+    yield* parser.next(lexeme);
+    offset += lexeme.length;
+    if (++count > sourceLimits.lexemes) {
+      throw new LimitError(
+        `the text has more than ${sourceLimits.lexemes} words and marks: split it`,
+        Math.min(offset, text.length),
+        '',
+      );
+    }
+    if (parser.stack.length > sourceLimits.depth + 8) {
+      throw new LimitError(
+        `nested deeper than ${sourceLimits.depth} levels: no field of a policy is`,
+        Math.min(offset, text.length),
+        '',
+      );
+    }
+  }
+  yield* parser.end();
+}
+
 /** Reads all documents of a text. Never throws; what cannot be read is an issue. Empty documents are left out. */
 export function readDocuments(text: string | Uint8Array): SourceResult {
   const decoded = decode(text);
@@ -198,29 +241,29 @@ export function readDocuments(text: string | Uint8Array): SourceResult {
   const report = (code: PolicyIssueCode, path: string, offset: number, message: string): void => {
     issues.push({ code, policy: '', path, ...placeOf(offset), message });
   };
-  let parsed: ReturnType<typeof parseAllDocuments>;
+  const list: Document.Parsed[] = [];
   try {
-    // uniqueKeys compares each key with each other one, which is quadratic: the walk does it with a set.
-    parsed = parseAllDocuments(decoded, { lineCounter: lines, uniqueKeys: false, prettyErrors: false });
+    // Keys that are written twice are the walk's to find: the library compares each key with each other one.
+    const composer = new Composer({
+      uniqueKeys: false,
+      prettyErrors: false,
+      version: '1.2',
+      logLevel: 'error',
+    });
+    for (const document of composer.compose(readTokens(decoded, lines))) {
+      list.push(document);
+      if (list.length > sourceLimits.documents) {
+        const [at] = document.range;
+        throw new LimitError(`the text has more than ${sourceLimits.documents} documents`, at, '');
+      }
+    }
   } catch (error) {
-    // The parser recurses by nesting; text that nests tens of thousands deep ends its stack.
-    const deep = error instanceof RangeError;
-    const message = deep
-      ? `nested far deeper than the ${sourceLimits.depth} levels that are read`
-      : `not readable as YAML: ${(error as Error).message.split('\n')[0]}`;
-    return { documents: [], issues: [wholeText(deep ? 'yaml-limit' : 'yaml-syntax', message)] };
-  }
-  const list = Array.isArray(parsed) ? parsed : [];
-  if (list.length > sourceLimits.documents) {
-    return {
-      documents: [],
-      issues: [
-        wholeText(
-          'yaml-limit',
-          `the text has ${list.length} documents: ${sourceLimits.documents} is the most that is read`,
-        ),
-      ],
-    };
+    if (error instanceof LimitError) report(error.code, error.path, error.offset, error.message);
+    else
+      issues.push(
+        wholeText('yaml-syntax', `not readable as YAML: ${(error as Error).message.split('\n')[0]}`),
+      );
+    return { documents: [], issues };
   }
   for (const document of list) {
     if (document.errors.length > 0) {
