@@ -30,12 +30,13 @@ static long program_name_step(__u32 index, void *context) {
     if (!scratch)
         return 1;
     long length = bpf_probe_read_user_str(scratch->path, WEIR_PATH_END, (const void *)walk->at);
-    if (length <= 0) {
+    if (length < 0) {
         walk->failed = 1;
         return 1;
     }
     if (length < WEIR_PATH_END) {
-        walk->at += length;
+        // 6.1 and 6.12 say 0 of an empty string, 6.18 says 1.
+        walk->at += length ? length : 1;
         return 1;
     }
     // The buffer is full: its last byte is a NUL that was put there, or by chance the right one.

@@ -68,6 +68,7 @@ struct vfsmount {
 };
 
 struct mount {
+    struct mnt_namespace *mnt_ns;
     struct mount *mnt_parent;
     struct dentry *mnt_mountpoint;
     struct vfsmount mnt;
@@ -235,6 +236,8 @@ struct linux_binprm {
 #pragma clang attribute pop
 
 // Values of the kernel that are no part of its BTF.
+#define WEIR_MNT_NS_ANON_INO                                                                                 \
+    0xeffffff7 // inode number of every anonymous mount namespace, from 6.18 on; 0 before
 #define WEIR_PF_KTHREAD 0x00200000
 #define WEIR_SIGNAL_GROUP_EXIT 0x00000004
 #define WEIR_S_ISUID 0004000

@@ -67,7 +67,9 @@ struct process_state {
 enum process_state_flag {
     // The binary's path and exec_ns are filled in.
     PROCESS_STATE_READY = 1,
-    // The path is longer than can be read: its front is missing, so `forward` decides nothing.
+    // The front of the path is missing (it is longer than can be read, or the file lies in a mount that hangs
+    // in no
+    // tree), so `forward` decides nothing.
     PROCESS_STATE_TRUNCATED = 2,
     // The path could not be read: nothing that depends on it can be decided.
     PROCESS_STATE_UNREADABLE = 4,

@@ -30,6 +30,10 @@ enum path_flag {
     PATH_MEMFD = 8,
     // It has no place in a tree: pipe, socket, anonymous inode, memory file, namespace.
     PATH_PSEUDO = 16,
+    // It lies in a mount that hangs in no tree (open_tree(2) with OPEN_TREE_CLONE; runtimes execute
+    // themselves so): the
+    // text begins at that mount's root, and says nothing of where the file is.
+    PATH_DETACHED = 32,
 };
 
 enum path_option {
@@ -113,6 +117,20 @@ static __always_inline struct scratch *path_scratch(__u32 slot) {
     return bpf_map_lookup_elem(&scratch_slots, &slot);
 }
 
+// Whether a mount that has no parent is outside of every mount namespace, or in an anonymous one.
+static __always_inline bool mount_is_detached(const struct mount *mount) {
+    __u64 namespace_at = 0;
+    __u32 inum = 0;
+    if (bpf_core_read(&namespace_at, sizeof(namespace_at), &mount->mnt_ns) != 0 || !namespace_at)
+        return true;
+    const struct mnt_namespace *namespace = (const void *)namespace_at;
+    // The kernel's own mounts have an error number there (MNT_NS_INTERNAL): unreadable, and in no tree
+    // either.
+    if (bpf_core_read(&inum, sizeof(inum), &namespace->ns.inum) != 0)
+        return true;
+    return inum == 0 || inum == WEIR_MNT_NS_ANON_INO;
+}
+
 // One step of the walk, as in __prepend_path(): over a mount, or up one name. Returns 1 at the end.
 static long path_step(__u32 index, void *context) {
     struct path_walk *walk = context;
@@ -129,6 +147,8 @@ static long path_step(__u32 index, void *context) {
         __u64 parent = 0, mountpoint = 0, root = 0;
         long error = bpf_probe_read_kernel(&parent, sizeof(parent), &mount->mnt_parent);
         if (!error && parent == walk->mount) { // the root of the namespace, or a detached mount
+            if (mount_is_detached(mount))
+                walk->flags |= PATH_DETACHED;
             walk->done = 1;
             return 1;
         }

@@ -36,7 +36,8 @@ static __always_inline struct process_state *process_state_find(struct task_stru
 static __always_inline void process_state_write(struct process_state *state, const struct scratch *scratch,
                                                 const struct path_text *text, __u64 exec_ns) {
     __u32 flags = PROCESS_STATE_READY;
-    if (text->flags & PATH_TRUNCATED)
+    // Of what lies in a detached mount the front is missing too.
+    if (text->flags & (PATH_TRUNCATED | PATH_DETACHED))
         flags |= PROCESS_STATE_TRUNCATED;
     if (text->flags & PATH_UNREADABLE)
         flags |= PROCESS_STATE_UNREADABLE;

@@ -33,22 +33,22 @@ static __always_inline void task_namespaces(struct task_struct *task, __u32 name
 }
 
 // The number of the task in its own pid namespace, and that namespace. The numbers of a struct pid are an
-// array that ends the struct; a load at an offset which the verifier does not know is refused for such a
-// pointer, so the entry is read by a helper.
+// array that ends the struct. Its address is read as a number: added to a pointer of a known type, the level
+// is refused by 6.1
+// ("math between ptr_ pointer and register with unbounded min value is not allowed").
 static __always_inline void task_namespace_pid(struct task_struct *task, __u32 *namespace_pid,
                                                __u32 namespaces[10]) {
-    struct pid *pid = task->thread_pid;
-    struct upid upid = {};
+    __u64 address = 0;
+    __u32 level = 0, inum = 0;
     *namespace_pid = 0;
-    if (!pid)
-        return;
-    const void *entry = (const void *)pid + bpf_core_field_offset(struct pid, numbers) +
-                        (__u64)pid->level * bpf_core_type_size(struct upid);
-    const struct upid *own = entry;
-    unsigned int inum = 0;
-    long error = bpf_probe_read_kernel(namespace_pid, sizeof(*namespace_pid), &own->nr);
-    error |= bpf_probe_read_kernel(&upid.ns, sizeof(upid.ns), &own->ns);
-    const struct pid_namespace *namespace = upid.ns;
+    long error = bpf_probe_read_kernel(&address, sizeof(address), &task->thread_pid);
+    const struct pid *pid = (const void *)address;
+    error |= bpf_probe_read_kernel(&level, sizeof(level), &pid->level);
+    const struct upid *own = (const void *)(address + bpf_core_field_offset(struct pid, numbers) +
+                                            (__u64)level * bpf_core_type_size(struct upid));
+    const struct pid_namespace *namespace = NULL;
+    error |= bpf_probe_read_kernel(namespace_pid, sizeof(*namespace_pid), &own->nr);
+    error |= bpf_probe_read_kernel(&namespace, sizeof(namespace), &own->ns);
     error |= bpf_probe_read_kernel(&inum, sizeof(inum), &namespace->ns.inum);
     if (error)
         count_failure(WEIR_FAILURE_PLACE_NAMESPACE_PID);

@@ -27,11 +27,14 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <linux/capability.h>
 #include <sys/mman.h>
+#include <sys/prctl.h>
 #include <sys/sendfile.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
+#include <sys/xattr.h>
 #include <unistd.h>
 
 static void fail(const char *what) {
@@ -176,6 +179,13 @@ static void run_long_name(int bytes, char **rest) {
     fail("execv");
 }
 
+static void give_capability(const char *path, int capability) {
+    struct vfs_cap_data data = {.magic_etc = VFS_CAP_REVISION_2 | VFS_CAP_FLAGS_EFFECTIVE};
+    data.data[capability / 32].permitted = 1u << capability % 32;
+    if (setxattr(path, "security.capability", &data, sizeof(data), 0) < 0)
+        fail("setxattr");
+}
+
 static void run_deep(int folders, char **arguments) {
     char name[251];
     memset(name, 'd', 250);
@@ -245,6 +255,12 @@ int main(int count, char **arguments) {
             setresuid(number(rest[0]), number(rest[0]), number(rest[0])) < 0)
             fail("setresuid");
         execute(rest + 2);
+    } else if (!strcmp(way, "no-new-privileges") && given >= 1) {
+        if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0)
+            fail("prctl");
+        execute(rest);
+    } else if (!strcmp(way, "capability") && given == 2) {
+        give_capability(rest[0], number(rest[1]));
     } else if (!strcmp(way, "hold") && given == 0) {
         char byte;
         if (write(1, "ready\n", 6) != 6)
