@@ -48,8 +48,8 @@ export interface MapEntry {
   readonly value: Uint8Array;
 }
 
-/** Inode numbers of the host's namespaces, by namespace_kind. */
-export type HostNamespaces = readonly bigint[];
+/** Inode numbers of the host's namespaces, by namespace_kind; undefined where one is not known. */
+export type HostNamespaces = readonly (bigint | undefined)[];
 
 const NO_SCOPE = 0xffff;
 const HIDDEN = 1;
@@ -309,8 +309,13 @@ function encodeIntegers(dimension: IntegerDimension, id: number, host: HostNames
   const masks = new Map<bigint, Mask>();
   for (const entry of dimension.entries) {
     const value = typeof entry.value === 'bigint' ? entry.value : host[entry.value.hostNamespace];
-    // Kernels without a kind of namespace give every process the number 0, the host's included.
-    const number = BigInt.asUintN(64, value ?? 0n);
+    if (value === undefined) {
+      throw new PolicyLoadError(
+        'map',
+        'the namespaces of the host cannot be read: /proc/1/ns needs the capability CAP_SYS_PTRACE',
+      );
+    }
+    const number = BigInt.asUintN(64, value);
     const other = masks.get(number);
     masks.set(
       number,

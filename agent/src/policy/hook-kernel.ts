@@ -97,14 +97,28 @@ type MapName = (typeof mapNames)[number];
 /** Maps of the object that a second instance of it has to share with the first. */
 const workingMaps = ['class_counter', 'hook_works', 'hook_texts'] as const;
 
-/** Inode numbers of the namespaces of the host's first process, by namespace_kind; 0 where the kernel has none. */
+/** Numbers that the kernel gives its first namespaces (linux/proc_ns.h); mnt and net have none that is fixed. */
+const initialNamespaces: Readonly<Record<string, bigint>> = {
+  uts: 0xeffffffen,
+  ipc: 0xefffffffn,
+  pid: 0xeffffffcn,
+  pid_for_children: 0xeffffffcn,
+  time: 0xeffffffan,
+  time_for_children: 0xeffffffan,
+  cgroup: 0xeffffffbn,
+  user: 0xeffffffdn,
+};
+
+/**
+ * Inode numbers of the namespaces of the host's first process, by namespace_kind: 0 where the kernel has none of a
+ * kind, undefined where it cannot be read (that needs CAP_SYS_PTRACE) and is not known.
+ */
 export function readHostNamespaces(procPath = '/proc'): HostNamespaces {
   return Object.values(namespaceKindNames).map((name) => {
     try {
       return BigInt(statSync(`${procPath}/1/ns/${name}`).ino);
     } catch (error) {
-      if ((error as NodeJS.ErrnoException).code === 'ENOENT') return 0n;
-      throw error;
+      return (error as NodeJS.ErrnoException).code === 'ENOENT' ? 0n : initialNamespaces[name];
     }
   });
 }
@@ -162,9 +176,13 @@ export class HookKernel {
     try {
       return this.#attachAs('observe', request);
     } catch (error) {
+      if (!request.syscall || !(error instanceof PolicyLoadError)) throw error;
       // Where functions cannot be hooked, system calls still can, at their common entry.
-      if (!request.syscall || errnoOf((error as Error).cause) !== 524) throw error;
-      return this.#attachAs('system-call', request);
+      try {
+        return this.#attachAs('system-call', request);
+      } catch {
+        throw error;
+      }
     }
   }
 
