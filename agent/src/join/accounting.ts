@@ -1,0 +1,158 @@
+// SPDX-License-Identifier: Apache-2.0
+// Owns the books: for each CPU, what the kernel has numbered, what came, and what was lost. They go beside every
+// batch into the spool, so that after a kill it is known what was produced and never came.
+//
+//   next = handled + lost + gap        for each CPU
+//
+// A program that interrupts another between number and output puts its later number into the ring first. So a gap
+// counts as lost only when it was there at two `settle` calls in a row.
+
+/** What the agent keeps beside each batch. Little-endian: version u32, CPUs u32, boot id, then four f64 a CPU. */
+const VERSION = 1;
+const HEAD_BYTES = 24;
+const CPU_BYTES = 32;
+/** CPUs that are kept: the spool takes 64 KiB. */
+export const CPUS_MAX = 2046;
+
+export interface CpuBooks {
+  /** One more than the highest number seen. */
+  readonly next: number;
+  /** Records that came and went on to be judged. */
+  readonly handled: number;
+  /** Of these, dropped by a verdict. */
+  readonly dropped: number;
+  /** Numbers that never came, and were told of. */
+  readonly lost: number;
+}
+
+export class Accounting {
+  readonly cpus: number;
+  readonly bootId: Uint8Array;
+  // Numbers stay exact up to 2^53: at ten million records a second for 28 years.
+  readonly next: Float64Array;
+  readonly handled: Float64Array;
+  readonly dropped: Float64Array;
+  readonly lost: Float64Array;
+  readonly #gapBefore: Float64Array;
+  /** Records whose CPU is beyond those that the machine can have: never, or the ring is not ours. */
+  strange = 0;
+
+  constructor(cpus: number, bootId: Uint8Array) {
+    this.cpus = Math.min(cpus, CPUS_MAX);
+    this.bootId = bootId;
+    this.next = new Float64Array(this.cpus);
+    this.handled = new Float64Array(this.cpus);
+    this.dropped = new Float64Array(this.cpus);
+    this.lost = new Float64Array(this.cpus);
+    this.#gapBefore = new Float64Array(this.cpus);
+  }
+
+  /** Notes a record. Hot. */
+  note(cpu: number, sequence: number): void {
+    if (cpu >= this.cpus) {
+      this.strange++;
+      return;
+    }
+    if (sequence >= (this.next[cpu] as number)) this.next[cpu] = sequence + 1;
+    this.handled[cpu] = (this.handled[cpu] as number) + 1;
+  }
+
+  noteDropped(cpu: number): void {
+    if (cpu < this.cpus) this.dropped[cpu] = (this.dropped[cpu] as number) + 1;
+  }
+
+  gap(cpu: number): number {
+    return Math.max(
+      0,
+      (this.next[cpu] as number) - (this.handled[cpu] as number) - (this.lost[cpu] as number),
+    );
+  }
+
+  /** Takes as lost what was missing at the last call and still is. Returns each CPU with what it has lost. */
+  settle(): { cpu: number; count: number }[] {
+    const found: { cpu: number; count: number }[] = [];
+    for (let cpu = 0; cpu < this.cpus; cpu++) {
+      const gap = this.gap(cpu);
+      const count = Math.min(gap, this.#gapBefore[cpu] as number);
+      if (count > 0) {
+        this.lost[cpu] = (this.lost[cpu] as number) + count;
+        found.push({ cpu, count });
+      }
+      this.#gapBefore[cpu] = gap - count;
+    }
+    return found;
+  }
+
+  /**
+   * Goes on from what an earlier agent of the same boot had written, given what the kernel has numbered by now.
+   * @returns what was numbered and never accounted for: lost with that agent
+   */
+  resume(books: readonly CpuBooks[], produced: readonly number[]): { cpu: number; count: number }[] {
+    const found: { cpu: number; count: number }[] = [];
+    for (let cpu = 0; cpu < this.cpus; cpu++) {
+      const before = books[cpu] ?? { next: 0, handled: 0, dropped: 0, lost: 0 };
+      const next = Math.max(before.next, produced[cpu] ?? 0);
+      const count = Math.max(0, next - before.handled - before.lost);
+      this.next[cpu] = next;
+      this.handled[cpu] = before.handled;
+      this.dropped[cpu] = before.dropped;
+      this.lost[cpu] = before.lost + count;
+      if (count > 0) found.push({ cpu, count });
+    }
+    return found;
+  }
+
+  /** The books as bytes, to be written beside a batch. */
+  encode(): Uint8Array {
+    const bytes = new Uint8Array(HEAD_BYTES + this.cpus * CPU_BYTES);
+    const view = new DataView(bytes.buffer);
+    view.setUint32(0, VERSION, true);
+    view.setUint32(4, this.cpus, true);
+    bytes.set(this.bootId.subarray(0, 16), 8);
+    for (let cpu = 0; cpu < this.cpus; cpu++) {
+      const at = HEAD_BYTES + cpu * CPU_BYTES;
+      view.setFloat64(at, this.next[cpu] as number, true);
+      view.setFloat64(at + 8, this.handled[cpu] as number, true);
+      view.setFloat64(at + 16, this.dropped[cpu] as number, true);
+      view.setFloat64(at + 24, this.lost[cpu] as number, true);
+    }
+    return bytes;
+  }
+
+  /** Brings what was dropped up to date in bytes that `encode` made when the batch was joined: verdicts come later. */
+  encodeDropped(bytes: Uint8Array): void {
+    const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+    for (let cpu = 0; cpu < this.cpus; cpu++) {
+      view.setFloat64(HEAD_BYTES + cpu * CPU_BYTES + 16, this.dropped[cpu] as number, true);
+    }
+  }
+
+  /** Sum over all CPUs. */
+  totals(): CpuBooks {
+    const sum = (values: Float64Array) => values.reduce((total, value) => total + value, 0);
+    return {
+      next: sum(this.next),
+      handled: sum(this.handled),
+      dropped: sum(this.dropped),
+      lost: sum(this.lost),
+    };
+  }
+}
+
+/** Reads what `encode` wrote; undefined where it is not that, or of another boot. */
+export function decodeAccounting(bytes: Uint8Array | undefined, bootId: Uint8Array): CpuBooks[] | undefined {
+  if (bytes === undefined || bytes.length < HEAD_BYTES) return undefined;
+  const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+  const cpus = view.getUint32(4, true);
+  if (view.getUint32(0, true) !== VERSION || bytes.length !== HEAD_BYTES + cpus * CPU_BYTES) return undefined;
+  if (!bootId.every((byte, index) => bytes[8 + index] === byte)) return undefined;
+  return Array.from({ length: cpus }, (_, cpu) => {
+    const at = HEAD_BYTES + cpu * CPU_BYTES;
+    return {
+      next: view.getFloat64(at, true),
+      handled: view.getFloat64(at + 8, true),
+      dropped: view.getFloat64(at + 16, true),
+      lost: view.getFloat64(at + 24, true),
+    };
+  });
+}

@@ -1,0 +1,326 @@
+// SPDX-License-Identifier: Apache-2.0
+// Runs records through the join and the survivors, and reads the batch back as the archive would.
+import { BATCH_HEADER_BYTES, BATCH_HEADER_OFFSETS_AT_AT, EventKind } from '@weir/schema';
+import { BatchDecoder, BatchReader, BatchWriter, type EventDescription, validateBatch } from '@weir/segment';
+import { describe, expect, it } from 'vitest';
+import { Users } from '../identity/users.js';
+import { Survivors } from '../pipeline/survivors.js';
+import { ProcessTable, type ProcessTableOptions } from '../process/table.js';
+import { Accounting } from './accounting.js';
+import { Bindings } from './bindings.js';
+import { Join, lossRecord, type SlotViews, slotViews } from './join.js';
+
+const container = '0123456789abcdef'.repeat(4);
+
+function setup(options: ProcessTableOptions = {}, ancestors = 1, batchBytesMax = 1 << 20) {
+  const table = new ProcessTable(options);
+  const bindings = new Bindings();
+  const accounting = new Accounting(4, new Uint8Array(16));
+  const users = new Users([[0, Uint8Array.from(Buffer.from('root'))]]);
+  const join = new Join({
+    table,
+    bindings,
+    accounting,
+    users,
+    bootId: new Uint8Array(16).fill(7),
+    nodeName: 'node-1',
+    clusterName: 'cluster-1',
+    nodeLabels: { zone: 'a' },
+    ancestors,
+    recordsMax: 4096,
+    batchBytesMax,
+  });
+  return { table, bindings, accounting, join };
+}
+
+/** The records of a batch that BatchWriter made, as they would come from the ring, one after the other. */
+function recordsOf(events: readonly EventDescription[]): Uint8Array[] {
+  const writer = new BatchWriter({});
+  for (const event of events) writer.event(event);
+  const batch = writer.finish();
+  const view = new DataView(batch.buffer, batch.byteOffset, batch.byteLength);
+  const offsetsAt = view.getUint32(BATCH_HEADER_OFFSETS_AT_AT, true);
+  return events.map((_, index) => {
+    const at = view.getUint32(offsetsAt + index * 4, true);
+    return batch.slice(at, at + view.getUint32(at, true));
+  });
+}
+
+function put(slot: SlotViews, records: readonly Uint8Array[]): { offsets: Uint32Array; end: number } {
+  let end = BATCH_HEADER_BYTES;
+  const offsets = new Uint32Array(records.length);
+  for (const [index, record] of records.entries()) {
+    slot.bytes.set(record, end);
+    offsets[index] = end;
+    end += record.length;
+  }
+  return { offsets, end };
+}
+
+/** A decoder by the number of the record in the batch. */
+function decode(batch: Uint8Array) {
+  validateBatch(batch);
+  const reader = new BatchReader(batch);
+  const decoder = new BatchDecoder(reader);
+  return {
+    recordCount: reader.header.recordCount,
+    processCount: reader.header.processCount,
+    record: (index: number) => decoder.record(index),
+  };
+}
+
+function run(join: Join, events: readonly EventDescription[], slotBytes = 1 << 20) {
+  const slot = slotViews(new Uint8Array(new SharedArrayBuffer(slotBytes)));
+  const { offsets, end } = put(slot, recordsOf(events));
+  const joined = join.join(slot, offsets, events.length, end);
+  const batch = Uint8Array.from(slot.bytes.subarray(0, joined.byteLength));
+  return { slot, joined, batch, decoder: decode(batch) };
+}
+
+const exec = (pid: number, startNs: bigint, timeNs: bigint, more: Partial<EventDescription> = {}) =>
+  ({ kind: EventKind.exec, pid, tid: pid, startNs, timeNs, uid: 0, ...more }) as EventDescription;
+const clone = (pid: number, startNs: bigint, parentPid: number, parentStartNs: bigint) =>
+  ({
+    kind: EventKind.clone,
+    pid,
+    tid: pid,
+    startNs,
+    timeNs: startNs,
+    parentPid,
+    parentStartNs,
+  }) as EventDescription;
+
+describe('join', () => {
+  it('gives an exec its process and its parent, each laid once', () => {
+    const { join } = setup();
+    const { decoder } = run(join, [
+      exec(10, 1000n, 1100n, { binary: '/usr/bin/bash', arguments: ['-c', 'true'], cwd: '/' }),
+      clone(11, 2000n, 10, 1000n),
+      exec(11, 2000n, 2100n, { binary: '/bin/true', cwd: '/root' }),
+      { kind: EventKind.exit, pid: 11, tid: 11, startNs: 2000n, timeNs: 2200n, status: 3 },
+    ]);
+    const records = Array.from({ length: decoder.recordCount }, (_, index) => decoder.record(index));
+    expect(decoder.processCount).toBe(3);
+    const [bash, child, exec11, exit] = records;
+    expect(bash?.process?.binary).toBe('/usr/bin/bash');
+    expect(bash?.process?.arguments).toEqual(['-c', 'true']);
+    expect(bash?.process?.userName).toBe('root');
+    expect(child?.process?.binary).toBe('/usr/bin/bash');
+    expect(child?.parent?.binary).toBe('/usr/bin/bash');
+    expect(exec11?.process?.binary).toBe('/bin/true');
+    expect(exec11?.parent?.execNs).toBe(1100n);
+    expect(exit?.process?.binary).toBe('/bin/true');
+    expect(exit?.process?.flags).toContain('exited');
+  });
+
+  it('keeps the parent that made a child, as it was then, when the parent calls exec', () => {
+    const { join } = setup();
+    const first = run(join, [
+      exec(10, 1000n, 1100n, { binary: '/bin/sh' }),
+      clone(11, 2000n, 10, 1000n),
+      exec(10, 1000n, 2500n, { binary: '/bin/next' }),
+      exec(11, 2000n, 2600n, { binary: '/bin/child' }),
+      clone(12, 2700n, 10, 1000n),
+    ]).decoder;
+    expect(first.record(3).parent?.binary).toBe('/bin/sh');
+    expect(first.record(3).parent?.execNs).toBe(1100n);
+    expect(first.record(4).parent?.binary).toBe('/bin/next');
+  });
+
+  it('never gives a reused pid the parent or the name of the one before', () => {
+    const { join } = setup();
+    const { decoder } = run(join, [
+      exec(10, 1000n, 1100n, { binary: '/bin/one' }),
+      { kind: EventKind.exit, pid: 10, tid: 10, startNs: 1000n, timeNs: 1200n },
+      clone(11, 5000n, 10, 4000n),
+      { kind: EventKind.exit, pid: 10, tid: 10, startNs: 4000n, timeNs: 4200n },
+    ]);
+    expect(decoder.record(2).parent).toBeUndefined();
+    expect(decoder.record(3).process?.binary).toBe('');
+    expect(decoder.record(3).flags).toContain('orphan');
+  });
+
+  it('reads the container id of a cgroup name at exec, and of a clone into another cgroup', () => {
+    const { join } = setup();
+    const { decoder } = run(join, [
+      exec(10, 1000n, 1100n, { binary: '/bin/a', cgroupId: 5n, cgroupName: `docker-${container}.scope` }),
+      exec(20, 1000n, 1100n, { binary: '/bin/b', cgroupId: 1n, cgroupName: 'user.slice' }),
+      {
+        ...clone(21, 1500n, 20, 1000n),
+        cgroupId: 6n,
+        cgroupName: `cri-containerd-${container}.scope`,
+      } as EventDescription,
+      { ...clone(11, 1500n, 10, 1000n), cgroupId: 5n } as EventDescription,
+    ]);
+    expect(decoder.record(0).process?.containerId).toBe(container);
+    expect(decoder.record(0).process?.userName).toBe('');
+    expect(decoder.record(1).process?.containerId).toBe('');
+    expect(decoder.record(2).process?.containerId).toBe(container);
+    expect(decoder.record(2).process?.binary).toBe('/bin/b');
+    expect(decoder.record(3).process?.containerId).toBe(container);
+  });
+
+  it('binds hook records to their policy, and leaves one that it does not know unbound', () => {
+    const { join, bindings } = setup();
+    bindings.set({
+      bindingId: 70_000,
+      eventKind: EventKind.kprobe,
+      policyName: 'files',
+      functionName: 'security_file_open',
+      tags: ['one', 'two'],
+    });
+    const hook = { kind: EventKind.kprobe, pid: 5, tid: 5, startNs: 1n, timeNs: 2n } as const;
+    const { decoder } = run(join, [
+      { ...hook, bindingId: 70_000 },
+      { ...hook, bindingId: 70_000 },
+      { ...hook, bindingId: 3 },
+    ]);
+    expect(decoder.record(0).hook?.binding?.policyName).toBe('files');
+    expect(decoder.record(1).hook?.binding?.tags).toEqual(['one', 'two']);
+    expect(decoder.record(2).hook?.binding).toBeUndefined();
+    expect(join.unbound).toBe(1);
+  });
+
+  it('adopts a process from /proc by its pid and clock tick, and no other', () => {
+    const { join, table } = setup();
+    table.seed(10, 123n); // 1.23 s
+    table.seed(20, 123n);
+    const { decoder } = run(join, [
+      { kind: EventKind.exit, pid: 10, tid: 10, startNs: 1_234_567_890n, timeNs: 9n ** 10n },
+      { kind: EventKind.exit, pid: 20, tid: 20, startNs: 1_240_000_000n, timeNs: 9n ** 10n },
+    ]);
+    expect(decoder.record(0).flags).not.toContain('orphan');
+    expect(decoder.record(0).process?.startNs).toBe(1_234_567_890n);
+    expect(decoder.record(1).flags).toContain('orphan');
+    expect(table.seeds).toBe(0);
+  });
+
+  it('leaves for the next batch what does not fit, and says where it ended', () => {
+    const { join } = setup({}, 1, 128 * 1024);
+    const events = Array.from({ length: 200 }, (_, index) =>
+      exec(100 + index, 1n, 2n, { binary: `/bin/${index}`, arguments: ['x'.repeat(2000)] }),
+    );
+    const { joined, batch } = run(join, events);
+    expect(joined.taken).toBeGreaterThan(5);
+    expect(joined.taken).toBeLessThan(200);
+    expect(batch.length).toBeLessThanOrEqual(128 * 1024);
+  });
+
+  it('stays within its bounds whatever comes, and counts what it evicts', () => {
+    const { join, table } = setup({ processesMax: 64, stringBytesMax: 64 * 1024, exitedMax: 8 });
+    let seed = 12345;
+    const random = (below: number) => {
+      seed = (Math.imul(seed, 1103515245) + 12345) >>> 0;
+      return (seed >>> 8) % below;
+    };
+    let now = 1000n;
+    for (let round = 0; round < 300; round++) {
+      const events = Array.from({ length: 20 }, (): EventDescription => {
+        const pid = 1 + random(120);
+        const startNs = BigInt(pid * 10 + random(2));
+        now += 10n;
+        const kind = random(4);
+        if (kind === 0) return clone(pid, startNs, 1 + random(120), BigInt((1 + random(120)) * 10));
+        if (kind === 1) {
+          return exec(pid, startNs, now, {
+            binary: `/bin/${pid}`,
+            arguments: ['a'.repeat(random(3000))],
+            parentPid: 1 + random(120),
+            parentStartNs: BigInt((1 + random(120)) * 10),
+          } as Partial<EventDescription>);
+        }
+        if (kind === 2) return { kind: EventKind.exit, pid, tid: pid, startNs, timeNs: now };
+        return { kind: EventKind.kprobe, pid, tid: pid, startNs, timeNs: now, bindingId: 1 };
+      });
+      const { decoder } = run(join, events);
+      for (let index = 0; index < decoder.recordCount; index++) {
+        const record = decoder.record(index);
+        if (record.process === undefined) continue;
+        expect(record.process.pid).toBe(events[index]?.pid);
+        expect(record.process.startNs).toBe(events[index]?.startNs);
+        const binary = record.process.binary;
+        // A child has its parent's binary until it calls exec; an exec record's own is certain.
+        if (events[index]?.kind === EventKind.exec && binary !== '')
+          expect(binary).toBe(`/bin/${record.pid}`);
+        if (record.parent !== undefined) {
+          expect(record.parent.pid).toBe(record.process.parentPid);
+          expect(record.parent.startNs).toBe(record.process.parentStartNs);
+        }
+      }
+      expect(table.size).toBeLessThanOrEqual(64);
+      expect(table.strings.usedBytes).toBeLessThanOrEqual(64 * 1024);
+    }
+    expect(table.evictedExited + table.evictedRunning).toBeGreaterThan(0);
+  });
+});
+
+describe('survivors', () => {
+  it('are a valid batch with only what they refer to', () => {
+    const { join, bindings } = setup();
+    bindings.set({ bindingId: 1, eventKind: EventKind.kprobe, policyName: 'p', functionName: 'f' });
+    const events: EventDescription[] = [];
+    for (let pid = 10; pid < 40; pid++) {
+      events.push(exec(pid, BigInt(pid), BigInt(pid * 2), { binary: `/bin/${pid}` }));
+      events.push(clone(pid + 100, BigInt(pid + 1), pid, BigInt(pid)));
+      events.push({
+        kind: EventKind.kprobe,
+        pid: pid + 100,
+        tid: 1,
+        startNs: BigInt(pid + 1),
+        timeNs: 5n,
+        bindingId: 1,
+      });
+    }
+    const { slot, joined } = run(join, events);
+    const verdicts = Uint8Array.from(events, (_, index) => (index % 9 === 2 ? 0 : 1));
+    const kept = verdicts.filter((verdict) => verdict === 0).length;
+    const target = slotViews(new Uint8Array(1 << 20));
+    const survivors = new Survivors(4096, 1 << 20);
+    const length = survivors.extract(
+      slot,
+      joined.byteLength,
+      verdicts,
+      0,
+      kept,
+      { count: 0, at: 0 },
+      () => 1n,
+      target,
+    );
+    const batch = target.bytes.slice(0, length);
+    expect(length).toBeLessThan(joined.byteLength / 3);
+    const decoder = decode(batch);
+    expect(decoder.recordCount).toBe(kept);
+    for (let index = 0; index < kept; index++) {
+      const record = decoder.record(index);
+      const pid = 10 + index * 3 + 100;
+      expect(record.pid).toBe(pid);
+      expect(record.process?.binary).toBe(`/bin/${pid - 100}`);
+      expect(record.parent?.binary).toBe(`/bin/${pid - 100}`);
+      expect(record.hook?.binding?.policyName).toBe('p');
+    }
+    expect(decoder.processCount).toBe(kept * 2);
+  });
+});
+
+describe('accounting', () => {
+  it('counts a gap as lost only when it has lasted', () => {
+    const books = new Accounting(2, new Uint8Array(16));
+    for (const sequence of [0, 1, 3, 4]) books.note(0, sequence);
+    expect(books.settle()).toEqual([]);
+    books.note(0, 2);
+    expect(books.settle()).toEqual([]);
+    books.note(0, 8);
+    expect(books.settle()).toEqual([]);
+    expect(books.settle()).toEqual([{ cpu: 0, count: 3 }]);
+    expect(books.totals()).toEqual({ next: 9, handled: 6, dropped: 0, lost: 3 });
+  });
+
+  it('makes a loss record that is valid', () => {
+    const { join } = setup();
+    const slot = slotViews(new Uint8Array(1 << 20));
+    const { offsets, end } = put(slot, [lossRecord(0, 17n, 5n, 6n)]);
+    const joined = join.join(slot, offsets, 1, end);
+    const batch = slot.bytes.slice(0, joined.byteLength);
+    expect(decode(batch).record(0).loss).toMatchObject({ count: 17n, stage: 'ring_full' });
+  });
+});

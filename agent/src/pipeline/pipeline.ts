@@ -1,0 +1,352 @@
+// SPDX-License-Identifier: Apache-2.0
+// Owns the way of events through the agent: ring → slot → join → filters → survivors → sinks → ring's room given back.
+//
+// Everything that waits is bounded: batches at the filters by the host's slots, batches at the spool by the buffers
+// of survivors. Where all are in use nothing is drained, the ring fills, and what it has no room for the kernel
+// counts. The ring's consumer position moves only when the spool has written what was read up to it.
+import type { BatchResult, FilterHost, Slot } from '@weir/filter-host';
+import { Judgement } from '@weir/filter-host';
+import type { DrainResult, RingReader } from '@weir/native';
+import {
+  BATCH_HEADER_BYTES,
+  BATCH_HEADER_OFFSETS_AT_AT,
+  LossStage,
+  RECORD_HEADER_CPU_AT,
+} from '@weir/schema';
+import { AGENT_CPU } from '@weir/segment';
+import type { Accounting } from '../join/accounting.js';
+import { type Join, type SlotViews, slotViews } from '../join/join.js';
+import { Survivors } from './survivors.js';
+
+/** Where batches of survivors go to be kept. The spool is one. */
+export interface BatchStore {
+  /**
+   * Takes a batch and what the agent has accounted for up to it. The bytes do not change until it answers.
+   * @returns false where it was refused and counted as lost by the store
+   */
+  append(batch: Uint8Array, accounting: Uint8Array): Promise<boolean>;
+}
+
+/** Who looks at survivors as they pass: it must be done with the bytes when it returns. */
+export type BatchObserver = (batch: Uint8Array) => void;
+
+export interface PipelineOptions {
+  readonly ring: Pick<RingReader, 'drain' | 'commit' | 'unreadBytes'>;
+  readonly host: FilterHost;
+  readonly join: Join;
+  readonly accounting: Accounting;
+  /** Without one, survivors are only observed. */
+  readonly store?: BatchStore;
+  readonly recordsMax: number;
+  readonly batchBytesMax: number;
+  /** Room for annotations in a slot, as the host has it. */
+  readonly annotationBytesMax: number;
+  /** Batches of survivors that may wait for the store. 4 by default. */
+  readonly outputsMax?: number;
+  /** The boot-time clock, in nanoseconds. */
+  readonly nowNs: () => bigint;
+  readonly onError: (error: unknown) => void;
+}
+
+export interface PipelineStats {
+  batches: number;
+  records: number;
+  kept: number;
+  dropped: number;
+  heldBack: number;
+  alerts: number;
+  alertsLost: number;
+  annotationsLost: number;
+  filterErrors: number;
+  discarded: number;
+  carried: number;
+  /** Own records that found no room in the queue. */
+  ownLost: number;
+  /** Records that were neither judged nor kept: the host was closed under them. */
+  unjudged: number;
+}
+
+interface Output {
+  readonly views: SlotViews;
+}
+
+/** A batch on its way. */
+interface Work {
+  readonly slot: Slot;
+  readonly views: SlotViews;
+  readonly output: Output;
+  readonly position: number | undefined;
+  readonly books: Uint8Array | undefined;
+  released: boolean;
+}
+
+/** Records of the agent's own that wait for a batch. */
+const OWN_MAX = 1024;
+
+export class Pipeline {
+  readonly #options: PipelineOptions;
+  readonly #survivors: Survivors;
+  readonly #slots: (SlotViews | undefined)[] = [];
+  readonly #outputs: Output[] = [];
+  readonly #offsets: Uint32Array;
+  readonly #observers = new Set<BatchObserver>();
+  readonly #own: Uint8Array[] = [];
+  readonly #carry: Uint8Array;
+  #carryBytes = 0;
+  #carryCount = 0;
+  readonly #carryOffsets: Uint32Array;
+  /** What may be committed once all that was drained before it is safe. */
+  #position: number | undefined;
+  /** Share of a slot that is given to records; the rest is for entries. It follows what the events need. */
+  #recordShare = 0.45;
+  #pumping = false;
+  #stopped = false;
+  #inFlight = 0;
+  #idle: (() => void)[] = [];
+  #lastSequence = 0n;
+  readonly stats: PipelineStats = {
+    batches: 0,
+    records: 0,
+    kept: 0,
+    dropped: 0,
+    heldBack: 0,
+    alerts: 0,
+    alertsLost: 0,
+    annotationsLost: 0,
+    filterErrors: 0,
+    discarded: 0,
+    carried: 0,
+    ownLost: 0,
+    unjudged: 0,
+  };
+
+  constructor(options: PipelineOptions) {
+    this.#options = options;
+    this.#survivors = new Survivors(options.recordsMax, options.batchBytesMax);
+    this.#offsets = new Uint32Array(options.recordsMax);
+    this.#carryOffsets = new Uint32Array(options.recordsMax);
+    this.#carry = new Uint8Array(options.batchBytesMax);
+    // Alerts are added to what a slot holds.
+    const outputBytes = options.batchBytesMax + options.annotationBytesMax * 2;
+    for (let index = 0; index < (options.outputsMax ?? 4); index++) {
+      this.#outputs.push({ views: slotViews(new Uint8Array(new ArrayBuffer(outputBytes))) });
+    }
+  }
+
+  /** Shows every batch of survivors to an observer, until the returned function is called. */
+  observe(observer: BatchObserver): () => void {
+    this.#observers.add(observer);
+    return () => {
+      this.#observers.delete(observer);
+    };
+  }
+
+  /** Puts a record of the agent's own (a loss, tampering) into the next batch. */
+  say(record: Uint8Array): void {
+    if (this.#own.length >= OWN_MAX) {
+      this.stats.ownLost++;
+      return;
+    }
+    this.#own.push(record);
+    this.pump();
+  }
+
+  /** A number for a record of the agent's own: the boot-time clock, made to rise. */
+  nextSequence(): bigint {
+    const now = this.#options.nowNs();
+    this.#lastSequence = now > this.#lastSequence ? now : this.#lastSequence + 1n;
+    return this.#lastSequence;
+  }
+
+  /** Drains as long as there is something and room for it. Called when the ring says so and when room was freed. */
+  pump(): void {
+    if (this.#pumping || this.#stopped) return;
+    this.#pumping = true;
+    try {
+      while (this.#work() && this.#outputs.length > 0 && this.#step()) {
+        // Each step takes a slot and a buffer of survivors; both are few.
+      }
+    } catch (error) {
+      this.#options.onError(error);
+    } finally {
+      this.#pumping = false;
+    }
+  }
+
+  #work(): boolean {
+    return this.#carryCount > 0 || this.#own.length > 0 || this.#options.ring.unreadBytes() > 0;
+  }
+
+  #views(slot: Slot): SlotViews {
+    let views = this.#slots[slot.index];
+    if (views === undefined) {
+      views = slotViews(slot.bytes);
+      this.#slots[slot.index] = views;
+    }
+    return views;
+  }
+
+  /** Fills one slot and hands it to the filters. False where nothing came of it. */
+  #step(): boolean {
+    const { host, join, batchBytesMax, recordsMax, ring } = this.#options;
+    const slot = host.acquire();
+    if (slot === undefined) return false;
+    const views = this.#views(slot);
+    let end = BATCH_HEADER_BYTES;
+    let count = 0;
+    let drained: DrainResult | undefined;
+    if (this.#carryCount > 0) {
+      views.bytes.set(this.#carry.subarray(0, this.#carryBytes), end);
+      for (; count < this.#carryCount; count++) {
+        this.#offsets[count] = end + (this.#carryOffsets[count] as number);
+      }
+      end += this.#carryBytes;
+      this.#carryCount = 0;
+      this.#carryBytes = 0;
+    } else {
+      const room = Math.floor((batchBytesMax * this.#recordShare) / 8) * 8;
+      const target = views.bytes.subarray(0, Math.max(room, BATCH_HEADER_BYTES));
+      drained = ring.drain(target, end, this.#offsets, recordsMax - OWN_MAX);
+      if (drained.oversizedBytes > 0) {
+        // One record larger than the share: it has the slot to itself, as far as entries allow.
+        drained = ring.drain(
+          views.bytes.subarray(0, batchBytesMax - join.reserveBytes),
+          end,
+          this.#offsets,
+          1,
+        );
+      }
+      this.stats.discarded += drained.discarded;
+      count = drained.records;
+      end += drained.bytes;
+    }
+    const before = this.#position;
+    if (drained !== undefined) this.#position = drained.position;
+    while (this.#own.length > 0 && count < recordsMax) {
+      const record = this.#own[0] as Uint8Array;
+      if (end + record.length + join.reserveBytes > batchBytesMax) break;
+      this.#own.shift();
+      views.bytes.set(record, end);
+      this.#offsets[count++] = end;
+      end += record.length;
+    }
+    if (count === 0) {
+      host.release(slot);
+      if (drained !== undefined && drained.discarded > 0 && this.#inFlight === 0)
+        ring.commit(drained.position);
+      return false;
+    }
+    const joined = join.join(views, this.#offsets, count, end);
+    let position = this.#position;
+    if (joined.taken < count) {
+      this.#keepForNext(views, joined.taken, count, joined.recordsEnd, end);
+      position = before;
+      this.#recordShare = Math.max(0.1, this.#recordShare * 0.85);
+    } else if (drained?.more === true && joined.byteLength < batchBytesMax * 0.75) {
+      this.#recordShare = Math.min(0.6, this.#recordShare * 1.05);
+    }
+    if (joined.taken === 0) {
+      // Cannot be: one record always fits an empty batch.
+      host.release(slot);
+      throw new Error('a batch had no room for a single record');
+    }
+    const output = this.#outputs.pop() as Output;
+    this.#inFlight++;
+    this.stats.batches++;
+    this.stats.records += joined.taken;
+    // As of this batch: later ones are joined before this one is written.
+    const books = this.#options.store === undefined ? undefined : this.#options.accounting.encode();
+    const work: Work = { slot, views, output, position, books, released: false };
+    host
+      .run(slot, joined.byteLength)
+      .then((result) => this.#judged(result, work))
+      .catch((error: unknown) => {
+        this.stats.unjudged += joined.taken;
+        if (!this.#stopped) this.#options.onError(error);
+        if (!work.released) host.release(slot);
+      })
+      .finally(() => {
+        this.#outputs.push(output);
+        this.#inFlight--;
+        if (this.#inFlight === 0) for (const wake of this.#idle.splice(0)) wake();
+        this.pump();
+      });
+    return true;
+  }
+
+  #keepForNext(views: SlotViews, from: number, count: number, start: number, end: number): void {
+    this.#carry.set(views.bytes.subarray(start, end));
+    this.#carryBytes = end - start;
+    this.#carryCount = count - from;
+    for (let index = from; index < count; index++) {
+      this.#carryOffsets[index - from] = (this.#offsets[index] as number) - start;
+    }
+    this.stats.carried += this.#carryCount;
+  }
+
+  async #judged(result: BatchResult, work: Work): Promise<void> {
+    const { views, output, position, books } = work;
+    const { stats } = this;
+    stats.kept += result.kept;
+    stats.dropped += result.dropped;
+    stats.heldBack += result.heldBack;
+    stats.alerts += result.alertCount;
+    stats.annotationsLost += result.annotationsLost;
+    stats.filterErrors += result.errors;
+    if (result.dropped > 0) this.#noteDropped(result, views);
+    const length = this.#survivors.extract(
+      views,
+      result.byteLength,
+      result.slot.verdicts,
+      Judgement.keep,
+      result.kept,
+      { count: result.alertCount, at: result.alertsAt },
+      () => this.nextSequence(),
+      output.views,
+    );
+    stats.alertsLost = this.#survivors.alertsLost;
+    this.#options.host.release(result.slot);
+    work.released = true;
+    const batch = output.views.bytes.subarray(0, length);
+    for (const observer of this.#observers) observer(batch);
+    const { store, ring } = this.#options;
+    // The room of the slot is free: the next batch can be made while this one is written.
+    if (store !== undefined && books !== undefined) {
+      this.#options.accounting.encodeDropped(books);
+      queueMicrotask(() => this.pump());
+      await store.append(batch, books);
+    }
+    if (!this.#stopped && position !== undefined) ring.commit(position);
+    if (result.heldBack > 0) this.onHeldBack?.(result.heldBack, LossStage.filter);
+  }
+
+  /** Told of records that a filter which fails closed has held back. */
+  onHeldBack: ((count: number, stage: number) => void) | undefined;
+
+  #noteDropped(result: BatchResult, views: SlotViews): void {
+    const { words, view } = views;
+    const offsetsAt = view.getUint32(BATCH_HEADER_OFFSETS_AT_AT, true) >> 2;
+    const { accounting } = this.#options;
+    const verdicts = result.slot.verdicts;
+    for (let index = 0; index < result.recordCount; index++) {
+      if (verdicts[index] !== Judgement.drop) continue;
+      const cpu = words[((words[offsetsAt + index] as number) + RECORD_HEADER_CPU_AT) >> 2] as number;
+      if (cpu !== AGENT_CPU) accounting.noteDropped(cpu);
+    }
+  }
+
+  /** Waits until nothing is on its way. */
+  async drained(): Promise<void> {
+    this.pump();
+    while (this.#inFlight > 0) {
+      await new Promise<void>((resolve) => this.#idle.push(resolve));
+      this.pump();
+    }
+  }
+
+  /** Drains no more, and waits for what is on its way. */
+  async stop(): Promise<void> {
+    while (this.#inFlight > 0) await new Promise<void>((resolve) => this.#idle.push(resolve));
+    this.#stopped = true;
+  }
+}
