@@ -1,0 +1,132 @@
+// SPDX-License-Identifier: Apache-2.0
+// Owns `weir policy …`.
+import { existsSync, readFileSync } from 'node:fs';
+import { release } from 'node:os';
+import { check, formatIssue, PolicyError, parsePolicies } from '@weir/policy';
+import { printable } from '@weir/segment';
+import { type Command, wantsJson } from '../command.js';
+import { readFiles } from '../files.js';
+import { cell, table, time } from '../output.js';
+import { connect } from '../state.js';
+
+/** Functions of this kernel, where /proc/kallsyms names them. */
+function kernelFunctions(): ((symbol: string) => boolean) | undefined {
+  const path = '/proc/kallsyms';
+  if (!existsSync(path)) return undefined;
+  const names = new Set<string>();
+  for (const line of readFileSync(path, 'utf8').split('\n')) {
+    const [, type, name] = line.split(/\s/);
+    if (name !== undefined && /^[tTwW]$/.test(type ?? '')) names.add(name);
+  }
+  return names.size === 0 ? undefined : (symbol) => names.has(symbol);
+}
+
+export const policyCommands: readonly Command[] = [
+  {
+    name: 'policy check',
+    parameters: '[--no-kernel] FILE...',
+    summary: 'say what policies would do, and what is wrong with them',
+    options: { 'no-kernel': { type: 'boolean' } },
+    takes: [1, 1000],
+    async run({ output, positionals, flag }) {
+      const hasFunction = flag('no-kernel') ? undefined : kernelFunctions();
+      const facts = flag('no-kernel')
+        ? {}
+        : { release: release(), ...(hasFunction === undefined ? {} : { hasFunction }) };
+      let wrong = 0;
+      for (const { path, bytes } of readFiles(positionals, /\.ya?ml$/)) {
+        try {
+          for (const policy of parsePolicies(bytes)) {
+            const result = check(policy, facts);
+            if (!result.ok) wrong++;
+            output.line(`${printable(path)}:`);
+            for (const line of result.text.trimEnd().split('\n')) output.line(`  ${line}`);
+          }
+        } catch (cause) {
+          if (!(cause instanceof PolicyError)) throw cause;
+          wrong++;
+          output.line(`${printable(path)}:`);
+          for (const issue of cause.issues) output.line(`  ${printable(formatIssue(issue))}`);
+        }
+      }
+      return wrong > 0 ? 1 : undefined;
+    },
+  },
+  {
+    name: 'policy add',
+    parameters: '[--no-release] FILE...',
+    summary: 'send policies to the control plane, and put them in force',
+    options: { 'no-release': { type: 'boolean' } },
+    takes: [1, 1000],
+    async run({ output, positionals, flag }) {
+      const client = connect();
+      for (const { path, text } of readFiles(positionals, /\.ya?ml$/)) {
+        const { policy, created, warnings, releaseSequence } = await client.createPolicy(text, {
+          release: !flag('no-release'),
+        });
+        const said = created ? 'version' : 'is there already, version';
+        const released = releaseSequence === undefined ? '' : `, in force with release ${releaseSequence}`;
+        output.line(`${cell(policy.name)}: ${said} ${policy.version}${released}`);
+        for (const warning of warnings) {
+          output.note(`${printable(path)}: warning: ${cell(warning.path)}: ${cell(warning.message)}`);
+        }
+      }
+      return undefined;
+    },
+  },
+  {
+    name: 'policy list',
+    parameters: '[-o table|json]',
+    summary: 'list the policies of the control plane',
+    options: { output: { type: 'string', short: 'o' } },
+    takes: [0, 0],
+    async run({ output, text }) {
+      const policies = await connect().policies();
+      if (wantsJson(text('output'))) output.json(policies);
+      else {
+        const rows = policies.map((policy) => [
+          policy.name,
+          policy.namespace ?? '',
+          policy.version,
+          policy.retiredMs !== undefined ? 'retired' : policy.enabled ? 'in force' : 'stored',
+          time(policy.createdMs),
+        ]);
+        for (const line of table(['NAME', 'NAMESPACE', 'VERSION', 'STATE', 'CREATED'], rows))
+          output.line(line);
+      }
+      return undefined;
+    },
+  },
+  {
+    name: 'policy show',
+    parameters: '[--namespace NAME] NAME',
+    summary: 'print a policy as it was sent',
+    options: { namespace: { type: 'string' } },
+    takes: [1, 1],
+    async run({ output, positionals: [name = ''], text }) {
+      const namespace = text('namespace');
+      const { source } = await connect().policy(name, namespace === undefined ? {} : { namespace });
+      for (const line of source.trimEnd().split('\n')) output.line(printable(line));
+      return undefined;
+    },
+  },
+  {
+    name: 'policy delete',
+    parameters: '[--namespace NAME] NAME...',
+    summary: 'take policies out of force; their versions stay in history',
+    options: { namespace: { type: 'string' } },
+    takes: [1, 1000],
+    async run({ output, positionals, text }) {
+      const client = connect();
+      const namespace = text('namespace');
+      for (const name of positionals) {
+        const { releaseSequence } = await client.retirePolicy(
+          name,
+          namespace === undefined ? {} : { namespace },
+        );
+        output.line(`${cell(name)}: no longer in force since release ${releaseSequence}`);
+      }
+      return undefined;
+    },
+  },
+];

@@ -1,0 +1,40 @@
+// SPDX-License-Identifier: Apache-2.0
+// Owns the samples that `weir up` puts in force: the policies of policy/library and one filter of filters/examples,
+// in one release.
+import { existsSync, readdirSync } from 'node:fs';
+import { join } from 'node:path';
+import type { ControlPlaneClient } from '@weir/control-plane/client';
+import { CliError } from '../errors.js';
+import { readInput } from '../files.js';
+import { repository } from './repository.js';
+
+/** The filter that is put in force; the other examples are for weir filter push. */
+const sampleFilter = 'noisy-paths';
+
+export interface Samples {
+  readonly sequence: number;
+  readonly policies: readonly string[];
+  readonly filters: readonly string[];
+}
+
+export async function putSamples(client: ControlPlaneClient): Promise<Samples> {
+  const folder = join(repository, 'policy/library');
+  const policies: Array<{ name: string; namespace?: string; version: number }> = [];
+  for (const file of readdirSync(folder)
+    .filter((name) => name.endsWith('.yaml'))
+    .sort()) {
+    const { policy } = await client.createPolicy(readInput(join(folder, file)).text, { release: false });
+    const { name, namespace, version } = policy;
+    policies.push({ name, version, ...(namespace === undefined ? {} : { namespace }) });
+  }
+  const path = join(repository, 'filters/examples/build', `${sampleFilter}.wasm`);
+  if (!existsSync(path)) throw new CliError(`${path} is not built.`, ['npm run build:filters builds it.']);
+  const { filter } = await client.uploadFilter(readInput(path).bytes, { release: false });
+  const filters = [{ name: filter.name, version: filter.version }];
+  const { sequence } = await client.putRelease({ policies, filters, settings: {} });
+  return {
+    sequence,
+    policies: policies.map(({ name }) => name),
+    filters: filters.map(({ name, version }) => `${name} ${version}`),
+  };
+}
