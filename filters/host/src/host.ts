@@ -319,7 +319,7 @@ export class FilterHost {
     if (this.#worker === undefined && loaded.length > 0) this.#startWorker();
     if (this.#worker === undefined) {
       this.#setNumber = number;
-      return { number, swapMs: 0, compileMs, filters: [] };
+      return { number, swapMs: 0, compileMs, filters: [], replaced: [] };
     }
     try {
       return await new Promise<FilterSet>((resolve, reject) => {
@@ -505,9 +505,19 @@ export class FilterHost {
       swap.reject(new FilterHostError('load', `filter ${name} cannot be loaded: ${message.error.reason}`));
     } else {
       const swapMs = performance.now() - swap.postedMs;
+      // The worker has judged its last batch with them: these counters are final.
+      const replaced = this.#filters
+        .filter((one) => !swap.loaded.includes(one))
+        .map((one) => this.#statusOf(one));
       this.#filters = swap.loaded;
       this.#setNumber = swap.number;
-      swap.resolve({ number: swap.number, swapMs, compileMs: swap.compileMs, filters: this.status() });
+      swap.resolve({
+        number: swap.number,
+        swapMs,
+        compileMs: swap.compileMs,
+        filters: this.status(),
+        replaced,
+      });
     }
     this.#swap = undefined;
     this.#idle();
@@ -623,24 +633,26 @@ export class FilterHost {
 
   /** Filters in force, in order, with their counters. */
   status(): FilterStatus[] {
-    return this.#filters.map((one) => {
-      const at = one.entry.row * Counter.columns;
-      const counter = (column: number) => this.#counters[at + column] as number;
-      return {
-        ...one.status,
-        ...(one.quarantine === undefined ? {} : { quarantine: one.quarantine }),
-        events: counter(Counter.events),
-        kept: counter(Counter.kept),
-        dropped: counter(Counter.dropped),
-        traps: counter(Counter.traps),
-        nanoseconds: counter(Counter.nanoseconds),
-        memoryBytes: counter(Counter.memoryBytes),
-        annotations: counter(Counter.annotations),
-        alerts: counter(Counter.alerts),
-        labelsRefused: counter(Counter.labelsRefused),
-        logLinesLost: counter(Counter.logLinesLost),
-      };
-    });
+    return this.#filters.map((one) => this.#statusOf(one));
+  }
+
+  #statusOf(one: Loaded): FilterStatus {
+    const at = one.entry.row * Counter.columns;
+    const counter = (column: number) => this.#counters[at + column] as number;
+    return {
+      ...one.status,
+      ...(one.quarantine === undefined ? {} : { quarantine: one.quarantine }),
+      events: counter(Counter.events),
+      kept: counter(Counter.kept),
+      dropped: counter(Counter.dropped),
+      traps: counter(Counter.traps),
+      nanoseconds: counter(Counter.nanoseconds),
+      memoryBytes: counter(Counter.memoryBytes),
+      annotations: counter(Counter.annotations),
+      alerts: counter(Counter.alerts),
+      labelsRefused: counter(Counter.labelsRefused),
+      logLinesLost: counter(Counter.logLinesLost),
+    };
   }
 
   #open(): void {

@@ -18,6 +18,8 @@ import { align8 } from './instance.js';
 
 /** Labels of one record, over all filters; what reads batches refuses more. */
 const RECORD_LABELS_MAX = 256;
+/** What a note takes in the slot without its text: an annotation, or an alert with its place in the list. */
+const NOTE_BYTES = ANNOTATION_BYTES + 8;
 const NOTE_WORDS = 8;
 const LABEL_WORDS = 4;
 
@@ -75,6 +77,12 @@ export class Notes {
     return this.#count;
   }
 
+  /** Whether there is room for so many bytes beside the structs of all notes so far: text takes none from those. */
+  #hasRoom(bytes: number): boolean {
+    const structs = this.#count * NOTE_BYTES + this.#labelCount * ANNOTATION_LABEL_BYTES;
+    return align8(this.#textAt) + structs + align8(bytes) <= this.#end;
+  }
+
   /** A place to return to with `rollback`. */
   mark(): { count: number; labels: number; textAt: number; lost: number } {
     return { count: this.#count, labels: this.#labelCount, textAt: this.#textAt, lost: this.lost };
@@ -91,7 +99,7 @@ export class Notes {
   /** Copies text into the slot; returns its offset there, or -1 where there is no room. */
   text(source: Uint8Array, at: number, length: number): number {
     const to = this.#textAt;
-    if (to + length > this.#end) return -1;
+    if (!this.#hasRoom(length)) return -1;
     this.#bytes.set(source.subarray(at, at + length), to);
     this.#textAt = to + length;
     return to;
@@ -107,7 +115,7 @@ export class Notes {
     messageAt: number,
     messageBytes: number,
   ): boolean {
-    if (this.#count >= this.#notesMax) {
+    if (this.#count >= this.#notesMax || !this.#hasRoom(NOTE_BYTES)) {
       this.lost++;
       return false;
     }
@@ -126,7 +134,8 @@ export class Notes {
 
   /** Adds a label to the note that was added last. */
   label(nameAt: number, nameBytes: number, valueAt: number, valueBytes: number): void {
-    if (this.#labelCount >= this.#labelsMax || nameAt < 0 || valueAt < 0) {
+    const fits = this.#labelCount < this.#labelsMax && this.#hasRoom(ANNOTATION_LABEL_BYTES);
+    if (!fits || nameAt < 0 || valueAt < 0) {
       this.lost++;
       return;
     }

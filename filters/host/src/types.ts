@@ -128,6 +128,8 @@ export interface FilterSet {
   swapMs: number;
   compileMs: number;
   filters: FilterStatus[];
+  /** Those that are no longer in force, with their last counters. */
+  replaced: FilterStatus[];
 }
 
 /** Stable codes of `FilterHostError`. */

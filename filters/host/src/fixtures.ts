@@ -1,0 +1,121 @@
+// SPDX-License-Identifier: Apache-2.0
+// Owns modules and batches for the host's tests. The modules are written in WebAssembly's text form against the bare
+// ABI, without the SDK, so that they can do what no SDK would let them.
+import { ArgumentType, EventKind } from '@weir/schema';
+import { BatchWriter } from '@weir/segment';
+import binaryen from 'binaryen';
+
+export interface ModuleText {
+  name: string;
+  version?: string;
+  failMode?: 'open' | 'closed';
+  binds?: { kinds?: string[]; policies?: string[] };
+  labels?: string[];
+  /** Body of weir_filter: `$call` is the address of the call; must leave an i32. */
+  filter: string;
+  /** Body of weir_start. */
+  start?: string;
+  /** Body of weir_reserve, `$bytes` given; must leave an i32. */
+  reserve?: string;
+  /** Further definitions. */
+  rest?: string;
+}
+
+/** Locals and offsets that every body can use. */
+const locals = '(local $i i32) (local $n i32) (local $v i32) (local $a i32)';
+
+/** A loop over the records: `body` runs for each that is to be judged, with $i its index, $v the address of its verdict byte. */
+export function eachRecord(body: string): string {
+  return `
+    (local.set $n (i32.load offset=8 (local.get $call)))
+    (local.set $i (i32.load offset=16 (local.get $call)))
+    (block $end (loop $next
+      (br_if $end (i32.ge_u (local.get $i) (local.get $n)))
+      (local.set $v (i32.add (i32.load offset=12 (local.get $call)) (local.get $i)))
+      (if (i32.eqz (i32.load8_u (local.get $v))) (then
+        (i32.store offset=16 (local.get $call) (local.get $i))
+        ${body}))
+      (local.set $i (i32.add (local.get $i) (i32.const 1)))
+      (br $next)))`;
+}
+
+/** Address of the record of $i. */
+export const record = `(i32.add (i32.load (local.get $call)) (i32.load (i32.add (i32.add (i32.load (local.get $call)) (i32.load offset=16 (i32.load (local.get $call)))) (i32.shl (local.get $i) (i32.const 2)))))`;
+/** The pid of the record of $i. */
+export const pid = `(i32.load offset=32 ${record})`;
+
+export function assembleModule(text: ModuleText): Uint8Array {
+  const module = binaryen.parseText(`(module
+    (import "weir" "log" (func $log (param i32 i32 i32)))
+    (memory (export "memory") 40 64)
+    (global $count (mut i32) (i32.const 0))
+    ${text.rest ?? ''}
+    (func (export "weir_abi_version") (result i32) (i32.const 1))
+    ${text.start === undefined ? '' : `(func (export "weir_start") ${locals} ${text.start})`}
+    (func (export "weir_reserve") (param $bytes i32) (result i32) ${text.reserve ?? '(i32.const 65536)'})
+    (func (export "weir_filter") (param $call i32) (result i32) ${locals} ${text.filter}))`);
+  module.setFeatures(binaryen.Features.All);
+  const binary = module.emitBinary();
+  module.dispose();
+  const manifest = new TextEncoder().encode(
+    JSON.stringify({
+      abi: 1,
+      name: text.name,
+      version: text.version ?? '1.0.0',
+      failMode: text.failMode ?? 'open',
+      binds: text.binds ?? {},
+      labels: text.labels ?? [],
+    }),
+  );
+  const name = new TextEncoder().encode('weir.manifest');
+  const length = 1 + name.length + manifest.length;
+  const leb = length < 128 ? [length] : [(length & 127) | 128, length >> 7];
+  return Uint8Array.from([...binary, 0, ...leb, name.length, ...name, ...manifest]);
+}
+
+export interface EventText {
+  kind?: 'exec' | 'kprobe' | 'exit' | 'loss' | 'alert';
+  pid: number;
+  flags?: number;
+  policy?: string;
+  path?: string;
+  timeNs?: bigint;
+}
+
+export function makeBatch(events: readonly EventText[]): Uint8Array {
+  const writer = new BatchWriter({ node: 'node-1', cluster: 'test' });
+  const policies = new Map<string, number>();
+  for (const [index, event] of events.entries()) {
+    const common = {
+      pid: event.pid,
+      startNs: 1n,
+      flags: event.flags ?? 0,
+      timeNs: event.timeNs ?? 1_000_000_000n,
+      sequence: BigInt(index),
+    };
+    const kind = event.kind ?? 'kprobe';
+    if (kind === 'kprobe') {
+      const policy = event.policy ?? 'files';
+      let binding = policies.get(policy);
+      if (binding === undefined) {
+        binding = writer.binding({ bindingId: 1, eventKind: EventKind.kprobe, policyName: policy });
+        policies.set(policy, binding);
+      }
+      writer.event({
+        ...common,
+        kind: EventKind.kprobe,
+        binding,
+        arguments: [{ type: ArgumentType.file, payload: event.path ?? '/etc/hosts' }],
+      });
+    } else if (kind === 'loss') writer.event({ ...common, kind: EventKind.loss, count: 3n });
+    else if (kind === 'exec') writer.event({ ...common, kind: EventKind.exec });
+    else if (kind === 'alert') writer.event({ ...common, kind: EventKind.alert });
+    else writer.event({ ...common, kind: EventKind.exit });
+  }
+  return writer.finish();
+}
+
+/** A batch of events with these pids. */
+export function pids(...numbers: number[]): Uint8Array {
+  return makeBatch(numbers.map((number) => ({ pid: number })));
+}
