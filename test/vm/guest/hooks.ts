@@ -1,0 +1,190 @@
+// SPDX-License-Identifier: Apache-2.0
+// Brings policies into the kernel for scenarios, as the agent does, and reads the events of their hooks. The process
+// sensor runs beside them, as it keeps what is known of processes up to date.
+
+import { readFileSync } from 'node:fs';
+import { HookKernel, type PolicyOutcome, PolicySet, readHostNamespaces } from '@weir/agent/policy';
+import { type BpfLink, type BpfMap, type BpfObject, openObject, RingReader } from '@weir/native';
+import { parsePolicies } from '@weir/policy';
+import {
+  ARGUMENT_BYTES,
+  actionNames,
+  EventKind,
+  HOOK_RECORD_BYTES,
+  KernelCounter,
+  readArgument,
+  readHookRecord,
+  readRecordHeader,
+} from '@weir/schema';
+import { bpfObjectPath, programNames } from './process-sensor.js';
+
+export interface HookEvent {
+  readonly policy: string;
+  readonly symbol: string;
+  readonly pid: number;
+  readonly flags: number;
+  readonly selector: number;
+  readonly action: string;
+  readonly error: number;
+  readonly signal: number;
+  readonly undecided: number;
+  readonly args: readonly {
+    readonly type: number;
+    readonly index: number;
+    readonly flags: number;
+    readonly value: bigint;
+    readonly text: string;
+  }[];
+}
+
+const sharedMaps = ['events', 'counters', 'failures', 'process_states', 'scratch_claims', 'scratch_slots'];
+const drainBytes = 4 * 1024 * 1024;
+const drainRecords = 32_768;
+
+export class Hooks {
+  readonly set: PolicySet;
+  readonly #kernel: HookKernel;
+  readonly #object: BpfObject;
+  readonly #links: BpfLink[] = [];
+  readonly #maps: Record<string, BpfMap>;
+  readonly #ring: RingReader;
+  readonly #target = new Uint8Array(drainBytes);
+  readonly #offsets = new Uint32Array(drainRecords);
+  #read = 0n;
+
+  constructor() {
+    this.#object = openObject({ path: bpfObjectPath('process.bpf.o') }).load();
+    for (const name of programNames) {
+      const program = this.#object.program(name);
+      this.#links.push(program.attach());
+      program.close();
+    }
+    this.#maps = Object.fromEntries(sharedMaps.map((name) => [name, this.#object.map(name)]));
+    this.#kernel = new HookKernel({ objectPath: bpfObjectPath('hook.bpf.o'), sharedMaps: this.#maps });
+    this.set = new PolicySet({ kernel: this.#kernel, hostNamespaces: readHostNamespaces() });
+    const events = this.#maps.events;
+    if (events === undefined) throw new Error('there is no map events');
+    this.#ring = new RingReader(events, { onReady: () => {} });
+    this.#ring.unref();
+  }
+
+  /** Applies policies, given as text, and expects all to be loaded. */
+  async apply(...texts: readonly string[]): Promise<PolicyOutcome[]> {
+    const outcomes = await this.tryApply(...texts);
+    for (const { name, state, reason } of outcomes) {
+      if (state !== 'loaded') throw new Error(`${name} was refused: ${reason}`);
+    }
+    return outcomes;
+  }
+
+  tryApply(...texts: readonly string[]): Promise<PolicyOutcome[]> {
+    return this.set.apply(texts.flatMap((text) => parsePolicies(text)));
+  }
+
+  /** The events of hooks since the last call. */
+  events(): HookEvent[] {
+    const events: HookEvent[] = [];
+    const target = this.#target;
+    const view = new DataView(target.buffer);
+    for (;;) {
+      const result = this.#ring.drain(target, 0, this.#offsets, drainRecords);
+      for (let i = 0; i < result.records; i++) {
+        const at = this.#offsets[i] ?? 0;
+        this.#read++;
+        if (readRecordHeader(view, at).kind === EventKind.kprobe) events.push(this.#event(view, at));
+      }
+      this.#ring.commit(result.position);
+      if (!result.more) return events;
+    }
+  }
+
+  #event(view: DataView, at: number): HookEvent {
+    const record = readHookRecord(view, at);
+    const binding = this.set.binding(record.bindingId);
+    return {
+      policy: binding?.policyName ?? `(unknown binding ${record.bindingId})`,
+      symbol: binding?.symbol ?? '',
+      pid: record.pid,
+      flags: record.flags,
+      selector: record.selectorIndex,
+      action: actionNames[record.action] ?? String(record.action),
+      error: record.actionError,
+      signal: record.actionSignal,
+      undecided: record.undecidedTerms,
+      args: Array.from({ length: record.argumentCount }, (_, n) => {
+        const argument = readArgument(view, at + HOOK_RECORD_BYTES + n * ARGUMENT_BYTES);
+        const from = at + argument.payload.offset;
+        return {
+          type: argument.type,
+          index: argument.index,
+          flags: argument.flags,
+          value: argument.value,
+          text: Buffer.from(this.#target.subarray(from, from + argument.payload.length)).toString('latin1'),
+        };
+      }),
+    };
+  }
+
+  /** How many records of any kind were read. */
+  get read(): bigint {
+    return this.#read;
+  }
+
+  counter(name: keyof typeof KernelCounter): bigint {
+    const values = this.#maps.counters?.lookupPerCpu(
+      new Uint8Array(Uint32Array.of(KernelCounter[name]).buffer),
+    );
+    return (values ?? []).reduce((sum, value) => sum + Buffer.from(value).readBigUInt64LE(), 0n);
+  }
+
+  async close(): Promise<void> {
+    await this.set.close();
+    this.#kernel.close();
+    this.#ring.close();
+    for (const link of this.#links) link.close();
+    for (const map of Object.values(this.#maps)) map.close();
+    this.#object.close();
+  }
+}
+
+/** Runs a body with hooks, and detaches them whatever comes. */
+export async function withHooks(body: (hooks: Hooks) => Promise<void>): Promise<void> {
+  const hooks = new Hooks();
+  try {
+    await body(hooks);
+  } finally {
+    await hooks.close();
+  }
+}
+
+/** A policy of the library, by its name. */
+export function libraryPolicy(name: string): string {
+  return readFileSync(bpfObjectPath('').replace(/bpf\/build\/$/, `policy/library/${name}.yaml`), 'utf8');
+}
+
+/** A policy of one hook, as text. */
+export function policyOf(
+  name: string,
+  call: string,
+  args: readonly string[],
+  selectors: readonly object[],
+  options: readonly { readonly name: string; readonly value: string }[] = [],
+): string {
+  const isSyscall = call.startsWith('sys_');
+  return JSON.stringify({
+    apiVersion: 'cilium.io/v1alpha1',
+    kind: 'TracingPolicy',
+    metadata: { name },
+    spec: {
+      ...(options.length > 0 ? { options } : {}),
+      kprobes: [
+        {
+          call,
+          syscall: isSyscall,
+          args: args.map((type, index) => ({ index, type })),
+          selectors,
+        },
+      ],
+    },
+  });
+}
