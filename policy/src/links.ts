@@ -19,7 +19,8 @@ export interface FollowedLink {
 
 /** Follows the links in the longest part of a path that exists; undefined where there are none. */
 export function followLinks(path: string, realPath: RealPath): string | undefined {
-  if (!path.startsWith('/') || path.length < 2) return undefined;
+  // What /proc says of links is about who asks: this process, not the one that a policy will see.
+  if (!path.startsWith('/') || path.length < 2 || /^\/proc(\/|$)/.test(path)) return undefined;
   const trailing = path.endsWith('/') ? '/' : '';
   const parts = path
     .slice(1)
@@ -33,7 +34,7 @@ export function followLinks(path: string, realPath: RealPath): string | undefine
       .map((part) => `/${part}`)
       .join('');
     const result = `${real === '/' ? '' : real}${rest}${trailing}`;
-    return result === path || result === '' ? undefined : result;
+    return result === path || result === '' || /^\/proc(\/|$)/.test(real) ? undefined : result;
   }
   return undefined;
 }

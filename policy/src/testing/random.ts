@@ -2,6 +2,8 @@
 // Owns seeded random policies and calls for the tests of agreement: what they say is drawn from a small world of paths
 // and numbers, so that terms hold about as often as not, and paths begin and end like each other.
 
+import { textBytesMax } from '../support.js';
+
 /** A seeded generator of whole numbers (splitmix64): the same seed gives the same row on any machine. */
 export class Random {
   private state: bigint;
@@ -90,7 +92,8 @@ function textTerm(random: Random, texts: readonly string[], operators: readonly 
   const kind = random.below(3);
   if (kind === 0) {
     const operator = random.pick(operators);
-    const values = random.chance(20) ? [...chosen, `${chosen[0]}x`] : chosen;
+    const longer = chosen.filter((text) => text.length < 200).map((text) => `${text}x`);
+    const values = random.chance(20) ? [...chosen, ...longer] : chosen;
     return `operator: ${operator}, values: ${list(values)}`;
   }
   const name = kind === 1 ? 'Prefix' : 'Postfix';
@@ -196,7 +199,7 @@ export function randomPolicyTexts(random: Random, world: RandomWorld, count: num
   );
 }
 
-/** Paths that begin and end like each other, under a folder. */
+/** Paths that begin and end like each other, under a folder; one is as long as a value may be. */
 export function relatedPaths(base: string): string[] {
   return [
     `${base}/a`,
@@ -207,7 +210,7 @@ export function relatedPaths(base: string): string[] {
     `${base}/d/abc`,
     `${base}/d/abc.conf`,
     `${base}/d/e/abc.conf`,
-    `${base}/d/${'long-name-'.repeat(22)}`,
+    `${base}/d/`.padEnd(textBytesMax, 'long-name-'),
     `${base}/ünï`,
     `${base}/with space`,
   ];
