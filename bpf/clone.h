@@ -34,10 +34,10 @@ static __always_inline void clone_state(struct task_struct *parent, struct task_
 
 // Makes and sends the clone record of `child`.
 static __always_inline void clone_record_send(struct scratch *scratch, struct task_struct *child) {
-    struct weir_clone_record *record = (void *)scratch->record;
+    struct weir_clone_record *record = &scratch->clone;
     __u64 end = sizeof(*record);
 
-    header_fill((struct weir_record_header *)record, child, WEIR_EVENT_KIND_CLONE, 0);
+    header_fill(&scratch->header, child, WEIR_EVENT_KIND_CLONE, 0);
     task_parent(child, &record->parent_pid, &record->parent_start_ns);
     task_namespaces(child, record->namespaces);
     task_namespace_pid(child, &record->namespace_pid, record->namespaces);

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause) */
 // Owns how a record gets from scratch memory to the agent: its header, appending payloads, output.
 //
-//     header_fill(&record->..., task, kind)      who, when
-//     end = record_append_path(...)              payloads, one after the other, behind the fixed part
+//     header_fill(&scratch->header, task, kind, flags)   who, when
+//     end = record_append_path(...)                      payloads, one after the other, behind the fixed part
 //     emit(scratch, end, WEIR_KERNEL_COUNTER_PRODUCED_...)
 //
 // One scratch record may be emitted several times (a hook that several policies match): emit() gives each its
@@ -91,7 +91,7 @@ static __always_inline __u64 record_append(struct scratch *scratch, __u64 end, c
  * Returns 0, or a negative errno where the record was lost.
  */
 static __always_inline long emit(struct scratch *scratch, __u64 end, enum weir_kernel_counter produced_kind) {
-    struct weir_record_header *header = (void *)scratch->record;
+    struct weir_record_header *header = &scratch->header;
     __u32 key = WEIR_KERNEL_COUNTER_PRODUCED;
     __u64 *produced = bpf_map_lookup_elem(&counters, &key);
     if (!produced) // cannot be: the map has the key

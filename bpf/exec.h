@@ -153,13 +153,13 @@ static __always_inline void exec_credentials(struct weir_exec_record *record, st
 // Makes and sends the exec record, and writes the process's state.
 static __always_inline void exec_record_send(struct scratch *scratch, __u32 slot, struct task_struct *task,
                                              struct linux_binprm *bprm) {
-    struct weir_exec_record *record = (void *)scratch->record;
+    struct weir_exec_record *record = &scratch->exec;
     struct file *file = bprm->file;
     struct inode *inode = file->f_inode;
     struct path_text text;
     __u64 end = sizeof(*record);
 
-    header_fill((struct weir_record_header *)record, task, WEIR_EVENT_KIND_EXEC, 0);
+    header_fill(&scratch->header, task, WEIR_EVENT_KIND_EXEC, 0);
     task_parent(task, &record->parent_pid, &record->parent_start_ns);
     record->exec_flags = WEIR_EXEC_FLAG_EXECVE;
     record->inode = inode->i_ino;

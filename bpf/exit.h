@@ -33,10 +33,10 @@ static __always_inline bool exit_is_last(struct task_struct *task) {
 // Makes and sends the exit record. The code is what wait(2) gives: the group's where exit_group(2) or a
 // signal ended it, else that of the leader, whose end may lie back.
 static __always_inline void exit_record_send(struct scratch *scratch, struct task_struct *task) {
-    struct weir_exit_record *record = (void *)scratch->record;
+    struct weir_exit_record *record = &scratch->exit;
     struct signal_struct *signal = task->signal;
 
-    header_fill((struct weir_record_header *)record, task, WEIR_EVENT_KIND_EXIT, 0);
+    header_fill(&scratch->header, task, WEIR_EVENT_KIND_EXIT, 0);
     __u32 code =
         signal->flags & WEIR_SIGNAL_GROUP_EXIT ? signal->group_exit_code : task->group_leader->exit_code;
     record->status = (code >> 8) & 0xff;

@@ -24,7 +24,17 @@
 #define WEIR_PATH_BUFFER_BYTES (WEIR_PATH_END + 256)
 
 struct scratch {
-    __u8 record[WEIR_RECORD_BYTES];
+    // The record that is being made: its fixed part under its type's name, its payloads behind that. (A
+    // union, so that the types are in the object's BTF, where a test compares their layout with
+    // TypeScript's.)
+    union {
+        __u8 record[WEIR_RECORD_BYTES];
+        struct weir_record_header header;
+        struct weir_exec_record exec;
+        struct weir_clone_record clone;
+        struct weir_exit_record exit;
+        struct weir_hook_record hook;
+    };
     __u8 path[WEIR_PATH_BUFFER_BYTES];
     // For a key of the tries or whatever else a program needs for a moment and has no stack for.
     __u8 key[512];

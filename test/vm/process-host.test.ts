@@ -8,6 +8,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { whyNothingLoads } from '@weir/native';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { checkPathTexts } from './guest/path-checks.js';
 import { type CheckContext, processChecks } from './guest/process-checks.js';
 import { ProcessSensor } from './guest/process-sensor.js';
 import { harnessFolder } from './places.js';
@@ -20,17 +21,21 @@ const why = whyNothingLoads();
 function run(file: string, args: readonly string[] = [], options: RunOptions = {}): Promise<RunResult> {
   return new Promise((resolve, reject) => {
     const child = spawn(file, args, {
-      stdio: ['ignore', 'ignore', 'pipe'],
+      stdio: ['ignore', 'pipe', 'pipe'],
       timeout: options.timeoutMs ?? 20_000,
       killSignal: 'SIGKILL',
       ...(options.cwd === undefined ? {} : { cwd: options.cwd }),
     });
+    let stdout = '';
     let stderr = '';
+    child.stdout?.setEncoding('latin1').on('data', (text: string) => {
+      stdout += text;
+    });
     child.stderr?.setEncoding('latin1').on('data', (text: string) => {
       stderr += text;
     });
     child.on('error', reject);
-    child.on('close', (code, signal) => resolve({ pid: child.pid ?? 0, code, signal, stdout: '', stderr }));
+    child.on('close', (code, signal) => resolve({ pid: child.pid ?? 0, code, signal, stdout, stderr }));
   });
 }
 
@@ -47,8 +52,19 @@ describe.skipIf(why !== undefined)(`the process sensor here${why === undefined ?
   let sensor: ProcessSensor;
 
   beforeAll(() => {
-    const source = join(harnessFolder(), 'programs', 'process.c');
-    execFileSync('gcc', ['-O1', '-Wall', '-Werror', '-static', '-pthread', '-o', program, source]);
+    for (const name of ['process', 'paths']) {
+      const source = join(harnessFolder(), 'programs', `${name}.c`);
+      execFileSync('gcc', [
+        '-O1',
+        '-Wall',
+        '-Werror',
+        '-static',
+        '-pthread',
+        '-o',
+        join(folder, name),
+        source,
+      ]);
+    }
     sensor = new ProcessSensor();
   });
   afterAll(() => {
@@ -64,5 +80,11 @@ describe.skipIf(why !== undefined)(`the process sensor here${why === undefined ?
     expect(sensor.failures()).toEqual({});
     expect(sensor.counter('storageFailed')).toBe(0n);
     sensor.clear();
+  });
+
+  test('makes the same text of a path as the kernel', async () => {
+    const own = join(folder, 'paths-files');
+    mkdirSync(own);
+    await checkPathTexts({ folder: own, run }, join(folder, 'paths'));
   });
 });

@@ -365,9 +365,8 @@ async function accountsForStorms(context: CheckContext): Promise<void> {
   const count = 2000;
   const { sensor } = context;
   sensor.clear();
-  const parent = await live(context, context.program, ['storm', String(count), '/bin/true'], {
-    timeoutMs: 110_000,
-  });
+  const args = ['storm', String(count), context.program, 'exit', '0'];
+  const parent = await live(context, context.program, args, { timeoutMs: 110_000 });
   const children = new Set(
     sensor
       .records()

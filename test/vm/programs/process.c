@@ -196,14 +196,13 @@ static void run_deep(int folders, char **arguments) {
     execute(arguments);
 }
 
-static void run_storm(int count, char *path) {
-    char *arguments[] = {path, NULL};
+static void run_storm(int count, char **arguments) {
     for (int i = 0; i < count; i++) {
         pid_t child = vfork();
         if (child < 0)
             fail("vfork");
         if (child == 0) {
-            execv(path, arguments);
+            execv(arguments[0], arguments);
             _exit(98);
         }
         wait_for(child);
@@ -246,8 +245,8 @@ int main(int count, char **arguments) {
         syscall(SYS_exit, 7);
     } else if (!strcmp(way, "long-name") && given >= 1) {
         run_long_name(number(rest[0]), rest + 1);
-    } else if (!strcmp(way, "storm") && given == 2) {
-        run_storm(number(rest[0]), rest[1]);
+    } else if (!strcmp(way, "storm") && given >= 2) {
+        run_storm(number(rest[0]), rest + 1);
     } else if (!strcmp(way, "deep") && given >= 2) {
         run_deep(number(rest[0]), rest + 1);
     } else if (!strcmp(way, "uid") && given >= 3) {
