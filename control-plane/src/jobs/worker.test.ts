@@ -10,7 +10,7 @@ let store: Store;
 let nowMs: number;
 let logged: LogEntry[];
 beforeEach(async () => {
-  store = await openSqlite(':memory:');
+  store = (await openSqlite(':memory:')).store;
   nowMs = 1_000_000;
   logged = [];
 });

@@ -4,7 +4,9 @@ import { mkdir } from 'node:fs/promises';
 import type { AddressInfo } from 'node:net';
 import { join } from 'node:path';
 import { serve as listen, type ServerType } from '@hono/node-server';
+import type { Kysely } from 'kysely';
 import { createApp } from '../app.js';
+import type { CatalogueTables } from '../archive/catalogue.js';
 import { JobWorker } from '../jobs/worker.js';
 import type { Clock, Log } from '../ports.js';
 import { ReleaseWatch } from '../release-watch.js';
@@ -36,7 +38,7 @@ export async function startServer(config: Config, log: Log): Promise<Server> {
     for (const step of closers.splice(0).reverse()) await step();
   };
   try {
-    const store =
+    const { store, db } =
       config.databaseUrl === undefined
         ? await openSqlite(join(config.dataFolder, 'control-plane.sqlite'))
         : await openPostgres(config.databaseUrl);
@@ -47,15 +49,25 @@ export async function startServer(config: Config, log: Log): Promise<Server> {
     const watch = new ReleaseWatch({ look: () => releaseInForce({ store }) });
     const blobs = openBlobs(config);
     closers.push(() => blobs.close());
-    const opened = await openArchive();
+    let worker: JobWorker | undefined;
+    const opened = await openArchive({
+      // The archive's tables are beside those that this type names.
+      db: db as unknown as Kysely<CatalogueTables>,
+      store,
+      blobs,
+      clock,
+      scratchFolder: join(dataFolder, 'scratch'),
+      onJob: () => worker?.wake(),
+    });
     closers.push(() => opened.close());
     const modules = new BlobModules(blobs);
     const services: Services = { store, modules, archive: opened.archive, signer, watch, clock, log };
     if (config.worker) {
       const owner = newId(clock.nowMs());
-      const worker = new JobWorker({ store, clock, log, owner, handlers: opened.jobs });
-      worker.start();
-      closers.push(() => worker.close());
+      const started = new JobWorker({ store, clock, log, owner, handlers: opened.jobs });
+      started.start();
+      closers.push(() => started.close());
+      worker = started;
     }
     const app = createApp({ services });
     const server = await new Promise<ServerType>((resolve, reject) => {

@@ -29,7 +29,10 @@ const events = secured(
     tags: tag,
     summary: 'Find events in the archive',
     request: { query: wire.archiveEventsQuery },
-    responses: { 200: answers(wire.archiveEvents, 'the newest first'), ...errors(503, 504) },
+    responses: {
+      200: answers(wire.archiveEvents, 'the newest that match, the oldest of them first'),
+      ...errors(503, 504),
+    },
   },
 );
 

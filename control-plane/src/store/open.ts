@@ -14,7 +14,13 @@ const connectionsMax = 10;
 /** Type 20 is bigint. Times and counts are below 2^53, so numbers hold them exactly. */
 const bigintOid = 20;
 
-export async function openSqlite(path: string): Promise<Store> {
+export interface OpenStore {
+  readonly store: Store;
+  /** For the archive, which has tables of its own in the same database. */
+  readonly db: Kysely<Tables>;
+}
+
+export async function openSqlite(path: string): Promise<OpenStore> {
   const database = new Database(path);
   // Readers go on while one writes; a commit survives power loss (FULL), as an acknowledged upload must.
   database.pragma('journal_mode = WAL');
@@ -24,7 +30,7 @@ export async function openSqlite(path: string): Promise<Store> {
   return open(new Kysely<Tables>({ dialect: new SqliteDialect({ database }) }));
 }
 
-export async function openPostgres(url: string): Promise<Store> {
+export async function openPostgres(url: string): Promise<OpenStore> {
   const pool = new pg.Pool({
     connectionString: url,
     max: connectionsMax,
@@ -40,12 +46,12 @@ export async function openPostgres(url: string): Promise<Store> {
   return open(new Kysely<Tables>({ dialect: new PostgresDialect({ pool }) }));
 }
 
-async function open(db: Kysely<Tables>): Promise<Store> {
+async function open(db: Kysely<Tables>): Promise<OpenStore> {
   try {
     await migrate(db);
   } catch (cause) {
     await db.destroy();
     throw cause;
   }
-  return new KyselyStore(db);
+  return { store: new KyselyStore(db), db };
 }

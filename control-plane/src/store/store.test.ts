@@ -85,7 +85,7 @@ const kinds: Array<{ name: string; open: () => Promise<Opened> }> = [
   {
     name: 'SQLite',
     async open() {
-      const store = await openSqlite(':memory:');
+      const { store } = await openSqlite(':memory:');
       return { store, other: store, close: () => store.close() };
     },
   },
@@ -93,8 +93,8 @@ const kinds: Array<{ name: string; open: () => Promise<Opened> }> = [
     name: 'PostgreSQL',
     async open() {
       const postgres = await startPostgres();
-      const store = await openPostgres(postgres.url);
-      const other = await openPostgres(postgres.url);
+      const { store } = await openPostgres(postgres.url);
+      const { store: other } = await openPostgres(postgres.url);
       return {
         store,
         other,
