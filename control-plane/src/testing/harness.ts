@@ -23,7 +23,7 @@ export interface TestServer {
 }
 
 /** Starts the server on a free port of the loopback, with all that it has in a folder that goes with it. */
-export async function startTestServer(): Promise<TestServer> {
+export async function startTestServer(databaseUrl?: string): Promise<TestServer> {
   const folder = await mkdtemp(join(tmpdir(), 'weir-control-plane-'));
   const logged: LogEntry[] = [];
   const server = await startServer(
@@ -31,7 +31,7 @@ export async function startTestServer(): Promise<TestServer> {
       host: '127.0.0.1',
       port: 0,
       dataFolder: folder,
-      databaseUrl: undefined,
+      databaseUrl,
       cluster: 'test',
       signingKeyFile: join(folder, 'signing-key.json'),
       worker: true,
