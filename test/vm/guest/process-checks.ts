@@ -16,7 +16,7 @@ import { constants } from 'node:os';
 import { join } from 'node:path';
 import { ExecFlag, limits, NamespaceKind, RecordFlag } from '@weir/schema';
 import type { RunResult, ScenarioContext } from '../scenario.js';
-import type { CloneEvent, ExecEvent, ExitEvent, ProcessSensor } from './process-sensor.js';
+import { type CloneEvent, type ExecEvent, type ExitEvent, ProcessSensor } from './process-sensor.js';
 
 /** What a check runs with: a scenario's context in the guest, the same on the host. */
 export interface CheckContext extends Pick<ScenarioContext, 'folder' | 'run' | 'waitFor'> {
@@ -384,6 +384,30 @@ async function accountsForStorms(context: CheckContext): Promise<void> {
   assert.ok(read + missing <= sensor.counter('produced'));
 }
 
+/** With a ring that is far too small and nobody reading: what was lost is counted, and shows as gaps. */
+async function countsWhatTheRingCannotTake(context: CheckContext): Promise<void> {
+  const small = new ProcessSensor({ ringBytes: 16 * 1024 });
+  try {
+    const args = ['storm', '200', context.program, 'exit', '0'];
+    await context.run(context.program, args, { timeoutMs: 60_000 });
+    small.records();
+    const lost = small.counter('ringFull');
+    assert.ok(lost > 400n, `${lost} lost`);
+    // The ring has room again: a later record shows the gap.
+    await context.run('/bin/true');
+    small.detach();
+    small.records();
+    const { read, missing } = small.account();
+    assert.equal(read + small.counter('ringFull'), small.counter('produced'));
+    assert.equal(missing, small.counter('ringFull'));
+    const kinds =
+      small.counter('producedExec') + small.counter('producedClone') + small.counter('producedExit');
+    assert.equal(kinds, small.counter('produced'));
+  } finally {
+    small.close();
+  }
+}
+
 /** In the order in which they are run. */
 export const processChecks: readonly Check[] = [
   { name: 'tells of the life of a process, and emits only what is used', body: tellsALife },
@@ -405,4 +429,5 @@ export const processChecks: readonly Check[] = [
   { name: 'tells the process id in a pid namespace', body: tellsPidNamespaces },
   { name: 'tells of an ordinary user', body: tellsUsers },
   { name: 'accounts for each record of a storm of vfork and exec', body: accountsForStorms },
+  { name: 'counts what a full ring cannot take, and leaves a gap', body: countsWhatTheRingCannotTake },
 ];
