@@ -256,9 +256,9 @@ export function eventId(bootId: string, cpu: number, sequence: bigint): string {
 /** Names of the bits that are set, lowest first; a bit without a name is `bit_<n>`. */
 export function flagNames(bits: number, names: Readonly<Record<number, string>>): string[] {
   const set: string[] = [];
-  for (let n = 0; n < 32; n++) {
-    const bit = 2 ** n;
-    if (Math.floor(bits / bit) % 2 === 1) set.push(names[bit] ?? `bit_${n}`);
+  for (let rest = bits | 0; rest !== 0; rest &= rest - 1) {
+    const n = 31 - Math.clz32(rest & -rest);
+    set.push(names[2 ** n] ?? `bit_${n}`);
   }
   return set;
 }

@@ -2,7 +2,7 @@
 // Owns the blob store in a folder of this machine: a key is a path below it. Good for one machine; for several
 // replicas use S3.
 import { randomBytes } from 'node:crypto';
-import { copyFile, mkdir, open, readdir, readFile, rename, rm, stat } from 'node:fs/promises';
+import { chmod, copyFile, mkdir, open, readdir, readFile, rename, rm, stat } from 'node:fs/promises';
 import { dirname, join, resolve } from 'node:path';
 import {
   BlobError,
@@ -16,6 +16,8 @@ import {
 
 /** Files that are being written; no key can begin with a dot. */
 const temporaryFolder = '.tmp';
+/** A blob is replaced, never written to: not even by a reader that should not write at all. */
+const blobMode = 0o400;
 
 export class FolderBlobs implements BlobStore {
   readonly #root: string;
@@ -30,7 +32,7 @@ export class FolderBlobs implements BlobStore {
 
   put(key: string, bytes: Uint8Array): Promise<void> {
     return this.#write(key, async (temporary) => {
-      const handle = await open(temporary, 'wx', 0o600);
+      const handle = await open(temporary, 'wx', blobMode);
       try {
         await handle.writeFile(bytes);
         await handle.sync();
@@ -43,6 +45,7 @@ export class FolderBlobs implements BlobStore {
   putFile(key: string, path: string): Promise<void> {
     return this.#write(key, async (temporary) => {
       await copyFile(path, temporary);
+      await chmod(temporary, blobMode);
       await syncPath(temporary);
     });
   }
