@@ -70,22 +70,28 @@ function lay(binding: Binding): LaidBinding {
 }
 
 export class Bindings {
+  /** Asked for a binding that is not known yet. */
+  readonly #resolve: ((id: number) => Binding | undefined) | undefined;
   readonly #direct = new Uint32Array(DIRECT_MAX);
   readonly #far = new Map<number, number>();
   readonly #ids: number[] = [];
   /** By number, from 1 on. */
   readonly laid: (LaidBinding | undefined)[] = [undefined];
 
+  constructor(resolve?: (id: number) => Binding | undefined) {
+    this.#resolve = resolve;
+  }
+
   /** Adds a binding, or says anew what one is. The oldest is forgotten where there are too many. */
   set(binding: Binding): void {
-    const known = this.numberOf(binding.bindingId);
+    const known = this.#known(binding.bindingId);
     if (known !== 0) {
       this.laid[known] = lay(binding);
       return;
     }
     if (this.#ids.length >= BINDINGS_MAX) {
       const oldest = this.#ids.shift() as number;
-      const number = this.numberOf(oldest);
+      const number = this.#known(oldest);
       this.#forget(oldest);
       this.laid[number] = undefined;
     }
@@ -101,8 +107,17 @@ export class Bindings {
     else this.#far.delete(id);
   }
 
+  #known(id: number): number {
+    return id < DIRECT_MAX ? (this.#direct[id] as number) : (this.#far.get(id) ?? 0);
+  }
+
   /** Number of a binding; 0 where it is not known. Hot. */
   numberOf(id: number): number {
-    return id < DIRECT_MAX ? (this.#direct[id] as number) : (this.#far.get(id) ?? 0);
+    const number = this.#known(id);
+    if (number !== 0 || this.#resolve === undefined) return number;
+    const binding = this.#resolve(id);
+    if (binding === undefined) return 0;
+    this.set(binding);
+    return this.#known(id);
   }
 }

@@ -25,6 +25,7 @@ import {
   PROCESS_ENTRY_PID_AT,
   PROCESS_ENTRY_START_NS_AT,
 } from '@weir/schema';
+import { bytesToText } from '@weir/segment';
 import { Strings } from './strings.js';
 
 export const IMAGE_WORDS = PROCESS_ENTRY_BYTES / 4;
@@ -454,6 +455,21 @@ export class ProcessTable {
     this.#state[slot] = State.seed;
     this.#seeds.set(pid, slot);
     return slot;
+  }
+
+  /** All entries in use. */
+  *slots(): Generator<number> {
+    for (let slot = 1; slot <= this.processesMax; slot++) {
+      if (this.#state[slot] !== State.free) yield slot;
+    }
+  }
+
+  /** Text of a span of an entry's image. */
+  textOf(slot: number, offset: number, length: number): string {
+    const string = this.string[slot] as number;
+    if (string === 0 || length === 0) return '';
+    const at = (this.strings.start[string] as number) * 4 + offset;
+    return bytesToText(this.strings.bytes.subarray(at, at + length));
   }
 
   /** Slot of a seed that has not been adopted. */

@@ -1,0 +1,509 @@
+// SPDX-License-Identifier: Apache-2.0
+// Owns the agent as a whole: its parts are made here, in their order, and meet nowhere else.
+import { mkdirSync, readFileSync } from 'node:fs';
+import { release } from 'node:os';
+import { basename, join } from 'node:path';
+import { FilterHost, type FilterReport } from '@weir/filter-host';
+import { bootId, clockOffsetNs, possibleCpus, RingReader } from '@weir/native';
+import { EventKind, LossStage, lossStageNames, PROCESS_ENTRY_BYTES, readProcessEntry } from '@weir/schema';
+import { type AgentConfig, spoolFolder } from './config.js';
+import { Desired } from './desired.js';
+import { Users } from './identity/users.js';
+import { Accounting, decodeAccounting } from './join/accounting.js';
+import { Bindings } from './join/bindings.js';
+import { Join, lossRecord } from './join/join.js';
+import { labelled, type Metric, metricsText, single } from './metrics/prometheus.js';
+import { Pipeline } from './pipeline/pipeline.js';
+import { HookKernel, PolicySet, readHostNamespaces } from './policy/index.js';
+import { seedFromProc } from './process/proc.js';
+import { isBpfFileSystem, Sensor } from './process/sensor.js';
+import { ProcessTable } from './process/table.js';
+import { AgentSocket } from './socket/server.js';
+import type { AgentStatus } from './socket/types.js';
+import { Spool } from './spool/index.js';
+
+export const agentVersion = '0.1.0';
+
+/** Bounds of a batch. Four slots of 2 MiB carry a million records a second with the judging of others under way. */
+const SLOTS = 4;
+const BATCH_BYTES_MAX = 2 * 1024 * 1024;
+const ANNOTATION_BYTES_MAX = 512 * 1024;
+const RECORDS_MAX = 16_384;
+/** How often gaps are settled and kernel counters looked at. */
+const SETTLE_MS = 1000;
+const ERRORS_MAX = 50;
+
+export interface AgentError {
+  readonly code: string;
+  readonly message: string;
+  readonly timeMs: number;
+}
+
+/** Who the agent is to a control plane; the spool is named by it. */
+export interface AgentIdentity {
+  readonly agentId: string;
+  readonly clusterName: string;
+  readonly nodeLabels: Readonly<Record<string, string>>;
+}
+
+export class Agent {
+  readonly config: AgentConfig;
+  readonly identity: AgentIdentity;
+  readonly desired: Desired;
+  readonly spool: Spool | undefined;
+  readonly pipeline: Pipeline;
+  readonly #sensor: Sensor;
+  readonly #ring: RingReader;
+  readonly #host: FilterHost;
+  readonly #join: Join;
+  readonly #table: ProcessTable;
+  readonly #accounting: Accounting;
+  readonly #policies: PolicySet | undefined;
+  readonly #hookKernel: HookKernel | undefined;
+  readonly #bootId: Uint8Array;
+  readonly #startedMs = Date.now();
+  readonly #losses: Record<string, number> = Object.fromEntries(
+    Object.values(lossStageNames).map((name) => [name, 0]),
+  );
+  readonly #errors: AgentError[] = [];
+  readonly #baseCounters: Record<string, number>;
+  #told: Record<string, number> = {};
+  #socket: AgentSocket | undefined;
+  #timer: NodeJS.Timeout | undefined;
+  #closed = false;
+  /** Filled in by the sync with a control plane. */
+  controlPlane: AgentStatus['controlPlane'];
+
+  private constructor(parts: {
+    config: AgentConfig;
+    identity: AgentIdentity;
+    sensor: Sensor;
+    host: FilterHost;
+    spool: Spool | undefined;
+    bootId: Uint8Array;
+    policies: PolicySet | undefined;
+    hookKernel: HookKernel | undefined;
+    noPolicies: string;
+  }) {
+    const { config, identity, sensor, host, spool } = parts;
+    this.config = config;
+    this.identity = identity;
+    this.spool = spool;
+    this.#sensor = sensor;
+    this.#host = host;
+    this.#bootId = parts.bootId;
+    this.#policies = parts.policies;
+    this.#hookKernel = parts.hookKernel;
+    this.#table = new ProcessTable({ processesMax: config.processesMax });
+    this.#accounting = new Accounting(possibleCpus(), parts.bootId);
+    const set = parts.policies;
+    const bindings = new Bindings((id) => {
+      const binding = set?.binding(id);
+      if (binding === undefined) return undefined;
+      return {
+        bindingId: id,
+        eventKind: EventKind.kprobe,
+        policyName: binding.policyName,
+        policyNamespace: binding.policyNamespace,
+        functionName: binding.symbol,
+        message: binding.message,
+        tags: binding.tags,
+        argumentLabels: binding.argumentLabels,
+      };
+    });
+    this.#join = new Join({
+      table: this.#table,
+      bindings,
+      accounting: this.#accounting,
+      users: Users.read(),
+      bootId: parts.bootId,
+      nodeName: config.nodeName,
+      clusterName: identity.clusterName,
+      nodeLabels: identity.nodeLabels,
+      ancestors: config.ancestors,
+      recordsMax: RECORDS_MAX,
+      batchBytesMax: BATCH_BYTES_MAX,
+    });
+    this.#join.bootToUnixNs = clockOffsetNs('boottime', 'realtime');
+    this.#ring = new RingReader(sensor.maps.events as never, { onReady: () => this.pipeline.pump() });
+    this.pipeline = new Pipeline({
+      ring: this.#ring,
+      host,
+      join: this.#join,
+      accounting: this.#accounting,
+      ...(spool === undefined ? {} : { store: spool }),
+      recordsMax: RECORDS_MAX,
+      batchBytesMax: BATCH_BYTES_MAX,
+      annotationBytesMax: ANNOTATION_BYTES_MAX,
+      nowNs,
+      onError: (error) => this.fail('pipeline', error),
+    });
+    this.pipeline.onHeldBack = (count) => this.lose(LossStage.filter, count);
+    this.desired = new Desired({
+      policies: set,
+      noPolicies: parts.noPolicies,
+      host,
+      monitor: config.monitor,
+    });
+    this.#baseCounters = sensor.counters();
+    this.#told = { ...this.#baseCounters };
+  }
+
+  /** Makes the agent, attaches the process sensor and begins to read. @throws with the reason in words */
+  static async start(config: AgentConfig, identity: AgentIdentity): Promise<Agent> {
+    mkdirSync(config.dataFolder, { recursive: true, mode: 0o700 });
+    const boot = bootId();
+    let agent: Agent | undefined;
+    const spool = config.spool
+      ? await Spool.open({
+          folder: spoolFolder(config),
+          agentId: identity.agentId,
+          bytesMax: config.spoolBytesMax,
+          onLoss: (stage, records) => agent?.noteLoss(stage, records),
+          onError: (error) => agent?.fail('spool', error),
+        })
+      : undefined;
+    const pin =
+      config.pinFolder !== undefined && isBpfFileSystem(join(config.pinFolder, '..'))
+        ? config.pinFolder
+        : undefined;
+    const sensor = Sensor.load({
+      objectPath: join(config.bpfFolder, 'process.bpf.o'),
+      ringBytes: config.ringBytes,
+      ...(pin === undefined ? {} : { pinFolder: pin }),
+    });
+    const host = await FilterHost.create({
+      slots: SLOTS,
+      batchBytesMax: BATCH_BYTES_MAX,
+      annotationBytesMax: ANNOTATION_BYTES_MAX,
+      recordsMax: RECORDS_MAX,
+      onReport: (report) => agent?.filterReport(report),
+    });
+    const hooks = openHooks(config, sensor);
+    agent = new Agent({ config, identity, sensor, host, spool, bootId: boot, ...hooks });
+    agent.#begin();
+    await agent.#listen();
+    return agent;
+  }
+
+  #begin(): void {
+    // Whatever an agent before this one had taken and not accounted for is lost, and is told of.
+    const books = decodeAccounting(this.spool?.recovered.accounting, this.#bootId);
+    const produced = this.#sensor.produced();
+    const gone = this.#accounting.resume(books ?? [], produced);
+    if (!this.#sensor.countersPinned) {
+      // New counters: numbers go on where the last agent stopped, or ids would come twice.
+      this.#sensor.setProduced([...this.#accounting.next]);
+    }
+    this.#sensor.attach();
+    seedFromProc(this.#table);
+    const lost = gone.reduce((sum, { count }) => sum + count, 0);
+    // Without books of this boot, what was produced before is not known to be lost.
+    if (lost > 0 && books !== undefined) this.lose(LossStage.agentDown, lost);
+    this.pipeline.pump();
+    this.#timer = setInterval(() => this.#settle(), SETTLE_MS);
+  }
+
+  async #listen(): Promise<void> {
+    this.#socket = await AgentSocket.open({
+      path: this.config.socketPath,
+      json: { details: this.config.details, ancestors: Math.max(0, this.config.ancestors - 1) },
+      status: () => this.status(),
+      metrics: () => metricsText(this.metrics()),
+      processes: () => this.processes(),
+      observe: (observer) => this.pipeline.observe(observer),
+    });
+  }
+
+  /** Looks for gaps in the numbers, and at what the kernel stage has counted as lost. */
+  #settle(): void {
+    this.#join.bootToUnixNs = clockOffsetNs('boottime', 'realtime');
+    const lost = this.#accounting.settle().reduce((sum, { count }) => sum + count, 0);
+    if (lost > 0) this.lose(LossStage.ringFull, lost);
+    const counters = this.#sensor.counters();
+    const scratch = (counters.scratch_busy ?? 0) - (this.#told.scratch_busy ?? 0);
+    if (scratch > 0) this.lose(LossStage.scratchBusy, scratch);
+    const skipped = this.#skipped();
+    const newlySkipped = skipped - (this.#told.skipped ?? 0);
+    if (newlySkipped > 0) this.lose(LossStage.programSkipped, newlySkipped);
+    this.#told = { ...counters, skipped };
+    this.pipeline.pump();
+  }
+
+  #skipped(): number {
+    let sum = this.#sensor.skipped();
+    for (const { program } of this.#policies?.hooks() ?? []) {
+      const misses = (program as { recursionMisses?: bigint | number }).recursionMisses;
+      sum += Number(misses ?? 0);
+    }
+    return sum;
+  }
+
+  /** Counts a loss and writes an event of it. */
+  lose(stage: number, count: number): void {
+    this.noteLoss(lossStageNames[stage] ?? String(stage), count);
+    const sequence = this.pipeline.nextSequence();
+    this.pipeline.say(lossRecord(stage, BigInt(count), nowNs(), sequence));
+  }
+
+  /** Counts a loss that somebody else tells of, or that cannot be told of (the spool is full). */
+  noteLoss(stage: string, count: number): void {
+    this.#losses[stage] = (this.#losses[stage] ?? 0) + count;
+  }
+
+  fail(code: string, error: unknown): void {
+    const message = error instanceof Error ? error.message : String(error);
+    this.#errors.push({ code, message, timeMs: Date.now() });
+    if (this.#errors.length > ERRORS_MAX) this.#errors.shift();
+    process.stderr.write(`weir-agent: ${code}: ${message}\n`);
+  }
+
+  filterReport(report: FilterReport): void {
+    if (report.type === 'log') return;
+    const who = 'filter' in report ? `filter ${report.filter}: ` : '';
+    this.fail(`filter-${report.type}`, `${who}${report.reason}`);
+  }
+
+  setRelease(sequence: number): void {
+    this.#join.releaseSequence = sequence;
+  }
+
+  get bootIdText(): string {
+    return Buffer.from(this.#bootId).toString('hex');
+  }
+
+  get losses(): Readonly<Record<string, number>> {
+    return this.#losses;
+  }
+
+  get errors(): readonly AgentError[] {
+    return this.#errors;
+  }
+
+  status(): AgentStatus {
+    const { stats } = this.pipeline;
+    const totals = this.#accounting.totals();
+    const spool = this.spool?.stats();
+    return {
+      agentVersion,
+      pid: process.pid,
+      node: this.config.nodeName,
+      cluster: this.identity.clusterName,
+      kernel: release(),
+      bootId: this.bootIdText,
+      startedMs: this.#startedMs,
+      monitor: this.config.monitor,
+      ...(this.controlPlane === undefined ? {} : { controlPlane: this.controlPlane }),
+      releaseSequence: this.#join.releaseSequence,
+      policies: this.desired.policies(),
+      filters: this.desired.filters(),
+      events: {
+        produced: this.#sensor.produced().reduce((sum, count) => sum + count, 0),
+        handled: totals.handled,
+        kept: stats.kept,
+        dropped: stats.dropped,
+        alerts: stats.alerts,
+      },
+      losses: { ...this.#losses },
+      processes: {
+        entries: this.#table.size,
+        entriesMax: this.#table.processesMax,
+        bytesMax: this.#table.bytesMax,
+        evicted: this.#table.evictedRunning,
+        orphans: this.#join.orphans,
+      },
+      ring: { bytes: this.#ring.capacityBytes, pendingBytes: this.#ring.pendingBytes() },
+      ...(spool === undefined
+        ? {}
+        : {
+            spool: {
+              bytes: spool.bytes,
+              bytesMax: spool.bytesMax,
+              waitingSegments: spool.sealedSegments,
+              appendedRecords: spool.appendedRecords,
+              acknowledgedRecords: spool.acknowledgedRecords,
+            },
+          }),
+      subscribers: {
+        current: this.#socket?.subscribers ?? 0,
+        droppedEvents: this.#socket?.droppedEvents ?? 0,
+      },
+      kernelCounters: this.#sensor.counters(),
+      errors: this.#errors,
+    };
+  }
+
+  metrics(): Metric[] {
+    const status = this.status();
+    const { stats } = this.pipeline;
+    return [
+      labelled(
+        'weir_kernel_total',
+        'counter',
+        'Counters of the kernel stage since they were made.',
+        'counter',
+        status.kernelCounters,
+      ),
+      labelled('weir_lost_total', 'counter', 'Events lost since the agent started.', 'stage', status.losses),
+      labelled('weir_events_total', 'counter', 'Events by what became of them.', 'verdict', {
+        kept: stats.kept,
+        dropped: stats.dropped,
+        held_back: stats.heldBack,
+        unjudged: stats.unjudged,
+      }),
+      single('weir_batches_total', 'counter', 'Batches that were joined.', stats.batches),
+      single('weir_alerts_total', 'counter', 'Alerts that filters derived.', stats.alerts),
+      single('weir_annotations_lost_total', 'counter', 'Annotations without room.', stats.annotationsLost),
+      single('weir_alerts_lost_total', 'counter', 'Alerts without room.', stats.alertsLost),
+      single('weir_filter_errors_total', 'counter', 'Events on which a filter trapped.', stats.filterErrors),
+      single('weir_own_lost_total', 'counter', "Records of the agent's own without room.", stats.ownLost),
+      single('weir_orphans_total', 'counter', 'Events of processes that were not known.', this.#join.orphans),
+      single('weir_unbound_total', 'counter', 'Events of policies that were not known.', this.#join.unbound),
+      single('weir_malformed_total', 'counter', 'Records of a wrong shape.', this.#join.malformed),
+      single('weir_process_entries', 'gauge', 'Entries of the process table.', status.processes.entries),
+      single(
+        'weir_process_evicted_total',
+        'counter',
+        'Running processes that were evicted.',
+        status.processes.evicted,
+      ),
+      single(
+        'weir_process_strings_refused_total',
+        'counter',
+        'Processes whose strings had no room.',
+        this.#table.strings.refused,
+      ),
+      single('weir_ring_bytes', 'gauge', 'Size of the ring buffer.', status.ring.bytes),
+      single(
+        'weir_ring_pending_bytes',
+        'gauge',
+        'Bytes of the ring buffer in use.',
+        status.ring.pendingBytes,
+      ),
+      single('weir_subscribers', 'gauge', 'Live readers of events.', status.subscribers.current),
+      single(
+        'weir_subscriber_dropped_total',
+        'counter',
+        'Events that live readers were too slow for.',
+        status.subscribers.droppedEvents,
+      ),
+      ...(status.spool === undefined
+        ? []
+        : [
+            single('weir_spool_bytes', 'gauge', 'Bytes of the spool.', status.spool.bytes),
+            single(
+              'weir_spool_segments',
+              'gauge',
+              'Segments that wait for upload.',
+              status.spool.waitingSegments,
+            ),
+            single('weir_spool_records_total', 'counter', 'Records written.', status.spool.appendedRecords),
+          ]),
+      {
+        name: 'weir_filter_events_total',
+        help: 'Events judged by each filter.',
+        type: 'counter',
+        samples: status.filters.map(({ name, version, events }) => [{ filter: name, version }, events]),
+      },
+      {
+        name: 'weir_filter_dropped_total',
+        help: 'Events dropped by each filter.',
+        type: 'counter',
+        samples: status.filters.map(({ name, version, dropped }) => [{ filter: name, version }, dropped]),
+      },
+      {
+        name: 'weir_policy_loaded',
+        help: '1 where a policy is in force.',
+        type: 'gauge',
+        samples: status.policies.map(({ name, namespace, state }) => [
+          { policy: name, namespace },
+          state === 'refused' ? 0 : 1,
+        ]),
+      },
+    ];
+  }
+
+  /** The process table, a JSON line each. */
+  *processes(): Generator<string> {
+    const view = new DataView(this.#table.images.buffer);
+    for (const slot of this.#table.slots()) {
+      const entry = readProcessEntry(view, slot * PROCESS_ENTRY_BYTES);
+      const text = (span: { offset: number; length: number }) =>
+        this.#table.textOf(slot, span.offset, span.length);
+      yield JSON.stringify({
+        pid: entry.pid,
+        parent_pid: entry.parentPid,
+        start_ns: entry.startNs.toString(),
+        exec_ns: entry.execNs.toString(),
+        uid: entry.uid,
+        binary: text(entry.binary),
+        arguments: text(entry.arguments).split('\0'),
+        cwd: text(entry.cwd),
+        container_id: text(entry.containerId),
+        exited: this.#table.isExited(slot),
+      });
+    }
+  }
+
+  /** Prints events to a stream. */
+  get socket(): AgentSocket | undefined {
+    return this.#socket;
+  }
+
+  /** Detaches everything, keeps what was read, and ends. */
+  async close(): Promise<void> {
+    if (this.#closed) return;
+    this.#closed = true;
+    clearInterval(this.#timer);
+    await this.#socket?.close();
+    await this.#policies?.close();
+    this.#hookKernel?.close();
+    this.#sensor.detach();
+    await this.pipeline.drained();
+    await this.pipeline.stop();
+    this.#ring.close();
+    await this.#host.close();
+    await this.spool?.close();
+    this.#sensor.close();
+  }
+}
+
+function nowNs(): bigint {
+  // hrtime is the monotonic clock; a suspended machine is the difference.
+  return process.hrtime.bigint() + clockOffsetNs('monotonic', 'boottime');
+}
+
+/** What policies need of the kernel; where it is not to be had, why. */
+function openHooks(
+  config: AgentConfig,
+  sensor: Sensor,
+): { policies: PolicySet | undefined; hookKernel: HookKernel | undefined; noPolicies: string } {
+  const kernel = new HookKernel({
+    objectPath: join(config.bpfFolder, 'hook.bpf.o'),
+    sharedMaps: sensor.maps,
+  });
+  try {
+    kernel.open();
+  } catch (error) {
+    kernel.close();
+    const reason = error instanceof Error ? error.message : String(error);
+    return {
+      policies: undefined,
+      hookKernel: undefined,
+      noPolicies: `no policy can be loaded here: ${reason}`,
+    };
+  }
+  const policies = new PolicySet({ kernel, hostNamespaces: readHostNamespaces() });
+  return { policies, hookKernel: kernel, noPolicies: '' };
+}
+
+/** Reads the policies and filters of an agent that stands alone. */
+export async function applyFiles(agent: Agent): Promise<void> {
+  const { policyFiles, filterFiles } = agent.config;
+  await agent.desired.applyPolicies(
+    policyFiles.map((file) => ({ origin: basename(file), text: readFileSync(file, 'utf8') })),
+  );
+  await agent.desired.applyFilters(
+    filterFiles.map((file) => ({ name: basename(file, '.wasm'), bytes: readFileSync(file) })),
+  );
+}

@@ -1,0 +1,7 @@
+// SPDX-License-Identifier: Apache-2.0
+// The public names of the agent, for tests and benchmarks that run it in their own process.
+
+export { Agent, type AgentIdentity, agentVersion, applyFiles } from './agent.js';
+export { type AgentConfig, ConfigError, readConfig } from './config.js';
+export { compactEvent } from './export/compact.js';
+export { JsonEncoder } from './export/json.js';

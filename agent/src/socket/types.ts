@@ -1,0 +1,91 @@
+// SPDX-License-Identifier: Apache-2.0
+// Owns what the agent's Unix socket answers. Plain types: the command line uses them too.
+
+export interface PolicyStatus {
+  readonly name: string;
+  readonly namespace: string;
+  readonly state: 'loaded' | 'partial' | 'refused';
+  readonly mode: 'enforce' | 'monitor';
+  readonly reason?: string;
+  /** Functions that it is attached to. */
+  readonly hooks: readonly string[];
+  /** Functions that this kernel has not, and without which the policy does. */
+  readonly skippedHooks: readonly string[];
+  readonly digest?: string;
+}
+
+export interface FilterState {
+  readonly name: string;
+  readonly version: string;
+  readonly digest: string;
+  readonly state: 'loaded' | 'refused' | 'quarantined';
+  readonly reason?: string;
+  readonly events: number;
+  readonly kept: number;
+  readonly dropped: number;
+  readonly traps: number;
+  readonly alerts: number;
+  readonly cpuNs: number;
+  readonly memoryBytes: number;
+}
+
+export interface AgentStatus {
+  readonly agentVersion: string;
+  readonly pid: number;
+  readonly node: string;
+  readonly cluster: string;
+  readonly kernel: string;
+  readonly bootId: string;
+  readonly startedMs: number;
+  readonly monitor: boolean;
+  /** Undefined for an agent that stands alone. */
+  readonly controlPlane?: {
+    readonly url: string;
+    readonly agentId: string;
+    readonly connected: boolean;
+    readonly error?: string;
+    readonly lastContactMs?: number;
+  };
+  readonly releaseSequence: number;
+  readonly policies: readonly PolicyStatus[];
+  readonly filters: readonly FilterState[];
+  readonly events: {
+    /** Numbered by the kernel since the counters were made. */
+    readonly produced: number;
+    readonly handled: number;
+    readonly kept: number;
+    readonly dropped: number;
+    readonly alerts: number;
+  };
+  /** Events lost since the agent started, by loss_stage. */
+  readonly losses: Readonly<Record<string, number>>;
+  readonly processes: {
+    readonly entries: number;
+    readonly entriesMax: number;
+    readonly bytesMax: number;
+    readonly evicted: number;
+    readonly orphans: number;
+  };
+  readonly ring: { readonly bytes: number; readonly pendingBytes: number };
+  readonly spool?: {
+    readonly bytes: number;
+    readonly bytesMax: number;
+    readonly waitingSegments: number;
+    readonly appendedRecords: number;
+    readonly acknowledgedRecords: number;
+  };
+  readonly subscribers: { readonly current: number; readonly droppedEvents: number };
+  readonly kernelCounters: Readonly<Record<string, number>>;
+  readonly errors: readonly { readonly code: string; readonly message: string; readonly timeMs: number }[];
+}
+
+/** Parameters of `GET /v1/events`. */
+export interface EventsQuery {
+  readonly format?: 'json' | 'compact';
+  /** Ends after this many. */
+  readonly limit?: number;
+  /** Only these kinds (`exec`, `kprobe`, …). */
+  readonly kinds?: readonly string[];
+  readonly policy?: string;
+  readonly colour?: boolean;
+}
