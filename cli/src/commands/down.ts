@@ -5,6 +5,7 @@ import { existsSync, rmSync } from 'node:fs';
 import type { Command } from '../command.js';
 import { CliError } from '../errors.js';
 import { isRunning, places, readState } from '../state.js';
+import { pinFolder } from '../up/agent.js';
 import { end, isRoot, prepareSudo } from '../up/processes.js';
 
 export const downCommand: Command = {
@@ -28,6 +29,8 @@ export const downCommand: Command = {
       output.line(`kept ${at.folder}`);
       return undefined;
     }
+    // What an agent that was killed left in the kernel: a few counters, nothing that runs.
+    if (existsSync(pinFolder)) remove(pinFolder);
     remove(at.folder);
     output.line(`removed ${at.folder}`);
     return undefined;

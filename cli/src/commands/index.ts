@@ -1,14 +1,18 @@
 // SPDX-License-Identifier: Apache-2.0
 // Owns the list of all commands, in the order in which help shows them.
 import type { Command } from '../command.js';
+import { socketCommands } from './agent-socket.js';
 import { archiveCommands } from './archive.js';
 import { downCommand } from './down.js';
 import { filterCommands } from './filter.js';
 import { fleetCommands } from './fleet.js';
 import { policyCommands } from './policy.js';
+import { upCommand } from './up.js';
 
 export const commands: readonly Command[] = [
+  upCommand,
   downCommand,
+  ...socketCommands,
   ...policyCommands,
   ...filterCommands,
   ...archiveCommands,

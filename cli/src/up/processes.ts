@@ -28,13 +28,14 @@ export async function until<T>(
   limitMs: number,
   condition: () => Promise<T | undefined> | T | undefined,
   signal?: AbortSignal,
+  everyMs = pollMs,
 ): Promise<T | undefined> {
   const endMs = Date.now() + limitMs;
   for (;;) {
     const found = await condition();
     if (found !== undefined) return found;
     if (Date.now() >= endMs || signal?.aborted === true) return undefined;
-    await delay(pollMs, signal);
+    await delay(everyMs, signal);
   }
 }
 
