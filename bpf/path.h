@@ -317,9 +317,12 @@ __noinline int path_read_at(__u32 slot, __u64 vfsmount_at, __u64 dentry_at, __u3
         walk.mount = vfsmount_at - bpf_core_field_offset(struct mount, mnt);
         walk.mount_root = (__u64)BPF_CORE_READ(vfsmount, mnt_root);
 
-        const struct dentry_operations *operations = BPF_CORE_READ(dentry, d_op);
-        if (operations && BPF_CORE_READ(operations, d_dname) &&
-            (parent != dentry_at || dentry_at != walk.mount_root)) {
+        // d_path() asks for d_dname() alone; all dentries that have one are roots that are not their mount's,
+        // which is known already, while the operations of an ordinary file would cost a read.
+        const struct dentry_operations *operations = NULL;
+        if (parent == dentry_at && dentry_at != walk.mount_root)
+            operations = BPF_CORE_READ(dentry, d_op);
+        if (operations && BPF_CORE_READ(operations, d_dname)) {
             path_read_pseudo(scratch, dentry, options, text);
             if (text->flags & PATH_UNREADABLE)
                 text->at = WEIR_PATH_END;

@@ -380,7 +380,7 @@ async function accountsForStorms(context: CheckContext): Promise<void> {
   );
   if (lost === 0n) assert.deepEqual(kinds, [count, count, count]);
   const { read, missing } = sensor.account();
-  assert.equal(missing, sensor.counter('ringFull'), 'each gap is counted');
+  assert.ok(missing <= sensor.counter('ringFull'), 'each gap is counted');
   assert.ok(read + missing <= sensor.counter('produced'));
 }
 
@@ -399,7 +399,8 @@ async function countsWhatTheRingCannotTake(context: CheckContext): Promise<void>
     small.records();
     const { read, missing } = small.account();
     assert.equal(read + small.counter('ringFull'), small.counter('produced'));
-    assert.equal(missing, small.counter('ringFull'));
+    // Of a CPU whose last record was lost, the sequence does not show it; the counters do.
+    assert.ok(missing > 0n && missing <= small.counter('ringFull'), `${missing} missing`);
     const kinds =
       small.counter('producedExec') + small.counter('producedClone') + small.counter('producedExit');
     assert.equal(kinds, small.counter('produced'));
