@@ -11,6 +11,7 @@ import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { checkPathTexts } from './guest/path-checks.js';
 import { type CheckContext, processChecks } from './guest/process-checks.js';
 import { ProcessSensor } from './guest/process-sensor.js';
+import { checkStates } from './guest/state-checks.js';
 import { harnessFolder } from './places.js';
 import type { RunOptions, RunResult } from './scenario.js';
 
@@ -80,6 +81,11 @@ describe.skipIf(why !== undefined)(`the process sensor here${why === undefined ?
     expect(sensor.failures()).toEqual({});
     expect(sensor.counter('storageFailed')).toBe(0n);
     sensor.clear();
+  });
+
+  test('keeps the state of a process for the hooks', async () => {
+    const own = mkdtempSync(join(folder, 'states-'));
+    await checkStates({ folder: own, run, waitFor, sensor, program });
   });
 
   test('makes the same text of a path as the kernel', async () => {

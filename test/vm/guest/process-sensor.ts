@@ -71,6 +71,7 @@ function perCpuSum(map: BpfMap, index: number): bigint {
 export class ProcessSensor {
   readonly #object: BpfObject;
   readonly #maps: { readonly events: BpfMap; readonly counters: BpfMap; readonly failures: BpfMap };
+  readonly #shared: Readonly<Record<string, BpfMap>>;
   readonly #programs: ReadonlyMap<ProgramName, BpfProgram>;
   readonly #reader: RingReader;
   readonly #target = new Uint8Array(drainBytes);
@@ -90,6 +91,8 @@ export class ProcessSensor {
       counters: this.#object.map('counters'),
       failures: this.#object.map('failures'),
     };
+    const shared = ['events', 'counters', 'failures', 'process_states', 'scratch_claims', 'scratch_slots'];
+    this.#shared = Object.fromEntries(shared.map((name) => [name, this.#object.map(name)]));
     this.#programs = new Map(programNames.map((name) => [name, this.#object.program(name)]));
     this.#reader = new RingReader(this.#maps.events, { onReady: () => {} });
     this.#reader.unref();
@@ -107,6 +110,11 @@ export class ProcessSensor {
   detach(): void {
     for (const link of this.#links) link.close();
     this.#links = [];
+  }
+
+  /** The maps that a further object must share; the caller closes none. */
+  sharedMaps(): Readonly<Record<string, BpfMap>> {
+    return this.#shared;
   }
 
   /** Reads what is there now, and returns all records so far of processes that this one made. */
@@ -158,7 +166,7 @@ export class ProcessSensor {
     this.detach();
     this.#reader.close();
     for (const program of this.#programs.values()) program.close();
-    for (const map of Object.values(this.#maps)) map.close();
+    for (const map of [...Object.values(this.#maps), ...Object.values(this.#shared)]) map.close();
     this.#object.close();
   }
 

@@ -146,6 +146,11 @@ static void run_thread_race(int threads, int rounds) {
     }
 }
 
+static void ask(void) {
+    syscall(SYS_readahead, -1, 0x57454953, 0);
+}
+
+// Ends with a code, or where that is -1 asks first and ends with 0.
 static void *leave_after_leader(void *code) {
     char path[64], state = 0;
     // The leader is a zombie ("Z") once it has ended.
@@ -161,6 +166,10 @@ static void *leave_after_leader(void *code) {
         state = close_bracket ? close_bracket[2] : 0;
         sched_yield();
     } while (state != 'Z');
+    if ((long)code == -1) {
+        ask();
+        code = NULL;
+    }
     syscall(SYS_exit, (int)(long)code);
     return NULL;
 }
@@ -197,7 +206,7 @@ static void run_deep(int folders, char **arguments) {
 }
 
 static void run_storm(int count, char **arguments) {
-    for (int i = 0; i < count; i++) {
+    for (volatile int i = 0; i < count; i++) {
         pid_t child = vfork();
         if (child < 0)
             fail("vfork");
@@ -260,12 +269,28 @@ int main(int count, char **arguments) {
         execute(rest);
     } else if (!strcmp(way, "capability") && given == 2) {
         give_capability(rest[0], number(rest[1]));
-    } else if (!strcmp(way, "hold") && given == 0) {
+    } else if (!strcmp(way, "ask") && given == 0) {
+        ask();
+    } else if (!strcmp(way, "ask-thread") && given == 0) {
+        start(leave_after_leader, (void *)-1L);
+        syscall(SYS_exit, 0);
+    } else if (!strcmp(way, "ask-child") && given == 1) {
+        if (unlink(rest[0]) < 0)
+            fail("unlink");
+        pid_t child = fork();
+        if (child < 0)
+            fail("fork");
+        if (child == 0)
+            ask();
+        else
+            wait_for(child);
+    } else if (!strcmp(way, "ask-later") && given == 0) {
         char byte;
         if (write(1, "ready\n", 6) != 6)
             fail("write");
         while (read(0, &byte, 1) > 0)
             ;
+        ask();
     } else {
         fprintf(stderr, "process: no such way: %s\n", way);
         return 99;
