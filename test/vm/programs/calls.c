@@ -1,0 +1,107 @@
+// SPDX-License-Identifier: Apache-2.0
+// Makes the system calls that it reads from its standard input, one a line, fields parted by tabs, and prints what
+// each returned: the result, or the negative errno. Numbers are 64 bits, passed on as they are.
+//
+//   openat DIRECTORY PATH FLAGS     opens and closes
+//   dup PATH                        opens, duplicates and closes; prints what dup returned
+//   setns FD TYPE  |  prctl A B C D E  |  lseek FD OFFSET WHENCE  |  unshare FLAGS
+//   exec PATH                       in a child; prints 0, or why it could not be executed
+//
+// Executed with the argument "nothing" it does nothing.
+
+#define _GNU_SOURCE
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+enum { FIELDS_MAX = 8, LINE_MAX_BYTES = 8192 };
+
+static long number(const char *text) { return (long)strtoull(text, NULL, 0); }
+
+static long call(long id, long a, long b, long c, long d, long e) {
+    long result = syscall(id, a, b, c, d, e);
+
+    return result < 0 ? -errno : result;
+}
+
+static long execute(const char *path) {
+    static volatile int failure;
+    char *arguments[] = {(char *)path, "nothing", NULL};
+    char *environment[] = {NULL};
+    int status = 0;
+
+    failure = 0;
+    // The child shares this memory until it executes or ends.
+    pid_t child = vfork();
+    if (child == 0) {
+        execve(path, arguments, environment);
+        failure = errno;
+        _exit(1);
+    }
+    if (child < 0)
+        return -errno;
+    waitpid(child, &status, 0);
+    return -failure;
+}
+
+static long perform(char **field) {
+    const char *name = field[0];
+
+    if (strcmp(name, "openat") == 0) {
+        long fd = call(SYS_openat, number(field[1]), (long)field[2], number(field[3]), 0, 0);
+
+        if (fd >= 0)
+            close((int)fd);
+        return fd;
+    }
+    if (strcmp(name, "dup") == 0) {
+        long fd = call(SYS_openat, AT_FDCWD, (long)field[1], O_RDONLY, 0, 0);
+        long copy = call(SYS_dup, fd < 0 ? -1 : fd, 0, 0, 0, 0);
+
+        if (fd >= 0)
+            close((int)fd);
+        if (copy >= 0)
+            close((int)copy);
+        return copy;
+    }
+    if (strcmp(name, "setns") == 0)
+        return call(SYS_setns, number(field[1]), number(field[2]), 0, 0, 0);
+    if (strcmp(name, "prctl") == 0)
+        return call(SYS_prctl, number(field[1]), number(field[2]), number(field[3]), number(field[4]),
+                    number(field[5]));
+    if (strcmp(name, "lseek") == 0)
+        return call(SYS_lseek, number(field[1]), number(field[2]), number(field[3]), 0, 0);
+    if (strcmp(name, "unshare") == 0)
+        return call(SYS_unshare, number(field[1]), 0, 0, 0, 0);
+    if (strcmp(name, "exec") == 0)
+        return execute(field[1]);
+    fprintf(stderr, "unknown call %s\n", name);
+    exit(99);
+}
+
+int main(int argc, char **argv) {
+    static char line[LINE_MAX_BYTES];
+
+    if (argc > 1 && strcmp(argv[1], "nothing") == 0)
+        return 0;
+    while (fgets(line, sizeof(line), stdin)) {
+        static char empty[] = "";
+        char *field[FIELDS_MAX];
+        char *rest = line;
+
+        line[strcspn(line, "\n")] = 0;
+        for (int i = 0; i < FIELDS_MAX; i++) {
+            char *next = strsep(&rest, "\t");
+
+            field[i] = next ? next : empty;
+        }
+        printf("%ld\n", perform(field));
+        fflush(stdout);
+    }
+    return 0;
+}

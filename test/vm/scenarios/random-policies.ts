@@ -1,0 +1,473 @@
+// SPDX-License-Identifier: Apache-2.0
+// Two hundred random policies, 64 of them on one hook: what the kernel makes of random calls is compared with what the
+// reference matcher says, event by event, in order, and with what the calls returned. WEIR_SEED is not to be had in the
+// guest: the seed is written here, and every failure names it.
+
+import assert from 'node:assert/strict';
+import { type ChildProcess, spawn } from 'node:child_process';
+import { copyFileSync, linkSync, mkdirSync, writeFileSync } from 'node:fs';
+import { dirname } from 'node:path';
+import { readHostNamespaces } from '@weir/agent/policy';
+import { type Policy, parsePolicies } from '@weir/policy';
+import {
+  type DescribedCall,
+  Random,
+  type RandomHook,
+  type RandomWorld,
+  type ReferenceHit,
+  randomPolicyText,
+  referenceHits,
+  relatedPaths,
+} from '@weir/policy/testing';
+import { ArgumentType, NamespaceKind } from '@weir/schema';
+import { type HookEvent, HookGuest, isWhole } from '../guest/hook-events.js';
+import { type ScenarioContext, scenario } from '../scenario.js';
+
+const seedFirst = 20_260;
+/** Policies of each set; together two hundred. */
+const setSizes = [64, 64, 64, 8];
+const linesOfEach = 40;
+
+const atCurrentFolder = -100n;
+const closeOnExec = 0o2000000n;
+const newUts = 0x04000000n;
+const newIpc = 0x08000000n;
+/** Not an option of prctl, nor when it is cut to 32 bits. */
+const options = [-1n, -2n, 255n, 1000n, 65535n, 2147483647n, -2147483648n, 0x1_0000_03e8n];
+const numbers = [
+  0n,
+  1n,
+  2n,
+  7n,
+  200n,
+  -1n,
+  -2n,
+  255n,
+  -128n,
+  65535n,
+  4294967295n,
+  0x1_0000_0001n,
+  -(2n ** 63n),
+];
+
+const integerTypes: ReadonlySet<number> = new Set(
+  Object.entries(ArgumentType).flatMap(([name, type]) => (/^u?int\d+$/.test(name) ? [type] : [])),
+);
+
+interface World {
+  readonly random: RandomWorld;
+  readonly files: readonly string[];
+  readonly missing: string;
+  readonly binaries: readonly string[];
+  readonly host: readonly bigint[];
+}
+
+/** A line for the program `calls`, and the calls of hooked functions that it comes to. */
+interface Step {
+  readonly line: string;
+  /** Told what a call returned so far (0, or the errno that denied it), gives the next one; undefined at the end. */
+  readonly calls: (
+    errors: readonly number[],
+  ) => Omit<DescribedCall, 'process' | 'hostNamespaces'> | undefined;
+  /** What the program prints, by the errors of the calls. */
+  readonly prints: (errors: readonly number[]) => string;
+  /** Namespaces that are new after it. */
+  readonly renews?: readonly number[];
+}
+
+function makeWorld(folder: string): World {
+  const files = relatedPaths(`${folder}/files`);
+  const binaries = relatedPaths(`${folder}/bin`).slice(0, 8);
+  for (const path of [...files, ...binaries]) mkdirSync(dirname(path), { recursive: true });
+  for (const path of files) writeFileSync(path, 'x');
+  const [first = '', ...others] = binaries;
+  copyFileSync('/weir/bin/calls', first);
+  for (const path of others) linkSync(first, path);
+  const host = readHostNamespaces().map((inode) => inode ?? 0n);
+  const inodes = (kind: number) => [String(host[kind]), '1'];
+  const missing = `${folder}/files/missing`;
+  const texts = [...files, missing];
+  const hooks: RandomHook[] = [
+    {
+      call: 'security_file_open',
+      syscall: false,
+      arguments: [{ index: 0, types: ['file'], texts: [...files, ...binaries] }],
+      enforcing: [
+        '{action: Override, argError: -1}',
+        '{action: Override, argError: 13}',
+        '{action: Signal, argSig: 18}',
+      ],
+    },
+    {
+      call: 'security_bprm_check',
+      syscall: false,
+      arguments: [{ index: 0, types: ['linux_binprm'], texts: binaries }],
+      enforcing: ['{action: Override, argError: -13}', '{action: Signal, argSig: 18}'],
+    },
+    {
+      call: 'sys_openat',
+      syscall: true,
+      arguments: [
+        { index: 0, types: ['int'], values: [atCurrentFolder, 0n, 3n] },
+        { index: 1, types: ['string'], texts },
+        { index: 2, types: ['int', 'uint32'], values: [0n, closeOnExec] },
+      ],
+      enforcing: ['{action: Signal, argSig: 18}'],
+    },
+    {
+      call: 'sys_setns',
+      syscall: true,
+      arguments: [
+        { index: 0, types: ['int'], values: [-1n, 100n, 200n] },
+        { index: 1, types: ['int', 'uint32'], values: numbers },
+      ],
+      enforcing: ['{action: Signal, argSig: 18}'],
+    },
+    {
+      call: '__x64_sys_dup',
+      syscall: true,
+      arguments: [{ index: 0, types: ['fd'], texts: files }],
+      enforcing: [],
+    },
+    {
+      call: 'sys_prctl',
+      syscall: true,
+      arguments: [
+        { index: 0, types: ['int', 'uint32'], values: options },
+        { index: 1, types: ['int64'], values: numbers },
+        { index: 2, types: ['uint8'], values: numbers },
+        { index: 3, types: ['int16', 'uint16'], values: numbers },
+      ],
+      enforcing: ['{action: Signal, argSig: 18}'],
+    },
+    {
+      call: 'sys_lseek',
+      syscall: true,
+      arguments: [
+        { index: 0, types: ['int32'], values: [-1n, 200n] },
+        { index: 1, types: ['long', 'ulong'], values: numbers },
+        { index: 2, types: ['uint32', 'int8'], values: numbers },
+      ],
+      enforcing: [],
+    },
+  ];
+  return {
+    random: {
+      hooks,
+      binaries,
+      namespaces: [
+        { name: 'Uts', inodes: inodes(NamespaceKind.uts) },
+        { name: 'Ipc', inodes: inodes(NamespaceKind.ipc) },
+        { name: 'Pid', inodes: inodes(NamespaceKind.pid) },
+      ],
+    },
+    files,
+    missing,
+    binaries,
+    host,
+  };
+}
+
+const register = (value: bigint) => BigInt.asUintN(64, value);
+const bytesOf = (text: string) => new Uint8Array(Buffer.from(text));
+const integers = (...values: bigint[]) => values.map((value) => ({ integer: register(value) }));
+
+/** A line that makes one call, of which nothing denies. */
+function plainStep(name: string, values: readonly bigint[], printed: string): Step {
+  return {
+    line: [name, ...values].join('\t'),
+    calls: (errors) =>
+      errors.length === 0 ? { symbol: `__x64_sys_${name}`, arguments: integers(...values) } : undefined,
+    prints: () => printed,
+  };
+}
+
+const errnoBadDescriptor = '-9';
+const errnoInvalid = '-22';
+const errnoMissing = '-2';
+/** 0, 1 and 2 are the program's pipes. */
+const firstFree = 3;
+
+function openStep(world: World, path: string, flags: bigint): Step {
+  const isThere = path !== world.missing;
+  return {
+    line: ['openat', atCurrentFolder, path, flags].join('\t'),
+    calls: (errors) => {
+      if (errors.length === 0) {
+        const [directory, , flagsArgument] = integers(atCurrentFolder, 0n, flags);
+        return {
+          symbol: '__x64_sys_openat',
+          arguments: [directory ?? {}, { bytes: bytesOf(path) }, flagsArgument ?? {}],
+        };
+      }
+      return errors.length === 1 && isThere
+        ? { symbol: 'security_file_open', arguments: [{ bytes: bytesOf(path) }] }
+        : undefined;
+    },
+    prints: ([, denied = 0]) => (isThere ? String(denied || firstFree) : errnoMissing),
+  };
+}
+
+function dupStep(world: World, path: string): Step {
+  const open = openStep(world, path, 0n);
+  return {
+    line: `dup\t${path}`,
+    calls: (errors) => {
+      if (errors.length < 2) return open.calls(errors);
+      if (errors.length > 2) return undefined;
+      const isOpen = errors[1] === 0;
+      return {
+        symbol: '__x64_sys_dup',
+        arguments: [
+          {
+            integer: register(isOpen ? BigInt(firstFree) : -1n),
+            bytes: isOpen ? bytesOf(path) : new Uint8Array(),
+          },
+        ],
+      };
+    },
+    prints: ([, denied = 0]) => (denied === 0 ? String(firstFree + 1) : errnoBadDescriptor),
+  };
+}
+
+function execStep(path: string): Step {
+  const symbols = ['security_file_open', 'security_bprm_check'];
+  return {
+    line: `exec\t${path}`,
+    calls: (errors) => {
+      const symbol = symbols[errors.length];
+      const isDenied = errors.some((error) => error !== 0);
+      return symbol === undefined || isDenied ? undefined : { symbol, arguments: [{ bytes: bytesOf(path) }] };
+    },
+    prints: (errors) => String(errors.find((error) => error !== 0) ?? 0),
+  };
+}
+
+function unshareStep(flag: bigint, kind: number): Step {
+  return { line: `unshare\t${flag}`, calls: () => undefined, prints: () => '0', renews: [kind] };
+}
+
+function randomStep(random: Random, world: World): Step {
+  const number = () => random.pick(numbers);
+  switch (random.below(8)) {
+    case 0:
+    case 1:
+      return openStep(world, random.pick([...world.files, world.missing]), random.pick([0n, closeOnExec]));
+    case 2:
+      return dupStep(world, random.pick(world.files));
+    case 3:
+      return plainStep('setns', [random.pick([-1n, 100n, 200n]), number()], errnoBadDescriptor);
+    case 4:
+      return plainStep('prctl', [random.pick(options), number(), number(), number(), number()], errnoInvalid);
+    case 5:
+      return plainStep('lseek', [random.pick([-1n, 200n]), number(), number()], errnoBadDescriptor);
+    default:
+      return execStep(random.pick(world.binaries));
+  }
+}
+
+/** Width and sign of an integer type, undefined for one that is shown as text. */
+function widthOf(type: string): readonly [bits: number, isSigned: boolean] | undefined {
+  if (type === 'int') return [32, true];
+  if (type === 'long') return [64, true];
+  if (type === 'ulong' || type === 'size_t') return [64, false];
+  const match = /^(u?)int(8|16|32|64)$/.exec(type);
+  return match === null ? undefined : [Number(match[2]), match[1] === ''];
+}
+
+/** The arguments that an event of a policy's hook is to show. */
+function shownBy(policy: Policy, hookIndex: number, call: Pick<DescribedCall, 'arguments'>): string {
+  const args = policy.spec.kprobes?.[hookIndex]?.args ?? [];
+  const shown = args.map(({ index, type }) => {
+    const given = call.arguments[index];
+    const width = widthOf(type);
+    if (width === undefined) return `${index}=${Buffer.from(given?.bytes ?? []).toString('latin1')}`;
+    const [bits, isSigned] = width;
+    const value = given?.integer ?? 0n;
+    return `${index}=${register(isSigned ? BigInt.asIntN(bits, value) : BigInt.asUintN(bits, value))}`;
+  });
+  return shown.join(' ');
+}
+
+/** What is to be told of an event, as text. */
+function told(
+  name: string,
+  symbol: string,
+  hit: Pick<ReferenceHit, 'hookIndex' | 'selectorIndex' | 'signal' | 'error'>,
+  shown: string,
+): string {
+  return `${symbol} ${name}[${hit.hookIndex}][${hit.selectorIndex}] signal ${hit.signal} error ${hit.error} (${shown})`;
+}
+
+interface Expected {
+  readonly events: string[];
+  readonly printed: string[];
+}
+
+/** What the reference matcher says of all steps of one process. */
+function expect(world: World, policies: readonly Policy[], binary: string, steps: readonly Step[]): Expected {
+  const inputs = policies.map((policy, id) => ({ id, policy }));
+  const namespaces = [...world.host];
+  const events: string[] = [];
+  const printed: string[] = [];
+  for (const step of steps) {
+    const errors: number[] = [];
+    for (let call = step.calls(errors); call !== undefined; call = step.calls(errors)) {
+      const process = { binary: bytesOf(binary), namespaces: [...namespaces] };
+      const hits = referenceHits(inputs, { ...call, process, hostNamespaces: world.host });
+      for (const hit of hits) {
+        const name = policies[hit.policyId]?.name ?? '';
+        // Where no policy on a hook denies, its program only observes and knows no error to tell of.
+        if (!hit.posts) continue;
+        const policy = policies[hit.policyId];
+        const shown = policy === undefined ? '' : shownBy(policy, hit.hookIndex, call);
+        events.push(told(name, call.symbol, { ...hit, error: hit.monitor ? 0 : hit.error }, shown));
+      }
+      errors.push(hits.find((hit) => !hit.monitor && hit.error !== 0)?.error ?? 0);
+    }
+    printed.push(step.prints(errors));
+    for (const kind of step.renews ?? []) namespaces[kind] = 2n;
+  }
+  return { events, printed };
+}
+
+/** Which events a hook record is, in the words of `told`. */
+function toldBy(event: HookEvent, monitored: ReadonlySet<string>): string {
+  const error = monitored.has(event.policyName) ? 0 : event.error;
+  const shown = event.arguments.map(({ type, index, value, payload }) =>
+    integerTypes.has(type) ? `${index}=${value}` : `${index}=${payload}`,
+  );
+  return told(event.policyName, event.symbol, { ...event, error }, shown.join(' '));
+}
+
+interface Performer {
+  readonly child: ChildProcess;
+  readonly binary: string;
+  readonly printed: () => string;
+  readonly ended: Promise<number | null>;
+}
+
+function start(binary: string): Performer {
+  const child = spawn(binary, [], { stdio: ['pipe', 'pipe', 'inherit'] });
+  let printed = '';
+  child.stdout.setEncoding('latin1').on('data', (text: string) => {
+    printed += text;
+  });
+  const ended = new Promise<number | null>((resolve, reject) => {
+    child.on('error', reject).on('close', resolve);
+  });
+  return { child, binary, printed: () => printed, ended };
+}
+
+interface Tally {
+  events: number;
+  calls: number;
+}
+
+/** Makes a set of policies and a process of each binary, and compares what it does with what it should. */
+async function compareSet(
+  { log, artifact }: Pick<ScenarioContext, 'log' | 'artifact'>,
+  guest: HookGuest,
+  world: World,
+  seed: number,
+  size: number,
+): Promise<Tally> {
+  const random = new Random(seed);
+  const shared = random.pick(world.random.hooks);
+  const texts = Array.from({ length: size }, (_, index) => {
+    const others = random.some(
+      world.random.hooks.filter((hook) => hook !== shared),
+      0,
+      2,
+    );
+    return randomPolicyText(random, world.random, `random-${seed}-${index}`, [shared, ...others]);
+  });
+  artifact(`policies-${seed}.yaml`, texts.join('---\n'));
+  const policies = parsePolicies(texts.join('---\n'));
+  const monitored = new Set(
+    policies
+      .filter(({ spec }) =>
+        spec.options?.some(({ name, value }) => name === 'policy-mode' && value === 'monitor'),
+      )
+      .map(({ name }) => name),
+  );
+  // They run before the policies are in force, so that none of these can keep them from it.
+  const performers = world.binaries.map(start);
+  const outcomes = await guest.policies.apply(policies);
+  assert.deepEqual(
+    outcomes.filter(({ state }) => state === 'refused').map(({ name, reason }) => `${name}: ${reason}`),
+    [],
+  );
+  assert.equal(outcomes.length, size);
+  const most = Math.max(...guest.policies.hooks().map((hook) => hook.policies.length));
+  assert.equal(most, size, 'all policies of a set are on one hook');
+  guest.take();
+
+  const tally = { events: 0, calls: 0 };
+  for (const performer of performers) {
+    const steps = Array.from({ length: linesOfEach }, () => randomStep(random, world));
+    steps.splice(random.below(linesOfEach), 0, unshareStep(newUts, NamespaceKind.uts));
+    steps.splice(random.below(linesOfEach), 0, unshareStep(newIpc, NamespaceKind.ipc));
+    const expected = expect(world, policies, performer.binary, steps);
+    performer.child.stdin?.end(steps.map(({ line }) => `${line}\n`).join(''));
+    assert.equal(await performer.ended, 0);
+    const events = guest.take();
+    events.sort((a, b) => Number(a.timeNs - b.timeNs) || Number(a.sequence - b.sequence));
+    const where = `seed ${seed}, ${performer.binary}`;
+    assert.deepEqual(
+      events.filter((event) => !isWhole(event)),
+      [],
+      where,
+    );
+    const found = events.map((event) => toldBy(event, monitored));
+    if (found.join('\n') !== expected.events.join('\n')) {
+      artifact(`found-${seed}.txt`, found.join('\n'));
+      artifact(`expected-${seed}.txt`, expected.events.join('\n'));
+      artifact(`steps-${seed}.txt`, steps.map(({ line }) => line).join('\n'));
+      const at = found.findIndex((text, index) => text !== expected.events[index]);
+      const first = at < 0 ? found.length : at;
+      assert.fail(
+        `${where}: event ${first} of ${expected.events.length} expected and ${found.length} found:\n` +
+          `  found    ${found.slice(first, first + 3).join(' | ')}\n  expected ${expected.events.slice(first, first + 3).join(' | ')}`,
+      );
+    }
+    assert.deepEqual(
+      performer.printed().trim().split('\n'),
+      expected.printed,
+      `${where}: what calls returned`,
+    );
+    tally.events += found.length;
+    tally.calls += steps.length;
+  }
+  // Else what these policies deny keeps the processes of the next set from starting.
+  await guest.policies.apply([]);
+  log(
+    `seed ${seed}: ${size} policies on ${shared.call}, ${tally.calls} lines, ${tally.events} events agreed`,
+  );
+  return tally;
+}
+
+export default scenario(
+  'agrees with the reference matcher on two hundred random policies',
+  { timeoutMs: 300_000 },
+  async (context) => {
+    const world = makeWorld(context.folder);
+    const guest = new HookGuest();
+    try {
+      let policies = 0;
+      let events = 0;
+      for (const [index, size] of setSizes.entries()) {
+        const tally = await compareSet(context, guest, world, seedFirst + index, size);
+        policies += size;
+        events += tally.events;
+      }
+      assert.equal(policies, 200);
+      assert.ok(events > 2000, `${events} events are too few to say much`);
+      assert.equal(guest.counter('ringFull'), 0n);
+      assert.equal(guest.counter('undecided'), 0n);
+      assert.equal(guest.counter('scratchBusy'), 0n);
+    } finally {
+      await guest.close();
+    }
+  },
+);
