@@ -3,7 +3,14 @@
 import { readdir } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { buildFilter, FilterBuildError, formatBuild, formatTest, testFilter } from '@weir/filter-compile';
+import {
+  buildFilter,
+  FilterBuildError,
+  formatBuild,
+  formatDiagnostics,
+  formatTest,
+  testFilter,
+} from '@weir/filter-compile';
 
 const folder = dirname(fileURLToPath(import.meta.url));
 const entries = await readdir(folder, { withFileTypes: true });
@@ -22,7 +29,9 @@ for (const name of names.sort()) {
     }
   } catch (error) {
     if (!(error instanceof FilterBuildError)) throw error;
-    console.error(error.message);
+    console.error(
+      [formatDiagnostics(error.diagnostics), error.message].filter((text) => text !== '').join('\n'),
+    );
     process.exitCode = 1;
   }
 }

@@ -255,7 +255,7 @@ async function compile(
   if (errors.length > 0) {
     throw new FilterBuildError(
       'compile',
-      `${sourceFile} does not compile:\n${formatDiagnostics(errors)}`,
+      `${sourceFile} does not compile: ${errors.length} ${errors.length === 1 ? 'error' : 'errors'}`,
       diagnostics,
     );
   }

@@ -4,12 +4,20 @@ import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { acceptModule } from '@weir/filter-accept';
-import { BatchDecoder, BatchReader } from '@weir/segment';
+import {
+  BatchDecoder,
+  BatchReader,
+  CHAIN_START,
+  frameParts,
+  readWholeFrames,
+  sealSegment,
+} from '@weir/segment';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import {
   batchOfEvents,
   buildFilter,
   FilterBuildError,
+  formatDiagnostics,
   formatTest,
   newFilter,
   splitArguments,
@@ -80,7 +88,8 @@ describe('building', () => {
       severity: 'error',
       source: '  return event.nonsense;',
     });
-    expect(error.message).toContain(`filter.ts:3:16: error`);
+    expect(error.message).toMatch(/filter\.ts does not compile: 1 error$/);
+    expect(formatDiagnostics(error.diagnostics)).toContain('filter.ts:3:16: error');
   });
 
   const wrong: [string, string, unknown, string, RegExp][] = [
@@ -277,6 +286,40 @@ describe('testing', () => {
     const file = join(folder, `t${made++}.json`);
     await writeFile(file, JSON.stringify(test));
     expect((await failure(testFilter({ module, tests: [file] }))).message).toMatch(message);
+  });
+
+  it('judges a recording as it is, and skips what no filter judges', async () => {
+    const lines = [
+      event(1),
+      { loss: { stage: 'ring_full', count: '3' } },
+      event(2),
+      { process_throttle: {} },
+    ];
+    const file = join(folder, 'recorded.jsonl');
+    await writeFile(file, lines.map((line) => JSON.stringify(line)).join('\n'));
+    expect(formatTest(await testFilter({ module, tests: [file] }))).toContain(
+      'ok   recorded.jsonl (1 kept, 1 dropped)',
+    );
+    await writeFile(file, JSON.stringify(event(3)));
+    expect(formatTest(await testFilter({ module, tests: [file] }))).toContain(
+      'the filter trapped on 1 events',
+    );
+  });
+
+  it('takes a captured segment', async () => {
+    const raw = Buffer.concat(frameParts(batchOfEvents([event(1), event(2)], 'e'), new Uint8Array(0)));
+    const sealed = await sealSegment({
+      agentId: 'node-1',
+      chainId: '0'.repeat(32),
+      sequence: 0n,
+      previous: CHAIN_START,
+      raw,
+      frames: readWholeFrames(raw).frames,
+    });
+    await writeFile(join(folder, 'captured.segment'), sealed.bytes);
+    expect(
+      await run({ cases: [{ name: 'captured', events: 'captured.segment', expect: ['drop', 'keep'] }] }),
+    ).toMatch(/1 of 1 cases pass/);
   });
 
   it('takes a captured batch', async () => {

@@ -22,6 +22,7 @@ export interface Diagnostic {
   source: string;
 }
 
+/** What went wrong; of a source that does not compile, `diagnostics` say where. */
 export class FilterBuildError extends Error {
   constructor(
     readonly code: FilterBuildErrorCode,

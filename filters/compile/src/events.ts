@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Owns making batches from events in the JSON shape that `weir events` writes (Tetragon's), so that recorded and
 // hand-written events can be judged by the real host. What the JSON does not say is 0 or empty in the batch.
-import { ArgumentType, EventKind, ExecFlag, execFlagNames, RecordFlag } from '@weir/schema';
+import { Action, ArgumentType, EventKind, ExecFlag, execFlagNames, RecordFlag } from '@weir/schema';
 import {
   type ArgumentDescription,
   BatchWriter,
@@ -284,6 +284,10 @@ class FixtureWriter {
         });
         return;
       }
+      case 'process_clone': {
+        this.#writer.event({ ...header, kind: EventKind.clone });
+        return;
+      }
       case 'process_exit': {
         this.#writer.event({
           ...header,
@@ -306,8 +310,13 @@ class FixtureWriter {
           kind,
           flags: returned.given ? RecordFlag.returned : 0,
           binding: this.#binding(kind, body),
+          action: actionNumber(body.get('action')),
           arguments: body
             .get('args')
+            .list()
+            .map((one, index) => argument(one, index)),
+          data: body
+            .get('data')
             .list()
             .map((one, index) => argument(one, index)),
           ...(returned.given ? { returnValue: argument(returned, 0) } : {}),
@@ -351,6 +360,41 @@ function signalNumber(field: Field): number {
     );
   return number;
 }
+
+function actionNumber(field: Field): number {
+  const name = field
+    .text()
+    .replace(/^KPROBE_ACTION_/, '')
+    .toLowerCase();
+  if (name === '') return Action.post;
+  const number = (Action as Record<string, number>)[name];
+  if (number === undefined) {
+    throw new FilterBuildError(
+      'fixture',
+      `${field.path} must be KPROBE_ACTION_ and one of ${Object.keys(Action).join(', ').toUpperCase()}`,
+    );
+  }
+  return number;
+}
+
+/** Arguments that the JSON tells in words that cannot be turned back: they hold their position, without a value. */
+const positionOnly = [
+  'cred_arg',
+  'bpf_attr_arg',
+  'bpf_map_arg',
+  'bpf_prog_arg',
+  'bpf_cmd_arg',
+  'perf_event_arg',
+  'user_namespace_arg',
+  'user_ns_arg',
+  'process_credentials_arg',
+  'module_arg',
+  'kernel_cap_t_arg',
+  'cap_inheritable_arg',
+  'cap_permitted_arg',
+  'cap_effective_arg',
+  'error_arg',
+];
 
 function addressBytes(field: Field): number[] {
   const text = field.text();
@@ -450,11 +494,20 @@ function argument(field: Field, index: number): ArgumentDescription {
     case 'syscall_id':
       return { type: ArgumentType.syscall64, index, value: value.get('id').big() };
     default:
+      if (positionOnly.includes(name)) return { type: ArgumentType.nop, index };
       throw new FilterBuildError(
         'fixture',
         `${field.path} has ${name === '' ? 'no value' : name}; fixtures can hold string_arg, int_arg, uint_arg, size_arg, long_arg, bytes_arg, truncated_bytes_arg, file_arg, path_arg, linux_binprm_arg, sock_arg, skb_arg, sockaddr_arg, sockaddrun_arg, net_dev_arg, capability_arg and syscall_id`,
       );
   }
+}
+
+/** Whether a line of a recording is an event that filters judge; losses, throttling and alerts are not. */
+export function isJudged(event: unknown): boolean {
+  if (typeof event !== 'object' || event === null) return true;
+  const names = Object.keys(event);
+  const others = ['process_throttle', 'rate_limit_info', 'loss', 'alert', 'tamper'];
+  return !names.some((name) => others.includes(name));
 }
 
 /** Makes one batch of events in JSON. @throws {FilterBuildError} that names the field that is wrong. */

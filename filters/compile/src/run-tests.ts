@@ -18,12 +18,15 @@ import { FilterHost, type FilterReport, Judgement } from '@weir/filter-host';
 import { BATCH_HEADER_BYTES, severityNames } from '@weir/schema';
 import { BatchDecoder, BatchReader, type DecodedAnnotation, readSegment } from '@weir/segment';
 import { FilterBuildError } from './error.js';
-import { batchOfEvents } from './events.js';
+import { batchOfEvents, isJudged } from './events.js';
 
 export interface TestOptions {
   /** The module, as built. */
   module: Uint8Array;
-  /** Test files, or folders that hold some. */
+  /**
+   * Test files, or folders that hold some. A recording (JSON lines, a batch or a segment) is judged as it is: its
+   * verdicts are counted, and it fails only where the filter does.
+   */
   tests: readonly string[];
   /** Time limit of the filter for one batch. Default 1000 ms: a test says what is wrong, not how slow it is. */
   timeLimitMs?: number;
@@ -103,14 +106,17 @@ async function loadEvents(value: unknown, file: string, where: string): Promise<
   if (Array.isArray(value)) return value.length === 0 ? [] : [batchOfEvents(value, `${where}.events`)];
   if (typeof value !== 'string')
     throw bad(`${where}.events`, 'must be a list of events or the name of a file');
-  const path = resolve(dirname(file), value);
+  return loadRecording(resolve(dirname(file), value), `${where}.events`);
+}
+
+async function loadRecording(path: string, where: string): Promise<Uint8Array[]> {
   let bytes: Buffer;
   try {
     bytes = await readFile(path);
   } catch (error) {
     throw new FilterBuildError(
       'fixture',
-      `${where}.events: ${path} cannot be read: ${(error as Error).message}`,
+      `${where}: ${path} cannot be read: ${(error as Error).message}`,
       [],
       { cause: error },
     );
@@ -149,8 +155,9 @@ const EVENTS_A_BATCH = 256;
 
 function splitBatches(events: readonly unknown[], path: string): Uint8Array[] {
   const batches: Uint8Array[] = [];
-  for (let from = 0; from < events.length; from += EVENTS_A_BATCH) {
-    batches.push(batchOfEvents(events.slice(from, from + EVENTS_A_BATCH), basename(path)));
+  const judged = events.filter(isJudged);
+  for (let from = 0; from < judged.length; from += EVENTS_A_BATCH) {
+    batches.push(batchOfEvents(judged.slice(from, from + EVENTS_A_BATCH), basename(path)));
   }
   return batches;
 }
@@ -163,6 +170,13 @@ function captured(bytes: Uint8Array): Uint8Array[] {
 }
 
 async function readCases(file: string): Promise<{ config: string | undefined; cases: Case[] }> {
+  if (extname(file) !== '.json') {
+    const batches = await loadRecording(file, 'recording');
+    return {
+      config: undefined,
+      cases: [{ name: basename(file), batches, expect: undefined, count: undefined, alerts: undefined }],
+    };
+  }
   let json: unknown;
   try {
     json = JSON.parse(await readFile(file, 'utf8'));

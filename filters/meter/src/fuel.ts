@@ -1,0 +1,48 @@
+// SPDX-License-Identifier: Apache-2.0
+// Owns the host's side of metering: giving an instance its fuel, and reading what is left of it.
+
+/** Names of the globals that a metered module exports. */
+export const FUEL_EXPORT = 'weir.fuel';
+export const DEPTH_EXPORT = 'weir.depth';
+
+interface Global<T> {
+  value: T;
+}
+
+/** Which limit ended a call: its fuel, its depth, or neither (it returned, or trapped by itself). */
+export type Exhausted = 'fuel' | 'depth' | undefined;
+
+export interface Fuel {
+  /**
+   * What is left. Below zero once it has run out. After another trap it may be what was left a little earlier, at
+   * the same point on every machine all the same.
+   */
+  remaining: bigint;
+  /** Why a call that just trapped did so. */
+  exhausted(): Exhausted;
+  /** Makes ready for another call, after a trap too: with this fuel, and all of the depth. */
+  refill(units: bigint): void;
+}
+
+/** The fuel of an instance of a metered module. @throws {TypeError} where it is of another one. */
+export function fuelOf(instance: { exports: Record<string, unknown> }): Fuel {
+  const fuel = instance.exports[FUEL_EXPORT] as Global<bigint> | undefined;
+  const depth = instance.exports[DEPTH_EXPORT] as Global<number> | undefined;
+  if (typeof fuel?.value !== 'bigint' || typeof depth?.value !== 'number') {
+    throw new TypeError(`the module is not metered: it does not export ${FUEL_EXPORT} and ${DEPTH_EXPORT}`);
+  }
+  const depthMax = depth.value;
+  return {
+    get remaining() {
+      return fuel.value;
+    },
+    set remaining(units) {
+      fuel.value = units;
+    },
+    exhausted: () => (depth.value < 0 ? 'depth' : fuel.value < 0n ? 'fuel' : undefined),
+    refill(units) {
+      fuel.value = units;
+      depth.value = depthMax;
+    },
+  };
+}

@@ -1,0 +1,6 @@
+// SPDX-License-Identifier: Apache-2.0
+// Public names of metering.
+export type { Measures } from './emit.js';
+export { MeterError, type MeterErrorCode } from './error.js';
+export { DEPTH_EXPORT, type Exhausted, FUEL_EXPORT, type Fuel, fuelOf } from './fuel.js';
+export { type MeterOptions, meterModule } from './meter.js';

@@ -1,0 +1,159 @@
+// SPDX-License-Identifier: Apache-2.0
+// Owns putting the metered module together: types and globals are added behind those that are there, so that no
+// index changes; custom sections are kept where they still say what is true.
+import { Writer } from './bytes.js';
+import { type EmitContext, emitFunction, type Measures } from './emit.js';
+import { engine } from './engine.js';
+import { MeterError } from './error.js';
+import { DEPTH_EXPORT, FUEL_EXPORT } from './fuel.js';
+import { type ModuleShape, parseModule, type Section, sectionOrder } from './module.js';
+import { Op, Type } from './opcodes.js';
+import { planFunctions } from './plan.js';
+import { scanFunction } from './scan.js';
+
+export interface MeterOptions {
+  /** Fuel that an instance has before the host gives it any: for a start function, which runs before that. Default 0. */
+  fuel?: bigint;
+  /** Depth of calls. A function that can call itself takes one while it runs, more where its frame is large. Default 1000. */
+  depthMax?: number;
+  /** Default 4096. */
+  functionsMax?: number;
+  /** Parameters and locals of one function. Default 4096. */
+  localsMax?: number;
+  /** For measuring what each part costs; a filter never runs without all of them. */
+  measures?: Partial<Measures>;
+}
+
+/** Beyond this the engine's own stack could end first (see docs/decisions). */
+const DEPTH_LIMIT = 2000;
+const FUEL_LIMIT = 2n ** 62n;
+const TYPES_MAX = 4096;
+
+const Id = { type: 1, global: 6, export: 7, code: 10 } as const;
+
+/** Sections that hold offsets into code, which moved, or are of no use where the module runs, are left out. */
+function isKept(section: Section): boolean {
+  return section.id !== 0 || section.name === 'name' || section.name.startsWith('weir.');
+}
+
+/**
+ * Rewrites a module so that its work is bounded, at the same point on every machine: fuel is counted down as it runs,
+ * the depth of its calls too, and every NaN it makes has the same bits. It behaves as before otherwise.
+ *
+ * @throws {MeterError} where the module is malformed, invalid, or uses what cannot be made so.
+ */
+export function meterModule(bytes: Uint8Array, options: MeterOptions = {}): Uint8Array {
+  const { fuel = 0n, depthMax = 1000, functionsMax = 4096, localsMax = 4096 } = options;
+  if (fuel < 0n || fuel > FUEL_LIMIT) throw new RangeError(`fuel must be 0 to ${FUEL_LIMIT}, not ${fuel}`);
+  if (!Number.isInteger(depthMax) || depthMax < 1 || depthMax > DEPTH_LIMIT) {
+    throw new RangeError(`depthMax must be a whole number from 1 to ${DEPTH_LIMIT}, not ${depthMax}`);
+  }
+  // What is validated must be what is read: shared memory could change meanwhile.
+  const input = new Uint8Array(bytes);
+  const shape = parseModule(input, { typesMax: TYPES_MAX, functionsMax, localsMax });
+  const scans = shape.bodies.map((_, index) => scanFunction(shape, index, localsMax));
+  if (!engine.validate(input)) {
+    throw new MeterError(
+      'invalid',
+      0,
+      'does not validate: its types, indexes or constants do not fit together',
+    );
+  }
+  const plans = planFunctions(shape, scans, depthMax);
+  const measures: Measures = { fuel: true, depth: true, nan: true, ...options.measures };
+  const types = [...shape.types];
+  const context: EmitContext = {
+    shape,
+    plans,
+    fuelGlobal: shape.importedGlobals + shape.globals,
+    depthGlobal: shape.importedGlobals + shape.globals + 1,
+    measures,
+    resultType(results) {
+      const same = (one: readonly number[]): boolean =>
+        one.length === results.length && one.every((type, index) => type === results[index]);
+      const found = types.findIndex((type) => type.parameters.length === 0 && same(type.results));
+      return found >= 0 ? found : types.push({ parameters: [], results }) - 1;
+    },
+  };
+  const code = new Writer(input.length * 2);
+  code.u32(scans.length);
+  for (const [index, scan] of scans.entries()) {
+    const body = emitFunction(context, scan, plans[index] as (typeof plans)[number]);
+    code.u32(body.length).raw(body);
+  }
+  return assemble(shape, {
+    [Id.type]: withTypes(shape, types.slice(shape.types.length)),
+    [Id.global]: withGlobals(shape, fuel, depthMax),
+    [Id.export]: withExports(shape, context),
+    ...(scans.length > 0 ? { [Id.code]: code } : {}),
+  });
+}
+
+/** The contents of a section behind its count, which is written anew. */
+function grown(shape: ModuleShape, id: number, before: number, added: number): Writer {
+  const section = shape.sections.find((one) => one.id === id);
+  const out = new Writer().u32(before + added);
+  if (section === undefined) return out;
+  let at = section.start;
+  while ((shape.bytes[at] as number) >= 0x80) at++;
+  return out.raw(shape.bytes.subarray(at + 1, section.end));
+}
+
+function withTypes(shape: ModuleShape, added: ModuleShape['types']): Writer | undefined {
+  if (added.length === 0) return undefined;
+  const out = grown(shape, Id.type, shape.types.length, added.length);
+  for (const { parameters, results } of added) {
+    out.byte(0x60).u32(parameters.length).raw(parameters).u32(results.length).raw(results);
+  }
+  return out;
+}
+
+function withGlobals(shape: ModuleShape, fuel: bigint, depthMax: number): Writer {
+  const out = grown(shape, Id.global, shape.globals, 2);
+  out.byte(Type.i64).byte(1).byte(Op.i64Const).signed(fuel).byte(Op.end);
+  return out.byte(Type.i32).byte(1).byte(Op.i32Const).signed(depthMax).byte(Op.end);
+}
+
+function withExports(shape: ModuleShape, context: EmitContext): Writer {
+  const out = grown(shape, Id.export, shape.exports, 2);
+  out.name(FUEL_EXPORT).byte(3).u32(context.fuelGlobal);
+  return out.name(DEPTH_EXPORT).byte(3).u32(context.depthGlobal);
+}
+
+function assemble(shape: ModuleShape, replaced: Record<number, Writer | undefined>): Uint8Array {
+  const { bytes } = shape;
+  const out = new Writer(bytes.length * 2).raw(bytes.subarray(0, 8));
+  const waiting = Object.keys(replaced)
+    .map(Number)
+    .filter((id) => replaced[id] !== undefined && !shape.sections.some((section) => section.id === id));
+  const place = (id: number): number => sectionOrder[id] as number;
+  const put = (id: number): void => {
+    const contents = (replaced[id] as Writer).bytes;
+    out.byte(id).u32(contents.length).raw(contents);
+  };
+  for (const section of shape.sections) {
+    if (section.id !== 0) {
+      // A section that the module has not goes in front of the first one that comes behind it.
+      while (waiting.length > 0 && place(waiting[0] as number) < place(section.id))
+        put(waiting.shift() as number);
+    }
+    if (replaced[section.id] !== undefined) put(section.id);
+    else if (isKept(section)) copy(out, bytes, section);
+  }
+  for (const id of waiting) put(id);
+  return out.bytes.slice();
+}
+
+function copy(out: Writer, bytes: Uint8Array, section: Section): void {
+  const contents = bytes.subarray(section.start, section.end);
+  out.byte(section.id);
+  if (section.id !== 0) {
+    out.u32(contents.length).raw(contents);
+    return;
+  }
+  const name = new Writer(32).name(section.name).bytes;
+  out
+    .u32(name.length + contents.length)
+    .raw(name)
+    .raw(contents);
+}
