@@ -26,7 +26,7 @@ static __always_inline bool end_known(const struct weir_argument *argument) {
 
 static __always_inline void set_unreadable(struct weir_argument *argument) {
     argument->flags |= WEIR_ARGUMENT_FLAG_UNREADABLE;
-    count(WEIR_KERNEL_COUNTER_UNREADABLE);
+    count_failure(WEIR_FAILURE_PLACE_HOOK_ARGUMENT);
 }
 
 static __always_inline long read_text(void *to, __u32 size, __u64 address, bool is_user) {
@@ -34,13 +34,20 @@ static __always_inline long read_text(void *to, __u32 size, __u64 address, bool 
                    : bpf_probe_read_kernel_str(to, size, (void *)address);
 }
 
-static __always_inline void read_string(struct weir_argument *argument, struct text_slot *text, __u64 address,
-                                        bool is_user) {
+/* Reads a string into an argument and its text. Not static: see read_path. */
+__noinline int read_string(__u32 slot, __u32 number, __u64 address, __u32 is_user) {
+    struct hook_work *work = hook_work_of(slot);
+    struct text_slot *text = text_of(slot, number);
+
+    if (!work || !text || number >= HOOK_ARGUMENTS_MAX)
+        return 0;
+    struct weir_argument *argument = &work->arguments[number];
     long length = read_text(text->bytes, WEIR_LIMIT_PATH_BYTES, address, is_user);
 
     if (length <= 0 || length > WEIR_LIMIT_PATH_BYTES) {
-        set_unreadable(argument);
-        return;
+        argument->flags |= WEIR_ARGUMENT_FLAG_UNREADABLE;
+        count_failure(WEIR_FAILURE_PLACE_HOOK_STRING);
+        return 0;
     }
     argument->payload.length = length - 1;
     argument->original_length = length - 1;
@@ -53,6 +60,7 @@ static __always_inline void read_string(struct weir_argument *argument, struct t
             count(WEIR_KERNEL_COUNTER_TRUNCATED_ARGUMENT);
         }
     }
+    return 0;
 }
 
 /*
@@ -124,8 +132,8 @@ static __always_inline struct file *file_of(__u8 type, __u64 raw) {
 }
 
 /* Reads one argument. `raw` is what the register of the parameter held. */
-static __always_inline void read_argument(struct weir_argument *argument, struct text_slot *text, __u32 slot,
-                                          __u32 number, __u8 type, bool is_user, __u64 raw) {
+static __always_inline void read_argument(struct weir_argument *argument, __u32 slot, __u32 number, __u8 type,
+                                          bool is_user, __u64 raw) {
     switch (type) {
     case WEIR_ARGUMENT_TYPE_INT8:
         argument->value = (__s64)(__s8)raw;
@@ -152,7 +160,7 @@ static __always_inline void read_argument(struct weir_argument *argument, struct
         argument->value = raw;
         break;
     case WEIR_ARGUMENT_TYPE_STRING:
-        read_string(argument, text, raw, is_user);
+        read_string(slot, number, raw, is_user);
         break;
     case WEIR_ARGUMENT_TYPE_FD:
     case WEIR_ARGUMENT_TYPE_FILE:

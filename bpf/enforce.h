@@ -130,13 +130,16 @@ static __always_inline __u16 gravest(const struct weir_selector_entry *entry) {
 }
 
 /* Appends one argument and its payload to the record. Returns the record's new end. */
-__noinline int lay_out_argument(__u32 slot, __u32 end, __u32 place, __u32 position) {
+__noinline int lay_out_argument(__u32 slot, __u32 record_end, __u32 place, __u32 position) {
     struct hook_work *work = hook_work_of(slot);
     struct scratch *scratch = path_scratch(slot);
     const struct text_slot *text = text_of(slot, position);
+    // As wide as an address, and bounded: 6.1 forgets what a comparison of the lower half told it.
+    __u64 end = record_end & (32 * 1024 - 1);
 
+    barrier_var(end);
     if (!work || !scratch || !text)
-        return end;
+        return record_end;
     // Masks in place of comparisons: clang 14 compares one register and uses another, of which the verifier
     // then knows no bound.
     place &= HOOK_ARGUMENTS_MAX - 1;

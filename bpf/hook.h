@@ -11,6 +11,9 @@
 #include "match.h"
 #include "scope.h"
 
+/* What this clone of a template is for: constants, by which the verifier removes what it does not need. */
+const volatile struct weir_hook_spec spec = {};
+
 /* Gets a parameter of the hooked function. Where it has fewer, the value is 0 and the result negative. */
 typedef long (*value_getter)(void *ctx, __u32 number, __u64 *value);
 
@@ -32,15 +35,34 @@ static __always_inline bool is_compat_call(void) {
     return BPF_CORE_READ(task, thread_info.status) & WEIR_TS_COMPAT;
 }
 
-/* ANDs the mask of one dimension into the candidates. Returns whether any is left. */
-static __always_inline bool match_dimension(const volatile struct weir_hook_spec *spec, __u32 d,
-                                            const struct weir_hook_config *config,
-                                            const struct weir_argument *argument, __u32 argument_number,
-                                            struct text_slot *text, __u32 slot, struct hook_work *work) {
+/*
+ * Whether a file is the one that stands behind a file of overlayfs: opening or reading that one calls the
+ * same functions again for this one, with the mounter's credentials (seen on 6.1 and 6.12). It is one act and
+ * one event.
+ */
+static __always_inline bool is_file_behind(__u64 raw) {
+    return BPF_CORE_READ((struct file___mode *)raw, f_mode) & WEIR_FMODE_NOACCOUNT;
+}
+
+/*
+ * ANDs the mask of one dimension into the candidates. Returns whether any is left. Not static, so that the
+ * verifier looks at it once, however many dimensions there are.
+ */
+__noinline int match_dimension(__u32 slot, __u32 config_index, __u32 number, __u32 d, __u32 kind) {
+    struct hook_work *work = hook_work_of(slot);
+    const struct weir_hook_config *config = bpf_map_lookup_elem(&hook_configs, &config_index);
+    struct text_slot *text = text_of(slot, kind == WEIR_DIMENSION_KIND_REVERSE ? TURNED_TEXT : number);
+
+    if (!work || !config || !text)
+        return 0;
+    // Masks in place of comparisons: see lay_out_argument.
+    number &= HOOK_ARGUMENTS_MAX - 1;
+    barrier_var(number);
+    d &= WEIR_LIMIT_DIMENSIONS_PER_HOOK - 1;
+    barrier_var(d);
+    const struct weir_argument *argument = &work->arguments[number];
     __u32 id = config->config_id * WEIR_LIMIT_DIMENSIONS_PER_HOOK + d;
-    __u8 kind = spec->dimensions[d].kind;
-    __u32 length = argument->payload.length & (WEIR_LIMIT_PATH_BYTES - 1);
-    const struct weir_mask *found = NULL;
+    const struct weir_mask *found;
     bool is_known;
 
     if (kind == WEIR_DIMENSION_KIND_FORWARD)
@@ -54,36 +76,33 @@ static __always_inline bool match_dimension(const volatile struct weir_hook_spec
         work->undecided_count++;
         count(WEIR_KERNEL_COUNTER_UNDECIDED);
         found = look_up_integer(id, 0, PURPOSE_UNDECIDED);
-    } else if (kind == WEIR_DIMENSION_KIND_FORWARD) {
-        found = look_up_forward(text, length, id);
-    } else if (kind == WEIR_DIMENSION_KIND_REVERSE) {
-        struct text_slot *turned = text_of(slot, TURNED_TEXT);
-
-        turn_text(slot, argument_number, length);
-        if (turned)
-            found = look_up_forward(turned, length, id);
-    } else {
+    } else if (kind == WEIR_DIMENSION_KIND_INTEGER) {
         found = look_up_integer(id, argument->value, PURPOSE_VALUE);
+    } else {
+        if (kind == WEIR_DIMENSION_KIND_REVERSE)
+            turn_text(slot, number, argument->payload.length);
+        found = look_up_forward(text, argument->payload.length, id);
     }
     if (!found)
         found = &config->defaults[d];
-    return mask_and(&work->candidates, found, spec->word_count);
+    return mask_and(&work->candidates, found, spec.word_count);
 }
 
 /* Reads the arguments and matches each. Returns whether a selector is left. Dimensions are in order of
  * arguments. */
-static __always_inline bool match_arguments(void *ctx, const volatile struct weir_hook_spec *spec,
-                                            value_getter get_value, bool takes_registers,
-                                            const struct weir_hook_config *config, __u32 slot,
-                                            struct hook_work *work) {
+static __always_inline bool match_arguments(void *ctx, __u32 slot, __u32 config_index, value_getter get_value,
+                                            bool takes_registers) {
     struct pt_regs___x86 *registers = NULL;
+    struct hook_work *work = hook_work_of(slot);
     __u32 d = 0;
 
+    if (!work)
+        return false;
     if (takes_registers)
         get_value(ctx, 0, (__u64 *)&registers);
 #pragma clang loop unroll(disable)
     for (__u32 i = 0; i < HOOK_ARGUMENTS_MAX; i++) {
-        if (i >= spec->argument_count)
+        if (i >= spec.argument_count)
             break;
         struct text_slot *text = text_of(slot, i);
         struct weir_argument *argument = &work->arguments[i];
@@ -92,32 +111,36 @@ static __always_inline bool match_arguments(void *ctx, const volatile struct wei
         if (!text)
             return false;
         __builtin_memset(argument, 0, sizeof(*argument));
-        argument->type = spec->arguments[i].type;
-        argument->index = spec->arguments[i].index;
+        argument->type = spec.arguments[i].type;
+        argument->index = spec.arguments[i].index;
         text->bytes[0] = 0;
         if (takes_registers)
-            raw = syscall_argument(registers, spec->arguments[i].index);
+            raw = syscall_argument(registers, spec.arguments[i].index);
         else
-            get_value(ctx, spec->arguments[i].index, &raw);
-        read_argument(argument, text, slot, i, spec->arguments[i].type, takes_registers, raw);
+            get_value(ctx, spec.arguments[i].index, &raw);
+        if (spec.arguments[i].type == WEIR_ARGUMENT_TYPE_FILE && is_file_behind(raw))
+            return false;
+        read_argument(argument, slot, i, spec.arguments[i].type, takes_registers, raw);
 #pragma clang loop unroll(disable)
         for (; d < WEIR_LIMIT_DIMENSIONS_PER_HOOK; d++) {
-            if (d >= spec->dimension_count || spec->dimensions[d].argument != i)
+            if (d >= spec.dimension_count || spec.dimensions[d].argument != i)
                 break;
-            if (!match_dimension(spec, d, config, argument, i, text, slot, work))
+            if (!match_dimension(slot, config_index, i, d, spec.dimensions[d].kind))
                 return false;
         }
     }
     return true;
 }
 
-/* Returns what the hooked function is to return, 0 where it goes on; what is returned matters with may_deny
- * only. */
-static __always_inline int run_hook(void *ctx, const volatile struct weir_hook_spec *spec,
-                                    value_getter get_value, bool takes_registers, bool may_deny) {
-    __u32 hook_id = spec->hook_id;
-    __u32 spec_id = spec->spec_id;
-    __u32 words = spec->word_count;
+/* Matches the arguments of a run; a match_arguments with all but these given. Returns whether a selector is
+ * left. */
+typedef int (*argument_matcher)(void *ctx, __u32 slot, __u32 config_index);
+
+/* Returns what the hooked function is to return, 0 where it goes on; it matters with may_deny only. */
+static __always_inline int run_hook(void *ctx, argument_matcher match, bool may_deny) {
+    __u32 hook_id = spec.hook_id;
+    __u32 spec_id = spec.spec_id;
+    __u32 words = spec.word_count;
     const volatile __u64 *state_word = bpf_map_lookup_elem(&hook_states, &hook_id);
 
     if (!state_word)
@@ -141,32 +164,32 @@ static __always_inline int run_hook(void *ctx, const volatile struct weir_hook_s
         return 0;
 
     __u32 slot = 0;
-    struct scratch *scratch = scratch_claim(&slot);
 
-    if (!scratch) { // counted there; what this hit would have done is not known
+    if (!scratch_claim(&slot)) { // counted there; what this hit would have done is not known
         count(WEIR_KERNEL_COUNTER_UNDECIDED);
         return 0;
     }
     struct hook_work *work = hook_work_of(slot);
-    struct enforcement all = {
-        .slot = slot,
-        .config_id = config->config_id,
-        .event_kind = spec->event_kind,
-        .may_deny = may_deny,
-    };
     int error = 0;
 
     if (work) {
-        mask_clear(&work->candidates);
         work->undecided_count = 0;
         work->error = 0;
+        mask_clear(&work->candidates);
         if (in_scope)
             mask_copy(&work->candidates, in_scope, words);
         else
             evaluate_candidates(slot, config_index);
-        if (!mask_empty(&work->candidates, words) &&
-            match_arguments(ctx, spec, get_value, takes_registers, config, slot, work))
+        if (!mask_empty(&work->candidates, words) && match(ctx, slot, config_index)) {
+            struct enforcement all = {
+                .slot = slot,
+                .config_id = config->config_id,
+                .event_kind = spec.event_kind,
+                .may_deny = may_deny,
+            };
+
             error = enforce(&all);
+        }
     }
     scratch_release(slot);
     return error;

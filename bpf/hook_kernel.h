@@ -48,7 +48,10 @@ struct task_struct___thread_info {
 /* The call came by the 32-bit entry (asm/thread_info.h of x86). */
 #define WEIR_TS_COMPAT 0x0002
 
-/* A file that stands behind one of overlayfs (linux/fs.h, FMODE_BACKING, from 6.8 on). */
-#define WEIR_FMODE_BACKING 0x4000000
+/*
+ * The file counts against no limit: the kernel's own, behind a file of overlayfs or of cachefiles
+ * (linux/fs.h; from 6.5 on such a file has FMODE_BACKING besides).
+ */
+#define WEIR_FMODE_NOACCOUNT 0x20000000
 
 #endif

@@ -93,6 +93,29 @@ export default scenario(
         [a],
       );
 
+      // One open of a file on overlayfs is one event, though the file behind it is opened too.
+      const layers = Object.fromEntries(
+        ['lower', 'upper', 'work', 'merged'].map((name) => [name, join(folder, name)]),
+      );
+      for (const layer of Object.values(layers)) mkdirSync(layer);
+      writeFileSync(join(layers.lower ?? '', 'layered'), 'x');
+      const { lower, upper, work, merged } = layers;
+      const mounted = await run('mount', [
+        '-t',
+        'overlay',
+        'overlay',
+        '-o',
+        `lowerdir=${lower},upperdir=${upper},workdir=${work}`,
+        `${merged}`,
+      ]);
+      assert.equal(mounted.code, 0, mounted.stderr);
+      await hooks.apply(policyOf('watch', 'security_file_open', ['file'], on('Postfix', '/layered')));
+      hooks.events();
+      assert.equal((await run('cat', [`${merged}/layered`])).stdout, 'x');
+      const layered = hooks.events().map((event) => event.args[0]?.text);
+      await run('umount', [`${merged}`]);
+      assert.deepEqual(layered, [`${merged}/layered`]);
+
       // Numbers and strings of a system call.
       await hooks.apply(
         policyOf(

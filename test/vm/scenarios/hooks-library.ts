@@ -1,0 +1,81 @@
+// SPDX-License-Identifier: Apache-2.0
+// The ready policies that bear well-known names do what their names say.
+
+import assert from 'node:assert/strict';
+import { copyFileSync, existsSync, mkdirSync, rmSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { runContainer } from '../guest/container.js';
+import { libraryPolicy, withHooks } from '../guest/hooks.js';
+import { scenario } from '../scenario.js';
+
+export default scenario(
+  'the policies of the library do what their names say',
+  { variants: ['default', 'no-bpf-lsm'], timeoutMs: 180_000 },
+  async (ctx) => {
+    const { folder, run, log } = ctx;
+    await withHooks(async (hooks) => {
+      const outcomes = await hooks.apply(
+        ...[
+          'block-cryptominers',
+          'detect-container-escape',
+          'detect-privilege-escalation',
+          'monitor-sensitive-files',
+        ].map(libraryPolicy),
+      );
+      for (const { name, hooks: symbols, links } of outcomes) {
+        log(`${name}: ${symbols.join(', ')}; ${links.map(({ from, to }) => `${from} is ${to}`).join(', ')}`);
+      }
+      const events = (policy: string) => hooks.events().filter((event) => event.policy === policy);
+
+      // block-cryptominers: killed before it did anything.
+      const trace = join(folder, 'trace');
+      copyFileSync('/weir/bin/act', '/tmp/xmrig');
+      hooks.events();
+      const miner = await run('sh', ['-c', `/tmp/xmrig ${trace}; exit 7`]);
+      rmSync('/tmp/xmrig');
+      assert.equal(existsSync(trace), false, 'the miner ran');
+      assert.equal(miner.code, 7);
+      assert.deepEqual(
+        events('block-cryptominers').map(({ args, action, signal }) => [args[0]?.text, action, signal]),
+        [['/tmp/xmrig', 'sigkill', 9]],
+      );
+
+      // detect-container-escape: setns kills in a container, and not on the host.
+      hooks.events();
+      const outside = await run('act', [trace, 'setns']);
+      assert.equal(outside.stdout, '0\n');
+      assert.deepEqual(events('detect-container-escape'), []);
+      hooks.events();
+      const inside = await runContainer(ctx, {
+        id: 'escape',
+        args: ['/bin/sh', '-c', '/bin/act /tmp/trace setns; echo $?'],
+        addFiles: (rootfs) => copyFileSync('/weir/bin/act', join(rootfs, 'bin/act')),
+      });
+      assert.equal(inside.stdout, '137\n', `${inside.stdout}${inside.stderr}`);
+      const escapes = events('detect-container-escape').filter(({ action }) => action === 'sigkill');
+      assert.ok(escapes.length >= 1);
+      assert.ok(escapes.every(({ signal }) => signal === 9));
+
+      // detect-privilege-escalation: su in a container, by the name that the policy's link leads to.
+      hooks.events();
+      await run('/bin/su', ['--version']);
+      assert.deepEqual(events('detect-privilege-escalation'), []);
+      await run('unshare', ['--pid', '--fork', '/bin/su', '--version']);
+      assert.deepEqual(
+        events('detect-privilege-escalation').map(({ args, action }) => [args[0]?.text, action]),
+        [['/usr/bin/su', 'post']],
+      );
+
+      // monitor-sensitive-files: one event for one look, with the whole path, through the link /var/run as well.
+      mkdirSync('/run/secrets/kubernetes.io', { recursive: true });
+      writeFileSync('/run/secrets/kubernetes.io/token', 'x');
+      hooks.events();
+      await run('cat', ['/etc/shadow', '/var/run/secrets/kubernetes.io/token', '/etc/hostname']);
+      assert.deepEqual(
+        events('monitor-sensitive-files').map(({ args }) => args[0]?.text),
+        ['/etc/shadow', '/run/secrets/kubernetes.io/token'],
+      );
+      assert.equal(hooks.counter('enforceFailed'), 0n);
+    });
+  },
+);
