@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // Owns the questions that `weir up` asks the archive about what it just did.
-import type { ControlPlaneClient } from '@weir/control-plane/client';
+import { type ControlPlaneClient, ControlPlaneClientError } from '@weir/control-plane/client';
 import { cell, type Output, table } from '../output.js';
 import { drawTree } from '../tree.js';
 import { until } from './processes.js';
@@ -32,8 +32,14 @@ export async function showArchive(
   const found = await until(
     limitMs,
     async () => {
-      const { rows } = await client.query({ sql: ends });
-      const execId = rows[0]?.[0];
+      const execId = await client.query({ sql: ends }).then(
+        ({ rows }) => rows[0]?.[0],
+        (cause: unknown) => {
+          // The server is busy, as with its first segments: ask again.
+          if (cause instanceof ControlPlaneClientError && cause.retryable) return undefined;
+          throw cause;
+        },
+      );
       return typeof execId === 'string' ? execId : undefined;
     },
     options.signal,

@@ -42,7 +42,7 @@ const actions: readonly Action[] = [
   },
   {
     what: 'a process in a pid namespace of its own that joins another namespace, as one who breaks out does (root only)',
-    script: 'test "$(id -u)" = 0 || exit 0; unshare --fork --pid nsenter --uts=/proc/1/ns/uts true',
+    script: 'test "$(id -u)" = 0 || exit 0; unshare --fork --pid nsenter --uts=/proc/self/ns/uts true',
   },
   {
     what: 'a program run from a folder that all can write to',
