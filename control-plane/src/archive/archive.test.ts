@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // The archive end to end: real segments, real DuckDB, a real folder and a real S3 server.
-import { mkdtempSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdirSync, mkdtempSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { CreateBucketCommand, S3Client } from '@aws-sdk/client-s3';
@@ -28,7 +28,13 @@ import type { BlobStore } from '../blobs/blob-store.js';
 import { FolderBlobs } from '../blobs/folder-blobs.js';
 import { S3Blobs } from '../blobs/s3-blobs.js';
 import type { CatalogueTables } from './catalogue.js';
-import { type OpenedArchive, openArchive } from './index.js';
+import { KyselyCatalogue } from './catalogue.js';
+import { ConversionThread } from './conversion-thread.js';
+import { convertJob, Ingest } from './ingest.js';
+import { FileCache } from './local-files.js';
+import { Merger, mergeFrom, mergeJob } from './merge.js';
+import { QueryRunner } from './query-runner.js';
+import { ArchiveReader, type EventFilters } from './reader.js';
 import { address } from './rows.js';
 
 const scratch = mkdtempSync(join(tmpdir(), 'weir-archive-'));
@@ -59,34 +65,61 @@ async function seal(
 
 /** An archive with a queue of jobs that the test empties itself. */
 class Harness {
-  readonly jobs: [string, Record<string, string>][] = [];
-  archive!: OpenedArchive;
+  readonly jobs = new Map<string, [string, Record<string, string>]>();
+  nowMs = Date.now();
+
+  private constructor(
+    readonly blobs: BlobStore,
+    readonly catalogue: KyselyCatalogue,
+    readonly ingest: Ingest,
+    readonly reader: ArchiveReader,
+    readonly merger: Merger,
+    readonly close: () => Promise<void>,
+  ) {}
 
   static async open(blobs: BlobStore, db: Kysely<CatalogueTables>, name: string): Promise<Harness> {
-    const harness = new Harness();
-    harness.archive = await openArchive({
-      db,
+    const scratchFolder = join(scratch, name);
+    mkdirSync(scratchFolder);
+    const catalogue = new KyselyCatalogue(db);
+    await catalogue.migrate();
+    const conversion = new ConversionThread();
+    const runner = new QueryRunner();
+    const cache = new FileCache(blobs, join(scratchFolder, 'cache'));
+    const enqueue = async (kind: string, key: string, payload: Record<string, string>): Promise<void> => {
+      harness.jobs.set(`${kind} ${key}`, [kind, payload]);
+    };
+    const nowMs = () => harness.nowMs;
+    const common = { blobs, catalogue, conversion, scratchFolder, nowMs };
+    const harness: Harness = new Harness(
       blobs,
-      scratchFolder: join(scratch, name),
-      enqueue: async (kind, key, payload) => {
-        if (!harness.jobs.some(([, each]) => each.digest === key)) harness.jobs.push([kind, payload]);
+      catalogue,
+      new Ingest({ ...common, enqueue }),
+      new ArchiveReader({ catalogue, cache, runner }),
+      new Merger({ ...common, cache }),
+      async () => {
+        runner.close();
+        await conversion.close();
       },
-    });
+    );
     return harness;
   }
 
   async work(): Promise<void> {
-    for (const [kind, payload] of this.jobs.splice(0)) await this.archive.jobs[kind]?.(payload);
+    for (const [key, [kind, payload]] of this.jobs) {
+      this.jobs.delete(key);
+      if (kind === convertJob) await this.ingest.convert(payload.digest ?? '');
+      if (kind === mergeJob) await this.merger.merge(payload.day ?? '', payload.cluster ?? '');
+    }
   }
 
   async take(sealed: Sealed, from = origin): Promise<string> {
-    const { status } = await this.archive.ingest.accept(sealed.bytes, from);
+    const { status } = await this.ingest.accept(sealed.bytes, from);
     await this.work();
     return status;
   }
 
   async sql(sql: string, limit = 1000, timeoutMs = 20_000): Promise<unknown[][]> {
-    return (await this.archive.reader.sql({ sql, limit, timeoutMs })).rows;
+    return (await this.reader.sql({ sql, limit, timeoutMs })).rows;
   }
 }
 
@@ -211,11 +244,11 @@ function contract(open: () => Promise<Harness>): void {
     first = await seal(0n, CHAIN_START, [story()]);
   });
   afterAll(async () => {
-    await harness?.archive.close();
+    await harness?.close();
   });
 
   test('has every column, and nothing, before the first segment', async () => {
-    const answer = await harness.archive.reader.sql({
+    const answer = await harness.reader.sql({
       sql: 'SELECT * FROM events',
       limit: 5,
       timeoutMs: 20_000,
@@ -227,9 +260,9 @@ function contract(open: () => Promise<Harness>): void {
   test('answers with what was sent, once, however often it was sent', async () => {
     expect(await harness.take(first)).toBe('stored');
     expect(await harness.take(first)).toBe('duplicate');
-    await harness.archive.ingest.convert(first.digest);
+    await harness.ingest.convert(first.digest);
     expect(await harness.sql('SELECT count(*), count(DISTINCT event_id) FROM events')).toEqual([[5, 5]]);
-    const answer = await harness.archive.reader.events({ kind: 'lsm' }, 10);
+    const answer = await harness.reader.events({ kind: 'lsm' }, 10);
     const row = Object.fromEntries(answer.columns.map(({ name }, i) => [name, answer.rows[0]?.[i]]));
     expect(row).toMatchObject({
       event_id: `${Buffer.from(bootId).toString('hex')}-3-2`,
@@ -277,7 +310,7 @@ function contract(open: () => Promise<Harness>): void {
     expect(Buffer.from(textToBytes(argument ?? ''))).toEqual(Buffer.from([0x61, 0xff]));
   });
 
-  test.each<[Parameters<OpenedArchive['reader']['events']>[0], number]>([
+  test.each<[EventFilters, number]>([
     [{}, 5],
     [{ kind: 'exec' }, 2],
     [{ binary: '/usr/bin/' }, 3],
@@ -294,20 +327,20 @@ function contract(open: () => Promise<Harness>): void {
     [{ from: '2026-03-02T00:00:00Z' }, 0],
     [{ to: '2026-02-28T00:00:00Z' }, 0],
   ])('finds events by %j', async (filters, count) => {
-    expect((await harness.archive.reader.events(filters, 100)).rows).toHaveLength(count);
+    expect((await harness.reader.events(filters, 100)).rows).toHaveLength(count);
   });
 
   test('gives the newest events, oldest first, and says that there are more', async () => {
-    const { rows, truncated } = await harness.archive.reader.events({}, 2);
+    const { rows, truncated } = await harness.reader.events({}, 2);
     expect(rows.map((row) => row[6])).toEqual(['exit', 'loss']);
     expect(truncated).toBe(true);
-    await expect(harness.archive.reader.events({ from: 'yesterday' }, 2)).rejects.toMatchObject({
+    await expect(harness.reader.events({ from: 'yesterday' }, 2)).rejects.toMatchObject({
       code: 'query-refused',
     });
   });
 
   test('shows the tree of a process, with a parent of which nothing was archived', async () => {
-    const tree = await harness.archive.reader.processTree(toolId);
+    const tree = await harness.reader.processTree(toolId);
     const init = Buffer.from('says-otherwise:1:1').toString('base64');
     expect(tree.root).toBe(init);
     expect(tree.processes.map((node) => [node.depth, node.binary, node.events, node.exitSignal])).toEqual([
@@ -316,11 +349,11 @@ function contract(open: () => Promise<Harness>): void {
       [2, '/usr/bin/tool', 3, 'SIGKILL'],
     ]);
     expect(tree.processes[2]).toMatchObject({ pid: 200, endTime: '2026-03-01T12:00:00.000060Z' });
-    await expect(harness.archive.reader.processTree('nobody')).rejects.toMatchObject({ code: 'not-found' });
+    await expect(harness.reader.processTree('nobody')).rejects.toMatchObject({ code: 'not-found' });
   });
 
   test('refuses what is no segment, is of another agent, or takes a place that is taken', async () => {
-    const { ingest } = harness.archive;
+    const { ingest } = harness;
     await expect(ingest.accept(first.bytes.slice(0, 300), origin)).rejects.toMatchObject({
       code: 'invalid-segment',
     });
@@ -335,12 +368,12 @@ function contract(open: () => Promise<Harness>): void {
     });
     const other = await seal(0n, CHAIN_START, [story(100n)]);
     await expect(ingest.accept(other.bytes, origin)).rejects.toMatchObject({ code: 'conflict' });
-    expect(harness.jobs).toEqual([]);
+    expect(harness.jobs.size).toBe(0);
   });
 
   test('shows a segment that is missing, one that does not follow, and closes the gap when it comes', async () => {
     const broken = async () =>
-      (await harness.archive.catalogue.brokenSegments('agent-1')).map(({ segment, standing }) => [
+      (await harness.catalogue.brokenSegments('agent-1')).map(({ segment, standing }) => [
         segment.sequence,
         standing,
       ]);
@@ -378,17 +411,15 @@ function contract(open: () => Promise<Harness>): void {
   test('goes on after a worker that ended half-way', async () => {
     const sealed = await seal(0n, CHAIN_START, [story()], 'agent-4');
     const from = { ...origin, agentId: 'agent-4', cluster: 'half' };
-    await harness.archive.ingest.accept(sealed.bytes, from);
-    harness.jobs.length = 0;
-    expect((await harness.archive.catalogue.waiting(10)).map(({ digest }) => digest)).toEqual([
-      sealed.digest,
-    ]);
+    await harness.ingest.accept(sealed.bytes, from);
+    harness.jobs.clear();
+    expect((await harness.catalogue.waiting(10)).map(({ digest }) => digest)).toEqual([sealed.digest]);
     // The request comes again: the job is queued again. Two workers do it at once.
-    expect((await harness.archive.ingest.accept(sealed.bytes, from)).status).toBe('duplicate');
+    expect((await harness.ingest.accept(sealed.bytes, from)).status).toBe('duplicate');
     const { digest } = sealed;
-    await Promise.all([harness.archive.ingest.convert(digest), harness.archive.ingest.convert(digest)]);
+    await Promise.all([harness.ingest.convert(digest), harness.ingest.convert(digest)]);
     expect(await harness.sql("SELECT count(*) FROM events WHERE cluster = 'half'")).toEqual([[5]]);
-    expect(await harness.archive.catalogue.waiting(10)).toEqual([]);
+    expect(await harness.catalogue.waiting(10)).toEqual([]);
   });
 
   test('takes events of any kind and any bytes, and days apart into files of their own', async () => {
@@ -401,9 +432,9 @@ function contract(open: () => Promise<Harness>): void {
       }),
     );
     const sealed = await seal(0n, CHAIN_START, days, 'agent-5');
-    await harness.archive.ingest.accept(sealed.bytes, { ...origin, agentId: 'agent-5', cluster: 'days' });
-    harness.jobs.length = 0;
-    const files = await harness.archive.ingest.convert(sealed.digest);
+    await harness.ingest.accept(sealed.bytes, { ...origin, agentId: 'agent-5', cluster: 'days' });
+    harness.jobs.clear();
+    const files = await harness.ingest.convert(sealed.digest);
     expect(files.map(({ day, rows }) => [day, rows])).toEqual([
       ['2026-03-01', 100],
       ['2026-03-02', 100],
@@ -471,7 +502,7 @@ describe('SQL of somebody who is not trusted', () => {
     file = join(folder, names.find((name) => name.endsWith('.parquet')) ?? '');
   });
   afterAll(async () => {
-    await harness.archive.close();
+    await harness.close();
   });
 
   test.each([
@@ -539,7 +570,7 @@ describe('SQL of somebody who is not trusted', () => {
   });
 
   test('is cut at its limit of rows, and of bytes', async () => {
-    const { reader } = harness.archive;
+    const { reader } = harness;
     const rows = await reader.sql({ sql: 'SELECT * FROM range(100000)', limit: 10, timeoutMs: 20_000 });
     expect([rows.rows.length, rows.truncated]).toEqual([10, true]);
     const bytes = await reader.sql({
@@ -569,12 +600,55 @@ describe('SQL of somebody who is not trusted', () => {
   });
 });
 
+describe('many small files', () => {
+  test('are merged into one; no event is lost or doubled; what was replaced goes when no query reads it', async () => {
+    const folder = join(scratch, 'merged');
+    const harness = await Harness.open(new FolderBlobs(folder), sqlite(), 'scratch-merged');
+    let previous = CHAIN_START;
+    for (let i = 0; i < mergeFrom; i++) {
+      // Every segment but the first repeats the last ten events of the one before it.
+      const firstSequence = BigInt(Math.max(0, i * 20 - 10));
+      const sealed = await seal(BigInt(i), previous, [
+        describeBatch({ seed: 7, records: i === 0 ? 20 : 30, firstSequence, startUnixNs: noon }),
+      ]);
+      previous = sealed.digest;
+      await harness.ingest.accept(sealed.bytes, origin);
+      await harness.ingest.convert(sealed.digest);
+    }
+    const ask = 'SELECT count(*), count(DISTINCT event_id), min(time_ns), max(time_ns) FROM events';
+    const before = await harness.sql(ask);
+    expect(before[0]?.slice(0, 2)).toEqual([mergeFrom * 20, mergeFrom * 20]);
+    expect([...harness.jobs.values()].map(([kind]) => kind)).toContain(mergeJob);
+    await harness.work();
+    expect(await harness.sql(ask)).toEqual(before);
+    expect(await harness.catalogue.totals()).toMatchObject({ files: 1, rows: mergeFrom * 20 });
+    const parquets = () =>
+      readdirSync(folder, { recursive: true }).filter((name) => String(name).endsWith('.parquet'));
+    expect(parquets()).toHaveLength(mergeFrom + 1);
+    harness.nowMs += 24 * 3_600_000;
+    await harness.merger.merge('2026-03-01', 'prod');
+    expect(parquets()).toHaveLength(1);
+    expect(await harness.sql(ask)).toEqual(before);
+    // A late copy of events that are in the merged file.
+    const late = await seal(
+      0n,
+      CHAIN_START,
+      [describeBatch({ seed: 7, records: 20, startUnixNs: noon })],
+      'agent-1',
+      'ff'.repeat(16),
+    );
+    await harness.take(late);
+    expect(await harness.sql(ask)).toEqual(before);
+    await harness.close();
+  });
+});
+
 describe('the files', () => {
   test('carry the field ids that Iceberg knows columns by', async () => {
     const folder = join(scratch, 'ids');
     const harness = await Harness.open(new FolderBlobs(folder), sqlite(), 'scratch-ids');
     await harness.take(await seal(0n, CHAIN_START, [story()]));
-    await harness.archive.close();
+    await harness.close();
     const names = readdirSync(folder, { recursive: true }).map(String);
     const file = join(folder, names.find((name) => name.endsWith('.parquet')) ?? '');
     const instance = await DuckDBInstance.create();
@@ -594,15 +668,15 @@ describe('the files', () => {
     const harness = await Harness.open(blobs, sqlite(), 'scratch-tampered');
     const sealed = await seal(0n, CHAIN_START, [story()]);
     const other = await seal(0n, CHAIN_START, [story(9n)]);
-    await harness.archive.ingest.accept(sealed.bytes, origin);
+    await harness.ingest.accept(sealed.bytes, origin);
     const names = readdirSync(folder, { recursive: true }).map(String);
     const key = names.find((name) => name.endsWith('.segment')) ?? '';
     await blobs.put(key, other.bytes);
-    await expect(harness.archive.ingest.convert(sealed.digest)).rejects.toMatchObject({
+    await expect(harness.ingest.convert(sealed.digest)).rejects.toMatchObject({
       code: 'invalid-segment',
     });
     writeFileSync(join(scratch, 'x'), '');
-    await harness.archive.close();
+    await harness.close();
   });
 });
 

@@ -60,6 +60,14 @@ export interface Catalogue {
   brokenSegments(agentId?: string): Promise<{ segment: SegmentRow; standing: Standing }[]>;
   /** Segments that are stored but have no files yet, oldest first. */
   waiting(limit: number): Promise<SegmentRow[]>;
+  /** Live files of a partition that have fewer bytes than `bytesBelow`, oldest key first; at most `limit`. */
+  smallFiles(day: string, cluster: string, bytesBelow: number, limit: number): Promise<FileRow[]>;
+  /** Puts `merged` in the place of `sources`, at once. Is false where one of them is no longer live. */
+  replaceFiles(sources: readonly string[], merged: FileRow, nowMs: number): Promise<boolean>;
+  /** Keys that were replaced before `beforeMs`: no query reads them any more. */
+  retiredFiles(beforeMs: number, limit: number): Promise<string[]>;
+  /** Forgets a file that was replaced, when its blob is removed. */
+  forgetFile(key: string): Promise<void>;
   totals(): Promise<{ segments: number; files: number; rows: number; bytes: number }>;
 }
 
@@ -88,6 +96,9 @@ export interface CatalogueTables {
     row_count: number;
     bytes: number;
     overlaps: number;
+    /** 1 where queries read it; a merged file is entered with 0 and made live in the place of its sources. */
+    live: number;
+    retired_ms: number | null;
   };
   archive_ranges: {
     digest: string;
@@ -159,6 +170,21 @@ const initial: Migration = {
   },
 };
 
+const merging: Migration = {
+  async up(db: Kysely<unknown>): Promise<void> {
+    await db.schema
+      .alterTable('archive_files')
+      .addColumn('live', 'integer', (c) => c.notNull().defaultTo(1))
+      .execute();
+    await db.schema.alterTable('archive_files').addColumn('retired_ms', 'bigint').execute();
+    await db.schema
+      .createIndex('archive_files_partition')
+      .on('archive_files')
+      .columns(['day', 'cluster', 'live'])
+      .execute();
+  },
+};
+
 /** Sequences of segments: bounded so that every database holds them as it holds times. */
 const sequenceMax = 2n ** 53n - 1n;
 
@@ -174,7 +200,9 @@ export class KyselyCatalogue implements Catalogue {
   async migrate(): Promise<void> {
     const migrator = new Migrator({
       db: this.#db,
-      provider: { getMigrations: () => Promise.resolve({ '0001_initial': initial }) },
+      provider: {
+        getMigrations: () => Promise.resolve({ '0001_initial': initial, '0002_merging': merging }),
+      },
       migrationTableName: 'archive_migration',
       migrationLockTableName: 'archive_migration_lock',
     });
@@ -250,6 +278,7 @@ export class KyselyCatalogue implements Catalogue {
         .set({ overlaps: 1 })
         .where('digest', 'in', others)
         .execute();
+      for (const file of files) await this.#flagMerged(file);
     }
     for (const file of files) {
       await this.#db
@@ -264,6 +293,8 @@ export class KyselyCatalogue implements Catalogue {
           row_count: file.rows,
           bytes: file.bytes,
           overlaps: others.length > 0 ? 1 : 0,
+          live: 1,
+          retired_ms: null,
         })
         .onConflict((conflict) => conflict.column('key').doUpdateSet({ overlaps: others.length > 0 ? 1 : 0 }))
         .execute();
@@ -272,6 +303,18 @@ export class KyselyCatalogue implements Catalogue {
       .updateTable('archive_segments')
       .set({ state: 'archived' })
       .where('digest', '=', digest)
+      .execute();
+  }
+
+  /** A merged file no longer says which segments are in it: any of that time may hold an event of this file. */
+  async #flagMerged(file: FileRow): Promise<void> {
+    await this.#db
+      .updateTable('archive_files')
+      .set({ overlaps: 1 })
+      .where('digest', '=', mergedDigest)
+      .where('cluster', '=', file.cluster)
+      .where('max_ms', '>=', floorMs(file.minTimeNs))
+      .where('min_ms', '<=', floorMs(file.maxTimeNs))
       .execute();
   }
 
@@ -295,22 +338,12 @@ export class KyselyCatalogue implements Catalogue {
   }
 
   async selectFiles(filter: FileFilter, limit: number): Promise<FileRow[]> {
-    let query = this.#db.selectFrom('archive_files').selectAll();
+    let query = this.#db.selectFrom('archive_files').selectAll().where('live', '=', 1);
     if (filter.cluster !== undefined) query = query.where('cluster', '=', filter.cluster);
     if (filter.fromNs !== undefined) query = query.where('max_ms', '>=', floorMs(filter.fromNs));
     if (filter.toNs !== undefined) query = query.where('min_ms', '<=', floorMs(filter.toNs));
     const rows = await query.orderBy('max_ms', 'desc').orderBy('key').limit(limit).execute();
-    return rows.map((row) => ({
-      key: row.key,
-      digest: row.digest,
-      day: row.day,
-      cluster: row.cluster,
-      minTimeNs: BigInt(row.min_ms) * 1_000_000n,
-      maxTimeNs: BigInt(row.max_ms) * 1_000_000n + 999_999n,
-      rows: Number(row.row_count),
-      bytes: Number(row.bytes),
-      overlaps: row.overlaps !== 0,
-    }));
+    return rows.map(fileOf);
   }
 
   async brokenSegments(agentId?: string): Promise<{ segment: SegmentRow; standing: Standing }[]> {
@@ -355,6 +388,76 @@ export class KyselyCatalogue implements Catalogue {
     return rows.map(segmentOf);
   }
 
+  async smallFiles(day: string, cluster: string, bytesBelow: number, limit: number): Promise<FileRow[]> {
+    const rows = await this.#db
+      .selectFrom('archive_files')
+      .selectAll()
+      .where('day', '=', day)
+      .where('cluster', '=', cluster)
+      .where('live', '=', 1)
+      .where('bytes', '<', bytesBelow)
+      .orderBy('key')
+      .limit(limit)
+      .execute();
+    return rows.map(fileOf);
+  }
+
+  async replaceFiles(sources: readonly string[], merged: FileRow, nowMs: number): Promise<boolean> {
+    await this.#db
+      .insertInto('archive_files')
+      .values({
+        key: merged.key,
+        digest: mergedDigest,
+        day: merged.day,
+        cluster: merged.cluster,
+        min_ms: floorMs(merged.minTimeNs),
+        max_ms: floorMs(merged.maxTimeNs),
+        row_count: merged.rows,
+        bytes: merged.bytes,
+        overlaps: merged.overlaps ? 1 : 0,
+        live: 0,
+        retired_ms: null,
+      })
+      .onConflict((conflict) => conflict.doNothing())
+      .execute();
+    // One statement, so that no query sees both or neither; only where every source is still there, and never
+    // again for a merged file that was replaced in its turn.
+    const live = this.#db
+      .selectFrom('archive_files')
+      .select((select) => select.fn.countAll<number>().as('count'))
+      .where('key', 'in', sources)
+      .where('live', '=', 1);
+    const changed = await this.#db
+      .updateTable('archive_files')
+      .set({
+        live: sql<number>`case when "key" = ${merged.key} then 1 else 0 end`,
+        retired_ms: sql<number | null>`case when "key" = ${merged.key} then null else ${sql.lit(nowMs)} end`,
+        overlaps: sql<number>`case when "key" = ${merged.key} then (
+          select max("overlaps") from "archive_files" where "key" in (${sql.join([...sources])})
+        ) else "overlaps" end`,
+      })
+      .where('key', 'in', [merged.key, ...sources])
+      .where(sql<boolean>`(${live}) = ${sql.lit(sources.length)}`)
+      .executeTakeFirst();
+    return Number(changed.numUpdatedRows) > 0;
+  }
+
+  async retiredFiles(beforeMs: number, limit: number): Promise<string[]> {
+    const rows = await this.#db
+      .selectFrom('archive_files')
+      .select('key')
+      .where('live', '=', 0)
+      .where('retired_ms', '<', beforeMs)
+      .orderBy('retired_ms')
+      .limit(limit)
+      .execute();
+    return rows.map((row) => row.key);
+  }
+
+  async forgetFile(key: string): Promise<void> {
+    await this.#db.deleteFrom('archive_files').where('key', '=', key).where('live', '=', 0).execute();
+  }
+
   async totals(): Promise<{ segments: number; files: number; rows: number; bytes: number }> {
     const segments = await this.#db
       .selectFrom('archive_segments')
@@ -367,6 +470,7 @@ export class KyselyCatalogue implements Catalogue {
         select.fn.sum('row_count').as('rows'),
         select.fn.sum('bytes').as('bytes'),
       ])
+      .where('live', '=', 1)
       .executeTakeFirstOrThrow();
     return {
       segments: Number(segments.count),
@@ -391,6 +495,23 @@ function segmentOf(row: CatalogueTables['archive_segments']): SegmentRow {
     records: Number(row.records),
     receivedMs: Number(row.received_ms),
     state: row.state === 'archived' ? 'archived' : 'stored',
+  };
+}
+
+/** In the place of a segment's digest, for files that were merged of several. */
+export const mergedDigest = 'merged';
+
+function fileOf(row: CatalogueTables['archive_files']): FileRow {
+  return {
+    key: row.key,
+    digest: row.digest,
+    day: row.day,
+    cluster: row.cluster,
+    minTimeNs: BigInt(row.min_ms) * 1_000_000n,
+    maxTimeNs: BigInt(row.max_ms) * 1_000_000n + 999_999n,
+    rows: Number(row.row_count),
+    bytes: Number(row.bytes),
+    overlaps: row.overlaps !== 0,
   };
 }
 

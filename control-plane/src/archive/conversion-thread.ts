@@ -14,6 +14,13 @@ export type ConversionRequest =
       readonly bytes: Uint8Array;
       readonly origin: Origin;
       readonly folder: string;
+    }
+  | {
+      readonly id: number;
+      readonly task: 'merge';
+      readonly paths: readonly string[];
+      readonly dedupe: boolean;
+      readonly path: string;
     };
 
 export type ConversionAnswer =
@@ -45,6 +52,11 @@ export class ConversionThread {
   /** Checks it again, and writes its files. @throws {ArchiveError} invalid-segment, busy */
   convert(bytes: Uint8Array, origin: Origin, folder: string): Promise<Conversion> {
     return this.#ask({ task: 'convert', bytes, origin, folder }) as Promise<Conversion>;
+  }
+
+  /** Merges Parquet files of one partition. @throws {ArchiveError} busy */
+  merge(paths: readonly string[], dedupe: boolean, path: string): Promise<{ rows: number; bytes: number }> {
+    return this.#ask({ task: 'merge', paths, dedupe, path }) as Promise<{ rows: number; bytes: number }>;
   }
 
   #ask(task: Task<ConversionRequest>): Promise<unknown> {

@@ -9,6 +9,10 @@ import { ArchiveError } from './error.js';
 let converter: Converter | undefined;
 
 async function run(request: ConversionRequest): Promise<unknown> {
+  if (request.task === 'merge') {
+    converter ??= await Converter.open();
+    return await converter.merge(request.paths, request.dedupe, request.path);
+  }
   const segment = readSegment(request.bytes);
   if (request.task === 'verify') return segment.header;
   converter ??= await Converter.open();

@@ -123,6 +123,10 @@ export function fieldIds(): string {
   return `{${ids.join(', ')}}`;
 }
 
+function format(): string {
+  return `FORMAT parquet, COMPRESSION zstd, ROW_GROUP_SIZE ${rowGroupRows}, FIELD_IDS ${fieldIds()}`;
+}
+
 /** Text as a literal of SQL. */
 export function quote(text: string): string {
   return `'${text.replaceAll("'", "''")}'`;
@@ -224,10 +228,7 @@ export class Converter {
       WHERE ${day} = ${quote(of)}
       ${repeats ? 'QUALIFY row_number() OVER (PARTITION BY e.boot_id, e.cpu, e.sequence ORDER BY e.time_ns) = 1' : ''}
       ORDER BY p.container_id, p.pod, p.exec_id, e.time_ns, e.cpu, e.sequence`;
-    const copied = await this.#connection.runAndReadAll(
-      `COPY (${query}) TO ${quote(path)} (FORMAT parquet, COMPRESSION zstd, ROW_GROUP_SIZE ${rowGroupRows},
-        FIELD_IDS ${fieldIds()})`,
-    );
+    const copied = await this.#connection.runAndReadAll(`COPY (${query}) TO ${quote(path)} (${format()})`);
     const range = await this.#connection.runAndReadAll(
       `SELECT min(time_ns), max(time_ns) FROM events e WHERE ${day} = ${quote(of)}`,
     );
@@ -240,6 +241,27 @@ export class Converter {
       minTimeNs: BigInt(String(min)),
       maxTimeNs: BigInt(String(max)),
     };
+  }
+
+  /**
+   * Merges files of one partition into one, sorted as they are.
+   * @param dedupe Some of them hold events of others.
+   */
+  async merge(
+    paths: readonly string[],
+    dedupe: boolean,
+    path: string,
+  ): Promise<{ rows: number; bytes: number }> {
+    const once = dedupe
+      ? 'QUALIFY row_number() OVER (PARTITION BY agent_id, event_id ORDER BY time_ns) = 1'
+      : '';
+    const names = columns.map(({ name }) => `"${name}"`).join(', ');
+    const copied = await this.#connection.runAndReadAll(
+      `COPY (SELECT ${names} FROM read_parquet([${paths.map(quote).join(', ')}], union_by_name = true,
+        hive_partitioning = false) ${once}
+        ORDER BY container_id, pod, exec_id, time_ns, event_id) TO ${quote(path)} (${format()})`,
+    );
+    return { rows: Number(copied.getRows()[0]?.[0] ?? 0), bytes: (await stat(path)).size };
   }
 
   close(): void {

@@ -10,6 +10,8 @@ import type { Catalogue, FileRow } from './catalogue.js';
 import type { ConversionThread } from './conversion-thread.js';
 import type { Origin } from './convert.js';
 import { ArchiveError } from './error.js';
+import { keyPart } from './keys.js';
+import { mergeFrom, mergeJob, smallBytes } from './merge.js';
 
 /** Kind of the job that turns a stored segment into files; its key is the digest. */
 export const convertJob = 'archive.convert';
@@ -30,11 +32,6 @@ export interface IngestResult {
   readonly digest: string;
   readonly sequence: bigint;
   readonly records: number;
-}
-
-/** A part of a key that names an agent, whatever its id holds. */
-function keyPart(text: string): string {
-  return /^[A-Za-z0-9][A-Za-z0-9_-]{0,63}$/.test(text) ? text : `x${Buffer.from(text).toString('hex')}`;
 }
 
 function segmentKey(header: SegmentHeader): string {
@@ -105,6 +102,13 @@ export class Ingest {
     return this.#options.enqueue(convertJob, digest, { digest });
   }
 
+  /** Many small files make queries slow: when a partition has many, they are merged, as a job of its own. */
+  async #mergeLater(digest: string, day: string, cluster: string): Promise<void> {
+    const small = await this.#options.catalogue.smallFiles(day, cluster, smallBytes, mergeFrom);
+    if (small.length < mergeFrom) return;
+    await this.#options.enqueue(mergeJob, `${day} ${digest}`, { day, cluster });
+  }
+
   /** The job: turns a stored segment into files. May be run twice, also at once by two workers. */
   async convert(digest: string): Promise<readonly FileRow[]> {
     const { blobs, catalogue, conversion, scratchFolder } = this.#options;
@@ -128,6 +132,7 @@ export class Ingest {
         rows.push({ ...file, key, digest, cluster, overlaps: false });
       }
       await catalogue.addFiles(digest, rows, ranges);
+      for (const { day } of rows) await this.#mergeLater(digest, day, cluster);
       return rows;
     } finally {
       await rm(folder, { recursive: true, force: true });
