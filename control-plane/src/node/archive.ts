@@ -9,6 +9,7 @@ import { ConversionThread } from '../archive/conversion-thread.js';
 import { ArchiveError, type ArchiveErrorCode } from '../archive/error.js';
 import { convertJob, Ingest } from '../archive/ingest.js';
 import { FileCache } from '../archive/local-files.js';
+import { Merger, mergeJob } from '../archive/merge.js';
 import { QueryRunner } from '../archive/query-runner.js';
 import { ArchiveReader } from '../archive/reader.js';
 import { BlobError, type BlobStore } from '../blobs/blob-store.js';
@@ -90,6 +91,14 @@ export async function openArchive(options: ArchiveOptions): Promise<OpenArchive>
   });
   const cache = new FileCache(blobs, join(scratchFolder, 'files'));
   const reader = new ArchiveReader({ catalogue, cache, runner });
+  const merger = new Merger({
+    blobs,
+    catalogue,
+    conversion,
+    cache,
+    scratchFolder,
+    nowMs: () => clock.nowMs(),
+  });
 
   const archive: Archive = {
     ingest: ({ agentId, cluster, node, sequence, bytes }) =>
@@ -114,6 +123,10 @@ export async function openArchive(options: ArchiveOptions): Promise<OpenArchive>
       [convertJob]: async ({ payload }) => {
         if (typeof payload.digest !== 'string') throw new Error('the job names no digest');
         await ingest.convert(payload.digest);
+      },
+      [mergeJob]: async ({ payload: { day, cluster } }) => {
+        if (typeof day !== 'string' || typeof cluster !== 'string') throw new Error('the job names no partition');
+        await merger.merge(day, cluster);
       },
     },
     async close() {
