@@ -125,7 +125,8 @@ export async function openArchive(options: ArchiveOptions): Promise<OpenArchive>
         await ingest.convert(payload.digest);
       },
       [mergeJob]: async ({ payload: { day, cluster } }) => {
-        if (typeof day !== 'string' || typeof cluster !== 'string') throw new Error('the job names no partition');
+        if (typeof day !== 'string' || typeof cluster !== 'string')
+          throw new Error('the job names no partition');
         await merger.merge(day, cluster);
       },
     },
