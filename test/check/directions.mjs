@@ -64,8 +64,8 @@ export function wrongDirections(root) {
   for (const [folder, mayImport] of Object.entries(allowed)) {
     for (const file of sources(resolve(root, folder))) {
       const place = relative(root, file);
-      // Tests may look at more than the code beside them.
-      if (/\.test\.ts$/.test(file)) continue;
+      // Tests, and what is made for them, may look at more than the code beside them.
+      if (/\.test\.ts$|\/fixtures\.ts$/.test(file)) continue;
       for (const specifier of importsOf(readFileSync(file, 'utf8'))) {
         const to = target(specifier);
         if (to !== undefined && to !== folder && !mayImport.includes(to)) {

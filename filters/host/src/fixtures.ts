@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 // Owns modules and batches for the host's tests. The modules are written in WebAssembly's text form against the bare
 // ABI, without the SDK, so that they can do what no SDK would let them.
+import { FilterHost, type FilterHostOptions, type FilterReport, type FilterSource } from '@weir/filter-host';
 import { ArgumentType, EventKind } from '@weir/schema';
-import { BatchWriter } from '@weir/segment';
+import { BatchDecoder, BatchReader, BatchWriter, type DecodedRecord } from '@weir/segment';
 import binaryen from 'binaryen';
 
 export interface ModuleText {
@@ -118,4 +119,102 @@ export function makeBatch(events: readonly EventText[]): Uint8Array {
 /** A batch of events with these pids. */
 export function pids(...numbers: number[]): Uint8Array {
   return makeBatch(numbers.map((number) => ({ pid: number })));
+}
+
+const hosts: FilterHost[] = [];
+
+/** Closes what `start` has started. */
+export async function closeHosts(): Promise<void> {
+  for (const host of hosts.splice(0)) await host.close();
+}
+
+export interface Judged {
+  verdicts: number[];
+  records: DecodedRecord[];
+  kept: number;
+  dropped: number;
+  heldBack: number;
+  errors: number;
+  annotationsLost: number;
+  filterSet: number;
+  alerts: { record: number; annotation: number }[];
+}
+
+export async function start(modules: readonly (ModuleText | Uint8Array)[], options: FilterHostOptions = {}) {
+  const reports: FilterReport[] = [];
+  const host = await FilterHost.create({ onReport: (report) => reports.push(report), ...options });
+  hosts.push(host);
+  const sources = modules.map(
+    (one): FilterSource => ({ bytes: one instanceof Uint8Array ? one : assembleModule(one) }),
+  );
+  const set = await host.setFilters(sources);
+  return { host, reports, set };
+}
+
+export async function judge(host: FilterHost, batch: Uint8Array): Promise<Judged> {
+  const slot = await host.acquireWhenFree();
+  slot.bytes.set(batch);
+  const result = await host.run(slot, batch.length);
+  const bytes = slot.bytes.slice(0, result.byteLength);
+  const decoder = new BatchDecoder(new BatchReader(bytes));
+  const view = new DataView(bytes.buffer);
+  const judged: Judged = {
+    ...result,
+    verdicts: [...slot.verdicts.slice(0, result.recordCount)],
+    records: Array.from({ length: result.recordCount }, (_, index) => decoder.record(index)),
+    alerts: Array.from({ length: result.alertCount }, (_, index) => ({
+      record: view.getUint32(result.alertsAt + index * 8, true),
+      annotation: view.getUint32(result.alertsAt + index * 8 + 4, true),
+    })),
+  };
+  host.release(slot);
+  return judged;
+}
+
+export const dropVerdict = '(i32.store8 (local.get $v) (i32.const 1))';
+export const done = '(i32.const 0)';
+/** Drops events of odd pids. */
+export const dropsOdd: ModuleText = {
+  name: 'drops-odd',
+  filter: `${eachRecord(`(i32.store8 (local.get $v) (i32.and ${pid} (i32.const 1)))`)} ${done}`,
+};
+export const dropsAll: ModuleText = { name: 'drops-all', filter: `${eachRecord(dropVerdict)} ${done}` };
+export const loops: ModuleText = { name: 'loops', filter: '(loop $for (br $for)) (i32.const 0)' };
+/** Traps on events of pid 666. */
+export const traps: ModuleText = {
+  name: 'traps',
+  filter: `${eachRecord(`(if (i32.eq ${pid} (i32.const 666)) (then (unreachable))) (if (i32.eq ${pid} (i32.const 1)) (then ${dropVerdict}))`)} ${done}`,
+};
+
+/** Writes one annotation at 1024 on the record of $i, with what the parts say, and tells the host of it. */
+export function annotation(
+  parts: {
+    record?: string;
+    severity?: number;
+    alert?: number;
+    labels?: number;
+    labelsAt?: number;
+    message?: [number, number];
+    count?: number;
+    at?: number;
+  } = {},
+): string {
+  const at = parts.at ?? 1024;
+  return `
+    (i32.store (i32.const 1024) ${parts.record ?? '(local.get $i)'})
+    (i32.store8 offset=4 (i32.const 1024) (i32.const ${parts.severity ?? 4}))
+    (i32.store8 offset=5 (i32.const 1024) (i32.const ${parts.alert ?? 0}))
+    (i32.store16 offset=6 (i32.const 1024) (i32.const ${parts.labels ?? 0}))
+    (i32.store offset=8 (i32.const 1024) (i32.const ${parts.labelsAt ?? 2048}))
+    (i32.store offset=16 (i32.const 1024) (i32.const ${parts.message?.[0] ?? 0}))
+    (i32.store offset=20 (i32.const 1024) (i32.const ${parts.message?.[1] ?? 0}))
+    (i32.store offset=20 (local.get $call) (i32.const ${parts.count ?? 1}))
+    (i32.store offset=24 (local.get $call) (i32.const ${at}))`;
+}
+
+/** Writes a label at 2048: name and value as address and length. */
+export function label(name: [number, number], value: [number, number], at = 2048): string {
+  return [...name, ...value]
+    .map((word, index) => `(i32.store offset=${index * 4} (i32.const ${at}) (i32.const ${word}))`)
+    .join('\n');
 }

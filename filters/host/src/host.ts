@@ -2,32 +2,26 @@
 // Owns the main-thread side of the filter host: slots, the list of filters, and the life of the worker. A worker that
 // is stopped takes no event with it: batches stay in their slots, and the next worker judges them from the start.
 
-import { createHash } from 'node:crypto';
 import { existsSync } from 'node:fs';
 import { Worker } from 'node:worker_threads';
-import { acceptModule } from '@weir/filter-accept';
 import {
   BATCH_HEADER_BYTE_LENGTH_AT,
   BATCH_HEADER_BYTES,
   BATCH_HEADER_OFFSETS_AT_AT,
   BATCH_HEADER_RECORD_COUNT_AT,
-  EventKind,
 } from '@weir/schema';
-import { engine } from './engine.js';
 import { FilterHostError } from './error.js';
+import { CounterRows, type Loaded, prepare, statusOf } from './loaded.js';
 import {
   type Bounds,
   type ConfigMessage,
   Control,
-  Counter,
-  type FilterEntry,
   Phase,
-  quarantineCodes,
   Result,
-  slotBytes,
   type WorkerData,
   type WorkerMessage,
 } from './shared.js';
+import { SlotPool } from './slots.js';
 import type {
   BatchResult,
   FilterHostOptions,
@@ -40,17 +34,8 @@ import type {
 } from './types.js';
 import { threadCpuMs, Watchdog } from './watchdog.js';
 
-/** Callers that may wait for a slot. */
-const WAITERS_MAX = 1024;
 /** Workers that may end by themselves, one after the other, before all filters are quarantined. */
 const CRASHES_MAX = 3;
-
-interface Loaded {
-  entry: FilterEntry;
-  digest: string;
-  status: Omit<FilterStatus, 'quarantine'>;
-  quarantine: { code: QuarantineCode; reason: string } | undefined;
-}
 
 interface Pending {
   slot: Slot;
@@ -88,14 +73,8 @@ export class FilterHost {
   readonly #acceptance: FilterHostOptions['acceptance'];
   readonly #onReport: (report: FilterReport) => void;
   readonly #bounds: Bounds;
-  readonly #slots: Slot[] = [];
-  readonly #slotBuffers: SharedArrayBuffer[] = [];
-  readonly #free: Slot[] = [];
-  readonly #waiters: { resolve: (slot: Slot) => void; reject: (error: Error) => void }[] = [];
-  readonly #taken = new Set<number>();
-  readonly #counters: Float64Array;
-  readonly #countersBuffer: SharedArrayBuffer;
-  readonly #freeRows: number[] = [];
+  readonly #slots: SlotPool;
+  readonly #rows: CounterRows;
   /** Batches under way, in the order in which they were handed over. */
   #pending: Pending[] = [];
   #filters: Loaded[] = [];
@@ -134,62 +113,35 @@ export class FilterHost {
       trapWindowMs: this.#options.trapWindowMs,
       logLinesMax: this.#options.logLinesMax,
     };
-    const layout = slotBytes(this.#bounds);
-    for (let index = 0; index < this.#bounds.slots; index++) {
-      const buffer = new SharedArrayBuffer(layout.total);
-      this.#slotBuffers.push(buffer);
-      const slot: Slot = {
-        index,
-        bytes: new Uint8Array(buffer, 0, layout.verdicts),
-        verdicts: new Uint8Array(buffer, layout.verdicts, this.#bounds.recordsMax),
-      };
-      this.#slots.push(slot);
-      this.#free.push(slot);
-    }
+    this.#slots = new SlotPool(this.#bounds);
     // Rows for the filters in force and for those that are about to replace them.
-    const rows = this.#bounds.filtersMax * 2;
-    this.#countersBuffer = new SharedArrayBuffer(rows * Counter.columns * 8);
-    this.#counters = new Float64Array(this.#countersBuffer);
-    for (let row = rows - 1; row >= 0; row--) this.#freeRows.push(row);
+    this.#rows = new CounterRows(this.#bounds.filtersMax * 2);
   }
 
   /** Takes a free slot, or undefined where all are in use. */
   acquire(): Slot | undefined {
     this.#open();
-    const slot = this.#free.pop();
-    if (slot !== undefined) this.#taken.add(slot.index);
-    return slot;
+    return this.#slots.acquire();
   }
 
   /** Takes a slot as soon as one is free, first come first served. */
   acquireWhenFree(): Promise<Slot> {
-    const slot = this.acquire();
-    if (slot !== undefined) return Promise.resolve(slot);
-    if (this.#waiters.length >= WAITERS_MAX) {
-      return Promise.reject(new FilterHostError('slot', `${WAITERS_MAX} callers wait for a slot already`));
-    }
-    return new Promise((resolve, reject) => this.#waiters.push({ resolve, reject }));
+    this.#open();
+    return this.#slots.acquireWhenFree();
   }
 
   /** Gives a slot back. */
   release(slot: Slot): void {
     if (this.#closed) return;
-    if (!this.#taken.has(slot.index) || this.#slots[slot.index] !== slot) {
-      throw new FilterHostError(
-        'slot',
-        `slot ${slot.index} is not taken: it was released before, or is another host's`,
-      );
-    }
+    this.#checkSlot(slot);
+    this.#slots.release(slot);
+  }
+
+  #checkSlot(slot: Slot): void {
+    this.#slots.check(slot);
     if (this.#pending.some((pending) => pending.slot === slot)) {
       throw new FilterHostError('slot', `slot ${slot.index} holds a batch that is being judged`);
     }
-    const waiter = this.#waiters.shift();
-    if (waiter !== undefined) {
-      waiter.resolve(slot);
-      return;
-    }
-    this.#taken.delete(slot.index);
-    this.#free.push(slot);
   }
 
   /**
@@ -198,12 +150,7 @@ export class FilterHost {
    */
   run(slot: Slot, byteLength: number): Promise<BatchResult> {
     this.#open();
-    if (!this.#taken.has(slot.index) || this.#slots[slot.index] !== slot) {
-      throw new FilterHostError('slot', `slot ${slot.index} is not taken`);
-    }
-    if (this.#pending.some((pending) => pending.slot === slot)) {
-      throw new FilterHostError('slot', `slot ${slot.index} holds a batch that is being judged`);
-    }
+    this.#checkSlot(slot);
     this.#checkHeader(slot, byteLength);
     if (this.#filters.length === 0 && this.#swap === undefined && this.#pending.length === 0) {
       return Promise.resolve(this.#untouched(slot, byteLength));
@@ -296,7 +243,7 @@ export class FilterHost {
     const taken: number[] = [];
     try {
       for (const source of list) {
-        const one = await this.#prepare(source);
+        const one = await prepare(source, this.#filters, this.#rows, this.#acceptance);
         if (!this.#filters.includes(one)) taken.push(one.entry.row);
         if (loaded.some((other) => other.entry.name === one.entry.name)) {
           throw new FilterHostError(
@@ -308,7 +255,7 @@ export class FilterHost {
       }
       this.#open();
     } catch (error) {
-      this.#freeRows.push(...taken);
+      for (const row of taken) this.#rows.give(row);
       throw error;
     }
     const compileMs = performance.now() - started;
@@ -331,62 +278,9 @@ export class FilterHost {
       this.#swap = undefined;
       const inForce = new Set(this.#filters);
       for (const one of new Set([...before, ...loaded])) {
-        if (!inForce.has(one)) this.#freeRows.push(one.entry.row);
+        if (!inForce.has(one)) this.#rows.give(one.entry.row);
       }
     }
-  }
-
-  async #prepare(source: FilterSource): Promise<Loaded> {
-    const accepted = acceptModule(source.bytes, this.#acceptance);
-    if (!accepted.ok) {
-      throw new FilterHostError('refused', `the filter is refused (${accepted.code}): ${accepted.reason}`);
-    }
-    const { manifest } = accepted;
-    const digest = createHash('sha256').update(source.bytes).digest('hex');
-    const id =
-      source.config === undefined
-        ? digest
-        : `${digest}:${createHash('sha256').update(source.config).digest('hex')}`;
-    const same = this.#filters.find((one) => one.entry.id === id);
-    if (same !== undefined) return same;
-    const module = await engine.compile(new Uint8Array(source.bytes));
-    const row = this.#freeRows.pop();
-    if (row === undefined) throw new FilterHostError('too-many', 'no row of counters is free');
-    this.#counters.fill(0, row * Counter.columns, (row + 1) * Counter.columns);
-    const entry: FilterEntry = {
-      id,
-      row,
-      name: manifest.name,
-      version: manifest.version,
-      failClosed: manifest.failMode === 'closed',
-      kinds: manifest.binds.kinds.map((kind) => EventKind[kind]),
-      policies: manifest.binds.policies,
-      labels: manifest.labels,
-      config: source.config === undefined ? undefined : new TextEncoder().encode(source.config),
-      module,
-      quarantined: false,
-    };
-    return {
-      entry,
-      digest,
-      quarantine: undefined,
-      status: {
-        name: manifest.name,
-        version: manifest.version,
-        digest,
-        manifest,
-        events: 0,
-        kept: 0,
-        dropped: 0,
-        traps: 0,
-        nanoseconds: 0,
-        memoryBytes: 0,
-        annotations: 0,
-        alerts: 0,
-        labelsRefused: 0,
-        logLinesLost: 0,
-      },
-    };
   }
 
   #postConfig(number: number, loaded: readonly Loaded[], tolerant: boolean): void {
@@ -404,8 +298,8 @@ export class FilterHost {
     const data: WorkerData = {
       bounds: this.#bounds,
       control: controlBuffer,
-      counters: this.#countersBuffer,
-      slots: this.#slotBuffers,
+      counters: this.#rows.buffer,
+      slots: this.#slots.buffers,
     };
     const worker = new Worker(new URL('./worker.js', import.meta.url), {
       workerData: data,
@@ -508,7 +402,7 @@ export class FilterHost {
       // The worker has judged its last batch with them: these counters are final.
       const replaced = this.#filters
         .filter((one) => !swap.loaded.includes(one))
-        .map((one) => this.#statusOf(one));
+        .map((one) => statusOf(one, this.#rows));
       this.#filters = swap.loaded;
       this.#setNumber = swap.number;
       swap.resolve({
@@ -581,8 +475,7 @@ export class FilterHost {
     const current = this.#filters.find((one) => one.entry.row === row);
     if (current !== undefined) {
       this.#quarantine(current, code, reason);
-      this.#counters[row * Counter.columns + Counter.quarantine] = 1 + quarantineCodes.indexOf(code);
-      this.#counters[row * Counter.columns + Counter.memoryBytes] = 0;
+      this.#rows.setQuarantine(row, code);
       return `filter ${current.entry.name} ${reason}`;
     }
     const swap = this.#swap;
@@ -603,10 +496,7 @@ export class FilterHost {
       this.#complete();
       const reason = condemn();
       for (const one of this.#filters) {
-        const code =
-          quarantineCodes[
-            (this.#counters[one.entry.row * Counter.columns + Counter.quarantine] as number) - 1
-          ];
+        const code = this.#rows.quarantine(one.entry.row);
         if (code !== undefined && one.quarantine === undefined) {
           this.#quarantine(one, code, 'its reason was lost with the worker');
         }
@@ -633,26 +523,7 @@ export class FilterHost {
 
   /** Filters in force, in order, with their counters. */
   status(): FilterStatus[] {
-    return this.#filters.map((one) => this.#statusOf(one));
-  }
-
-  #statusOf(one: Loaded): FilterStatus {
-    const at = one.entry.row * Counter.columns;
-    const counter = (column: number) => this.#counters[at + column] as number;
-    return {
-      ...one.status,
-      ...(one.quarantine === undefined ? {} : { quarantine: one.quarantine }),
-      events: counter(Counter.events),
-      kept: counter(Counter.kept),
-      dropped: counter(Counter.dropped),
-      traps: counter(Counter.traps),
-      nanoseconds: counter(Counter.nanoseconds),
-      memoryBytes: counter(Counter.memoryBytes),
-      annotations: counter(Counter.annotations),
-      alerts: counter(Counter.alerts),
-      labelsRefused: counter(Counter.labelsRefused),
-      logLinesLost: counter(Counter.logLinesLost),
-    };
+    return this.#filters.map((one) => statusOf(one, this.#rows));
   }
 
   #open(): void {
@@ -666,7 +537,7 @@ export class FilterHost {
     this.#watchdog?.stop();
     const error = new FilterHostError('closed', 'the filter host was closed');
     for (const pending of this.#pending.splice(0)) pending.reject(error);
-    for (const waiter of this.#waiters.splice(0)) waiter.reject(error);
+    this.#slots.close(error);
     this.#swap?.reject(error);
     await this.#restarting;
     await this.#worker?.terminate();

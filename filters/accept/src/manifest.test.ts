@@ -1,0 +1,28 @@
+// SPDX-License-Identifier: Apache-2.0
+import { describe, expect, it } from 'vitest';
+import { manifest } from './fixtures.js';
+import { checkManifest } from './index.js';
+
+describe('a manifest', () => {
+  const wrong: [unknown, RegExp][] = [
+    [[], /JSON object/],
+    [{ ...manifest, abi: '1' }, /abi must be/],
+    [{ ...manifest, name: 'Tiny' }, /name must be/],
+    [{ ...manifest, name: '-a' }, /name must be/],
+    [{ ...manifest, version: 'a b' }, /version must be/],
+    [{ ...manifest, failMode: 'shut' }, /failMode/],
+    [{ ...manifest, colour: 1 }, /"colour" is no field/],
+    [{ ...manifest, binds: { kinds: ['execve'] } }, /binds\.kinds\[0\] is "execve"; kinds are exec, clone/],
+    [{ ...manifest, binds: { kinds: ['alert'] } }, /binds\.kinds\[0\]/],
+    [{ ...manifest, binds: { hooks: [] } }, /binds\.hooks is not known/],
+    [{ ...manifest, binds: { policies: [''] } }, /binds\.policies\[0\]/],
+    [{ ...manifest, labels: ['ok', 'ok'] }, /labels\[1\] repeats/],
+    [{ ...manifest, labels: ['a.b'] }, /labels\[0\]/],
+    [{ ...manifest, labels: ['error'] }, /keeps for itself/],
+    [{ ...manifest, labels: Array.from({ length: 65 }, (_, i) => `l${i}`) }, /at most 64/],
+  ];
+  it.each(wrong)('is refused: %j', (value, reason) => {
+    const result = checkManifest(value);
+    expect(result.ok ? '' : result.reason).toMatch(reason);
+  });
+});
