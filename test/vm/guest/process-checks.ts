@@ -310,9 +310,14 @@ async function tellsRacesOnce(context: CheckContext): Promise<void> {
   const rounds = 100;
   const { sensor } = context;
   sensor.clear();
-  const parent = await live(context, context.program, ['thread-race', '8', String(rounds)], {
-    timeoutMs: 60_000,
-  });
+  const parent = await live(
+    context,
+    context.program,
+    ['thread-race', '8', String(rounds), join(context.folder, 'race')],
+    {
+      timeoutMs: 60_000,
+    },
+  );
   const children = sensor
     .records()
     .filter((event) => event.kind === 'clone' && event.record.parentPid === parent.pid)

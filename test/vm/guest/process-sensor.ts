@@ -184,7 +184,11 @@ export class ProcessSensor {
       Buffer.from(target.subarray(at + span.offset, at + span.offset + span.length)).toString('latin1');
     if (header.kind === EventKind.clone) {
       const record = readCloneRecord(view, at);
-      if (!this.#descendants.has(record.parentPid)) return;
+      if (!this.#descendants.has(record.parentPid)) {
+        // A stranger has the number now.
+        this.#descendants.delete(record.pid);
+        return;
+      }
       this.#descendants.add(record.pid);
       this.#records.push({ kind: 'clone', record, cgroupName: text(record.cgroupName) });
     } else if (header.kind === EventKind.exec) {
@@ -200,8 +204,6 @@ export class ProcessSensor {
       });
     } else if (header.kind === EventKind.exit) {
       if (!this.#descendants.has(header.pid)) return;
-      // The number may be given to a stranger from now on.
-      if (header.pid !== process.pid) this.#descendants.delete(header.pid);
       this.#records.push({ kind: 'exit', record: readExitRecord(view, at) });
     } else {
       throw new Error(`a record of kind ${header.kind}`);

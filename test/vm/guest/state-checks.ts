@@ -102,11 +102,11 @@ export async function checkStates(context: CheckContext): Promise<void> {
     assert.equal(last().pid, threaded.pid);
     assert.equal(last().binary, program, "of a thread, the leader's, though that has ended");
 
-    // The name of a binary that is deleted after it was executed stays, for the children too.
-    const gone = copy('gone');
-    const parent = await context.run(gone, ['ask-child', gone]);
+    // The name that a binary had when it was executed stays, for the children too.
+    const moved = copy('moved');
+    const parent = await context.run(moved, ['ask-child', moved]);
     assert.notEqual(last().pid, parent.pid);
-    assert.equal(last().binary, gone);
+    assert.equal(last().binary, moved);
     assert.equal(last().execNs, timeOf('clone', last().pid));
 
     // What was there before the programs: without them, nothing is written at its exec.

@@ -122,25 +122,46 @@ static void start(void *(*routine)(void *), void *argument) {
 }
 
 static atomic_int at_the_line;
+static int racers;
 
-static void *race_in_thread(void *threads) {
+// Far enough apart that reading one does not bring in the next.
+#define RACE_PAGE_DISTANCE (64 * 4096)
+
+// Before 6.16 the kernel tells of a thread's end after it has cleared its id in memory. That memory is a page
+// of a file which has to be read from disk, so that a thread waits there while the others end: all have ended
+// when the first is told of.
+static void *race_in_thread(void *page) {
+    syscall(SYS_set_tid_address, page);
     // All leave at once.
     atomic_fetch_add(&at_the_line, 1);
-    while (atomic_load(&at_the_line) < (int)(long)threads)
+    while (atomic_load(&at_the_line) < racers)
         sched_yield();
     syscall(SYS_exit, 0);
     return NULL;
 }
 
-static void run_thread_race(int threads, int rounds) {
+static void run_thread_race(int threads, int rounds, const char *path) {
+    int file = open(path, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
+    size_t bytes = (size_t)threads * RACE_PAGE_DISTANCE;
+    static char page[4096];
+    for (int i = 0; i < threads; i++)
+        if (pwrite(file, page, sizeof(page), (off_t)i * RACE_PAGE_DISTANCE) != sizeof(page))
+            fail(path);
+    if (fsync(file) < 0)
+        fail("fsync");
+    racers = threads;
     for (int round = 0; round < rounds; round++) {
+        posix_fadvise(file, 0, 0, POSIX_FADV_DONTNEED);
         pid_t child = fork();
         if (child < 0)
             fail("fork");
         if (child == 0) {
+            char *pages = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE, file, 0);
+            if (pages == MAP_FAILED || madvise(pages, bytes, MADV_RANDOM) < 0)
+                fail("mmap");
             for (int i = 1; i < threads; i++)
-                start(race_in_thread, (void *)(long)threads);
-            race_in_thread((void *)(long)threads);
+                start(race_in_thread, pages + (size_t)i * RACE_PAGE_DISTANCE);
+            race_in_thread(pages);
         }
         wait_for(child);
     }
@@ -247,8 +268,8 @@ int main(int count, char **arguments) {
             start(idle, NULL);
         start(exit_in_thread, (void *)(long)number(rest[0]));
         idle(NULL);
-    } else if (!strcmp(way, "thread-race") && given == 2) {
-        run_thread_race(number(rest[0]), number(rest[1]));
+    } else if (!strcmp(way, "thread-race") && given == 3) {
+        run_thread_race(number(rest[0]), number(rest[1]), rest[2]);
     } else if (!strcmp(way, "leader-first") && given == 1) {
         start(leave_after_leader, (void *)(long)number(rest[0]));
         syscall(SYS_exit, 7);
@@ -275,8 +296,10 @@ int main(int count, char **arguments) {
         start(leave_after_leader, (void *)-1L);
         syscall(SYS_exit, 0);
     } else if (!strcmp(way, "ask-child") && given == 1) {
-        if (unlink(rest[0]) < 0)
-            fail("unlink");
+        char moved[4096];
+        snprintf(moved, sizeof(moved), "%s-moved", rest[0]);
+        if (rename(rest[0], moved) < 0)
+            fail("rename");
         pid_t child = fork();
         if (child < 0)
             fail("fork");
