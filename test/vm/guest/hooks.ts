@@ -3,6 +3,7 @@
 // sensor runs beside them, as it keeps what is known of processes up to date.
 
 import { readFileSync } from 'node:fs';
+import { join } from 'node:path';
 import { HookKernel, type PolicyOutcome, PolicySet, readHostNamespaces } from '@weir/agent/policy';
 import { type BpfLink, type BpfMap, type BpfObject, openObject, RingReader } from '@weir/native';
 import { parsePolicies } from '@weir/policy';
@@ -159,7 +160,7 @@ export async function withHooks(body: (hooks: Hooks) => Promise<void>): Promise<
 
 /** A policy of the library, by its name. */
 export function libraryPolicy(name: string): string {
-  return readFileSync(bpfObjectPath('').replace(/bpf\/build\/$/, `policy/library/${name}.yaml`), 'utf8');
+  return readFileSync(join(bpfObjectPath('hook.bpf.o'), `../../../policy/library/${name}.yaml`), 'utf8');
 }
 
 /** A policy of one hook, as text. */

@@ -75,9 +75,12 @@ export default scenario(
       copyFileSync('/weir/bin/act', miner);
       const trace = join(folder, 'trace');
       await hooks.apply(
-        policyOf('miners', 'security_bprm_check', ['linux_binprm'], [
-          { matchBinaries: [{ operator: 'In', values: [miner] }], matchActions: [{ action: 'Sigkill' }] },
-        ]),
+        policyOf(
+          'miners',
+          'security_bprm_check',
+          ['linux_binprm'],
+          [{ matchBinaries: [{ operator: 'In', values: [miner] }], matchActions: [{ action: 'Sigkill' }] }],
+        ),
       );
       hooks.events();
       const mined = await run('sh', ['-c', `${miner} ${trace}; exit 7`]);

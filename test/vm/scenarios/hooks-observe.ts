@@ -148,9 +148,12 @@ export default scenario(
 
       // The file of a descriptor.
       await hooks.apply(
-        policyOf('descriptors', 'sys_close', ['fd'], [
-          { matchArgs: [{ index: 0, operator: 'Equal', values: [a] }] },
-        ]),
+        policyOf(
+          'descriptors',
+          'sys_close',
+          ['fd'],
+          [{ matchArgs: [{ index: 0, operator: 'Equal', values: [a] }] }],
+        ),
       );
       hooks.events();
       await run('openat', files);

@@ -1,0 +1,279 @@
+// SPDX-License-Identifier: Apache-2.0
+// How a plan becomes bytes: ids, orders, keys and masks, and what is refused because the kernel's maps end.
+import type { HookPlan, ScopePlan, StringDimension } from '@weir/policy';
+import {
+  ArgumentType,
+  DimensionKind,
+  HOOK_CONFIG_BYTES,
+  NamespaceKind,
+  readHookConfig,
+  readHookSpec,
+  readIntegerKey,
+  readMask,
+  readScopeConfig,
+  readSelectorEntry,
+  readSelectorKey,
+  ScopeAttribute,
+} from '@weir/schema';
+import { describe, expect, it } from 'vitest';
+import {
+  checkLimits,
+  encodeHookConfig,
+  encodeHookEntries,
+  encodeMask,
+  encodeScopeConfig,
+  encodeScopeEntries,
+  encodeSpec,
+  encodeTrieKey,
+  type MapEntry,
+  namespacesOf,
+  wordsFor,
+} from './encode.js';
+
+const bytes = (text: string) => new Uint8Array(Buffer.from(text));
+const view = (data: Uint8Array) => new DataView(data.buffer, data.byteOffset, data.byteLength);
+
+function selector(policyId: number, selectorIndex: number, scope: number | null, shown: number[] = [0]) {
+  return {
+    policyId,
+    hookIndex: 0,
+    selectorIndex,
+    actions: 2,
+    signal: 0,
+    error: 0,
+    monitor: policyId === 2,
+    scope,
+    shownArguments: shown,
+  };
+}
+
+const forward: StringDimension = {
+  kind: 'forward',
+  argument: 1,
+  defaultMask: 0b100n,
+  entries: [
+    { key: bytes('/etc/'), exact: false, mask: 0b101n },
+    { key: bytes('/etc/shadow'), exact: true, mask: 0b111n },
+  ],
+};
+
+const hook: HookPlan = {
+  key: 'kprobe:security_thing',
+  eventKind: 9,
+  symbol: 'security_thing',
+  syscall: false,
+  denies: false,
+  arguments: [
+    { type: ArgumentType.int32, index: 1, hidden: false },
+    { type: ArgumentType.file, index: 0, hidden: true },
+  ],
+  selectors: [selector(1, 0, null), selector(1, 1, 7), selector(2, 0, 300, [1, 0])],
+  bindings: [],
+  dimensions: [
+    forward,
+    {
+      kind: 'integer',
+      argument: 0,
+      defaultMask: 0b011n,
+      entries: [
+        { value: 5n, mask: 0b111n },
+        { value: { hostNamespace: NamespaceKind.pid }, mask: 0b010n },
+      ],
+    },
+  ],
+};
+const host = [1n, 2n, 3n, 0xeffffffcn];
+
+function keys(entries: readonly MapEntry[], map: string): MapEntry[] {
+  return entries.filter((entry) => entry.map === map);
+}
+
+describe('the constants of a program', () => {
+  it('have the dimensions in the order of their arguments', () => {
+    const spec = readHookSpec(view(encodeSpec(hook, 4, 9)), 0);
+    expect([spec.hookId, spec.specId, spec.argumentCount, spec.dimensionCount, spec.wordCount]).toEqual([
+      4, 9, 2, 2, 1,
+    ]);
+    expect(spec.arguments.slice(0, 2).map(({ type, index, flags }) => [type, index, flags])).toEqual([
+      [ArgumentType.int32, 1, 0],
+      [ArgumentType.file, 0, 1],
+    ]);
+    expect(spec.dimensions.slice(0, 3).map(({ kind, argument }) => [kind, argument])).toEqual([
+      [DimensionKind.integer, 0],
+      [DimensionKind.forward, 1],
+      [DimensionKind.none, 0],
+    ]);
+  });
+
+  it('change only where the program must: not with a mask, but with the width', () => {
+    const shape = (selectors: number) =>
+      Buffer.from(
+        encodeSpec(
+          { ...hook, selectors: Array.from({ length: selectors }, () => selector(1, 0, null)) },
+          0,
+          0,
+        ),
+      ).toString('hex');
+    expect(shape(3)).toBe(shape(64));
+    expect(shape(64)).not.toBe(shape(65));
+    expect([1, 64, 65, 128, 129, 512].map(wordsFor)).toEqual([1, 1, 2, 2, 4, 8]);
+  });
+});
+
+describe('a configuration', () => {
+  it('names scopes, and the defaults in the order of the program', () => {
+    const config = readHookConfig(
+      view(encodeHookConfig(hook, { configId: 3, scopeGeneration: 2, namespaces: 5 })),
+      0,
+    );
+    expect([config.configId, config.selectorCount, config.scopeGeneration, config.namespaces]).toEqual([
+      3, 3, 2, 5,
+    ]);
+    expect(config.unscoped.words[0]).toBe(0b001n);
+    expect(config.scopeOf.slice(0, 3)).toEqual([0xffff, 7, 300]);
+    expect(config.defaults.slice(0, 2).map((mask) => mask.words[0])).toEqual([0b011n, 0b100n]);
+    expect(HOOK_CONFIG_BYTES).toBe(3152);
+  });
+
+  it('makes an entry of each value, of what is undecided, and of each selector', () => {
+    const entries = encodeHookEntries(hook, 3, ({ policyId }) => 100 + policyId, host);
+    const integers = keys(entries, 'integer_masks').map(({ key, value }) => {
+      const { dimensionId, purpose, value: number } = readIntegerKey(view(key), 0);
+      return [dimensionId, purpose, number, readMask(view(value), 0).words[0]];
+    });
+    expect(integers).toEqual([
+      [96, 0, 5n, 0b111n],
+      [96, 0, 0xeffffffcn, 0b010n],
+      // Selector 1 does not ask the number: it alone may match where that is not known.
+      [96, 1, 0n, 0b010n],
+      [97, 1, 0n, 0b100n],
+    ]);
+    const strings = keys(entries, 'string_masks').map(({ key, value }) => [
+      view(key).getUint32(0, true),
+      view(key).getUint32(4, true),
+      Buffer.from(key.subarray(8, 20)).toString('latin1'),
+      readMask(view(value), 0).words[0],
+    ]);
+    expect(strings).toEqual([
+      [8 * (4 + 5), 97, '/etc/\0\0\0\0\0\0\0', 0b101n],
+      [8 * (4 + 12), 97, '/etc/shadow\0', 0b111n],
+    ]);
+    const selectors = keys(entries, 'selectors').map(({ key, value }) => {
+      const entry = readSelectorEntry(view(value), 0);
+      return [
+        readSelectorKey(view(key), 0),
+        entry.bindingId,
+        entry.selectorIndex,
+        entry.lastBit,
+        entry.flags,
+        entry.shown,
+      ];
+    });
+    expect(selectors).toEqual([
+      [{ configId: 3, bit: 0 }, 101, 0, 1, 0, 0x1],
+      [{ configId: 3, bit: 1 }, 101, 1, 1, 0, 0x1],
+      [{ configId: 3, bit: 2 }, 102, 0, 2, 1, 0x12],
+    ]);
+  });
+
+  it('turns suffixes round', () => {
+    const key = encodeTrieKey(1, bytes('.log'), true, false, 'x');
+    expect(Buffer.from(key.subarray(8, 13)).toString('latin1')).toBe('gol.\0');
+    expect(view(key).getUint32(0, true)).toBe(8 * (4 + 4));
+  });
+
+  it('merges a number with the namespace of the host that has it', () => {
+    const plan = {
+      ...hook,
+      dimensions: [
+        {
+          kind: 'integer' as const,
+          argument: 0,
+          defaultMask: 0b100n,
+          entries: [
+            { value: 0xeffffffcn, mask: 0b101n },
+            { value: { hostNamespace: NamespaceKind.pid }, mask: 0b010n },
+          ],
+        },
+      ],
+    };
+    const [merged] = keys(
+      encodeHookEntries(plan, 1, () => 1, host),
+      'integer_masks',
+    );
+    expect(readMask(view(merged?.value ?? new Uint8Array(64)), 0).words[0]).toBe(0b011n);
+  });
+});
+
+describe('scopes', () => {
+  const scopes: ScopePlan = {
+    scopeCount: 2,
+    dimensions: [
+      { ...forward, argument: ScopeAttribute.binary },
+      {
+        kind: 'integer',
+        argument: ScopeAttribute.namespaceUts + NamespaceKind.net,
+        defaultMask: 0n,
+        entries: [{ value: 1n, mask: 1n }],
+      },
+      {
+        kind: 'integer',
+        argument: ScopeAttribute.namespaceUts + NamespaceKind.pid,
+        defaultMask: 0n,
+        entries: [],
+      },
+    ],
+  };
+
+  it('are numbered apart from hooks', () => {
+    const config = readScopeConfig(view(encodeScopeConfig(scopes, 6)), 0);
+    expect([config.generation, config.dimensionCount]).toEqual([6, 3]);
+    const ids = encodeScopeEntries(scopes, 6, host).map(({ map, key }) =>
+      view(key).getUint32(map === 'string_masks' ? 4 : 0, true),
+    );
+    expect(new Set(ids)).toEqual(new Set([2 ** 31 + 192, 2 ** 31 + 193, 2 ** 31 + 194]));
+  });
+
+  it('tell which namespaces can change: all but the pid namespace', () => {
+    expect(namespacesOf(scopes)).toBe(1 << NamespaceKind.net);
+  });
+
+  it('are refused where the namespaces of the host are not known', () => {
+    const unknown: ScopePlan = {
+      scopeCount: 1,
+      dimensions: [
+        {
+          kind: 'integer',
+          argument: ScopeAttribute.namespaceUts,
+          defaultMask: 0n,
+          entries: [{ value: { hostNamespace: 0 }, mask: 1n }],
+        },
+      ],
+    };
+    expect(() => encodeScopeEntries(unknown, 1, [undefined])).toThrow(/CAP_SYS_PTRACE/);
+  });
+});
+
+describe('limits', () => {
+  it.each([
+    [
+      'selectors',
+      { ...hook, selectors: Array.from({ length: 513 }, () => selector(1, 0, null)) },
+      /513 selectors/,
+    ],
+    ['dimensions', { ...hook, dimensions: Array.from({ length: 33 }, () => forward) }, /33 look-ups/],
+    [
+      'parameters',
+      { ...hook, arguments: [{ type: ArgumentType.int32, index: 6, hidden: false }] },
+      /argument 6 is asked for; the last one that can be read is 5/,
+    ],
+  ])('are refused by name: %s', (_, plan, message) => {
+    expect(() => checkLimits(plan)).toThrow(message);
+  });
+
+  it('take a text as long as a trie does, and no longer', () => {
+    expect(encodeTrieKey(1, new Uint8Array(251), false, true, 'x').length).toBe(260);
+    expect(() => encodeTrieKey(1, new Uint8Array(252), false, true, 'x')).toThrow(/252 bytes/);
+    expect(() => encodeMask(1n << 512n)).toThrow(/512 selectors/);
+  });
+});

@@ -1,0 +1,229 @@
+// SPDX-License-Identifier: Apache-2.0
+// Policies against this kernel, with the calls that only look and need no more than its tracepoints: system calls.
+// What hooks functions, and what acts, is tried in a guest (test/vm/scenarios/hooks-*.ts).
+import { closeSync, existsSync, openSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { fileURLToPath } from 'node:url';
+import { type BpfMap, enableProgramStats, openObject, RingReader, whyNothingLoads } from '@weir/native';
+import { parsePolicies } from '@weir/policy';
+import {
+  ARGUMENT_BYTES,
+  EventKind,
+  HOOK_RECORD_BYTES,
+  KernelCounter,
+  readArgument,
+  readHookRecord,
+} from '@weir/schema';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { HookKernel, readHostNamespaces } from './hook-kernel.js';
+import { PolicySet, resolvePolicyPaths } from './policy-set.js';
+
+const objects = fileURLToPath(new URL('../../../bpf/build/', import.meta.url));
+const reason = existsSync(`${objects}hook.bpf.o`)
+  ? whyNothingLoads()
+  : 'the objects are not built (make -C bpf)';
+if (reason !== undefined) console.warn(`the tests of policies in the kernel do not run: ${reason}`);
+
+const sharedNames = ['events', 'counters', 'failures', 'process_states', 'scratch_claims', 'scratch_slots'];
+const folder = `${tmpdir()}/weir-policy-set-${process.pid}-`;
+
+function policy(name: string, selectors: readonly object[], call = 'sys_openat', index = 1): string {
+  return JSON.stringify({
+    apiVersion: 'cilium.io/v1alpha1',
+    kind: 'TracingPolicy',
+    metadata: { name },
+    spec: { kprobes: [{ call, syscall: true, args: [{ index, type: 'string' }], selectors }] },
+  });
+}
+
+const path = (operator: string, ...values: string[]) => ({ matchArgs: [{ index: 1, operator, values }] });
+
+describe.skipIf(reason !== undefined)('policies on this kernel', () => {
+  let kernel: HookKernel;
+  let set: PolicySet;
+  let ring: RingReader;
+  let maps: Record<string, BpfMap>;
+  const target = new Uint8Array(1024 * 1024);
+  const offsets = new Uint32Array(8192);
+
+  beforeAll(() => {
+    const shared = openObject({ path: `${objects}process.bpf.o`, autoload: [] }).load();
+    maps = Object.fromEntries(sharedNames.map((name) => [name, shared.map(name)]));
+    kernel = new HookKernel({ objectPath: `${objects}hook.bpf.o`, sharedMaps: maps });
+    set = new PolicySet({ kernel, hostNamespaces: readHostNamespaces() });
+    ring = new RingReader(maps.events as BpfMap, { onReady: () => {} });
+    shared.close();
+  });
+
+  afterAll(async () => {
+    await set.close();
+    kernel.close();
+    ring.close();
+    for (const map of Object.values(maps)) map.close();
+  });
+
+  const apply = (...texts: string[]) => set.apply(texts.flatMap((text) => parsePolicies(text)));
+
+  function events(): { policy: string; selector: number; text: string }[] {
+    const found: { policy: string; selector: number; text: string }[] = [];
+    const view = new DataView(target.buffer);
+    const { records, position } = ring.drain(target, 0, offsets, offsets.length);
+    for (let i = 0; i < records; i++) {
+      const at = offsets[i] ?? 0;
+      const record = readHookRecord(view, at);
+      if (record.kind !== EventKind.kprobe || record.pid !== process.pid) continue;
+      const argument = readArgument(
+        view,
+        at + HOOK_RECORD_BYTES + (record.argumentCount - 1) * ARGUMENT_BYTES,
+      );
+      const from = at + argument.payload.offset;
+      found.push({
+        policy: set.binding(record.bindingId)?.policyName ?? '',
+        selector: record.selectorIndex,
+        text: Buffer.from(target.subarray(from, from + argument.payload.length)).toString(),
+      });
+    }
+    ring.commit(position);
+    return found;
+  }
+
+  function open(...names: string[]): void {
+    for (const name of names) {
+      try {
+        closeSync(openSync(folder + name, 'r'));
+      } catch {
+        // Not there, which the hook does not mind.
+      }
+    }
+  }
+
+  function counter(name: keyof typeof KernelCounter): bigint {
+    const values = maps.counters?.lookupPerCpu(new Uint8Array(Uint32Array.of(KernelCounter[name]).buffer));
+    return (values ?? []).reduce((sum, value) => sum + Buffer.from(value).readBigUInt64LE(), 0n);
+  }
+
+  it('makes one event of a hit, of the first selector of each policy', async () => {
+    const outcomes = await apply(
+      policy('a', [path('Equal', `${folder}x`), path('Prefix', folder)]),
+      policy('b', [path('Postfix', 'x', '.y')]),
+      policy('c', [path('NotPrefix', '/')]),
+    );
+    expect(outcomes.map(({ state, hooks }) => [state, hooks])).toEqual(
+      Array.from({ length: 3 }, () => ['loaded', ['__x64_sys_openat']]),
+    );
+    events();
+    open('x', 'z', 'q.y');
+    expect(events()).toEqual([
+      { policy: 'a', selector: 0, text: `${folder}x` },
+      { policy: 'b', selector: 0, text: `${folder}x` },
+      { policy: 'a', selector: 1, text: `${folder}z` },
+      { policy: 'a', selector: 1, text: `${folder}q.y` },
+      { policy: 'b', selector: 0, text: `${folder}q.y` },
+    ]);
+  });
+
+  it('holds a scope to the processes that are in it', async () => {
+    const inScope = { matchBinaries: [{ operator: 'In', values: [process.execPath] }] };
+    const outOfScope = { matchBinaries: [{ operator: 'NotIn', values: [process.execPath] }] };
+    await apply(
+      policy('in', [{ ...inScope, ...path('Prefix', folder) }]),
+      policy('out', [{ ...outOfScope, ...path('Prefix', folder) }]),
+    );
+    events();
+    open('x');
+    open('x');
+    expect(events().map((event) => event.policy)).toEqual(['in', 'in']);
+  });
+
+  it('takes a hundred policies on one hook', async () => {
+    await apply(
+      ...Array.from({ length: 100 }, (_, i) =>
+        policy(`p${i}`, [path('Equal', `${folder}${i}`, `${folder}all`)]),
+      ),
+    );
+    events();
+    open('7', 'none');
+    expect(events().map((event) => event.policy)).toEqual(['p7']);
+    open('all');
+    expect(events().length).toBe(100);
+  });
+
+  it('refuses what it cannot attach, in words, and keeps the rest and the former version', async () => {
+    await apply(policy('kept', [path('Prefix', folder)]));
+    const outcomes = await apply(
+      policy('kept', [path('Prefix', folder)], 'sys_afs_syscall'),
+      policy('other', [path('Equal', `${folder}x`)]),
+    );
+    expect(outcomes.map(({ name, state, formerInForce }) => [name, state, formerInForce])).toEqual([
+      ['kept', 'refused', true],
+      ['other', 'loaded', false],
+    ]);
+    expect(outcomes[0]?.reason).toMatch(/no function __x64_sys_afs_syscall/);
+    events();
+    open('x');
+    expect(
+      events()
+        .map((event) => event.policy)
+        .sort(),
+    ).toEqual(['kept', 'other']);
+  });
+
+  it('leaves nothing behind of what was exchanged', async () => {
+    await apply(policy('one', [path('Equal', `${folder}x`)]));
+    const first = set.hooks().map(({ program }) => program.programId);
+    for (let turn = 0; turn < 5; turn++) await apply(policy('one', [path('Equal', `${folder}${turn}`)]));
+    expect(set.hooks().map(({ program }) => program.programId)).toEqual(first);
+    events();
+    open('x', '4');
+    expect(events().map((event) => event.text)).toEqual([`${folder}4`]);
+    await apply();
+    open('4');
+    expect(events()).toEqual([]);
+    expect(set.hooks()).toEqual([]);
+  });
+
+  it('cuts a string that is too long, decides from its front, and says that its end is not known', async () => {
+    const long = 'l'.repeat(5000);
+    await apply(policy('front', [path('Prefix', `${folder}l`)]), policy('end', [path('Postfix', 'l')]));
+    events();
+    const before = counter('undecided');
+    open(long);
+    expect(events().map(({ policy: name, text }) => [name, text.length])).toEqual([['front', 4095]]);
+    expect(counter('undecided') - before).toBe(1n);
+    expect(counter('truncatedArgument')).toBeGreaterThan(0n);
+  });
+
+  it('measures what a hit out of scope costs', async () => {
+    await apply(
+      policy('out', [
+        { matchBinaries: [{ operator: 'In', values: ['/nowhere'] }], ...path('Prefix', folder) },
+      ]),
+    );
+    const stats = enableProgramStats();
+    for (let i = 0; i < 2000; i++) open('x');
+    const [hook] = set.hooks();
+    stats.close();
+    const facts = hook?.program;
+    expect(facts?.runCount).toBeGreaterThan(0n);
+    console.log(
+      `${facts?.type}: ${Number(facts?.runTimeNs) / Number(facts?.runCount)} ns a run of ${facts?.runCount}, ${facts?.verifiedInstructions} verified instructions, ${facts?.memlockBytes} bytes`,
+    );
+    expect(events()).toEqual([]);
+  });
+});
+
+describe('paths of a policy', () => {
+  it('lead where their links lead, and keep their own text', () => {
+    const [parsed] = parsePolicies(
+      policy('links', [{ matchBinaries: [{ operator: 'In', values: ['/bin/su'] }] }]),
+    );
+    if (parsed === undefined) throw new Error('no policy');
+    const real = (name: string) => ({ '/bin': '/usr/bin', '/bin/su': '/usr/bin/su' })[name];
+    const { policy: resolved, followed } = resolvePolicyPaths(parsed, real);
+    expect(followed.map(({ from, to }) => [from, to])).toEqual([['/bin/su', '/usr/bin/su']]);
+    expect(resolved.spec.kprobes?.[0]?.selectors?.[0]?.matchBinaries?.[0]?.values).toEqual([
+      '/bin/su',
+      '/usr/bin/su',
+    ]);
+  });
+});
