@@ -9,7 +9,7 @@ import { EventKind, LossStage, lossStageNames, PROCESS_ENTRY_BYTES, readProcessE
 import { type AgentConfig, spoolFolder } from './config.js';
 import { Desired } from './desired.js';
 import { Users } from './identity/users.js';
-import { Accounting, decodeAccounting } from './join/accounting.js';
+import { Accounting, type CpuBooks, decodeAccounting } from './join/accounting.js';
 import { Bindings } from './join/bindings.js';
 import { Join, lossRecord } from './join/join.js';
 import { labelled, type Metric, metricsText, single } from './metrics/prometheus.js';
@@ -138,7 +138,7 @@ export class Agent {
       nowNs,
       onError: (error) => this.fail('pipeline', error),
     });
-    this.pipeline.onHeldBack = (count) => this.lose(LossStage.filter, count);
+    this.pipeline.onLost = (count, stage) => this.lose(stage, count);
     this.desired = new Desired({
       policies: set,
       noPolicies: parts.noPolicies,
@@ -255,7 +255,9 @@ export class Agent {
     const message = error instanceof Error ? error.message : String(error);
     this.#errors.push({ code, message, timeMs: Date.now() });
     if (this.#errors.length > ERRORS_MAX) this.#errors.shift();
-    process.stderr.write(`weir-agent: ${code}: ${message}\n`);
+    process.stderr.write(
+      `weir-agent: ${code}: ${process.env.WEIR_DEBUG === undefined || !(error instanceof Error) ? message : error.stack}\n`,
+    );
   }
 
   filterReport(report: FilterReport): void {
@@ -270,6 +272,17 @@ export class Agent {
 
   get bootIdText(): string {
     return Buffer.from(this.#bootId).toString('hex');
+  }
+
+  /** Maps of the kernel stage, for programs that share them. */
+  get sharedMaps(): Sensor['maps'] {
+    return this.#sensor.maps;
+  }
+
+  /** What each CPU has numbered, and what became of it. */
+  books(): { produced: number } & CpuBooks {
+    const produced = this.#sensor.produced().reduce((sum, count) => sum + count, 0);
+    return { produced, ...this.#accounting.totals() };
   }
 
   get losses(): Readonly<Record<string, number>> {

@@ -21,6 +21,7 @@ Napi::Object initialise(Napi::Env env, Napi::Object exports) {
     env.SetInstanceData(instance.release());
     exports.Set("openObject", Napi::Function::New<weir::openObject>(env));
     exports.Set("createMap", Napi::Function::New<weir::createMap>(env));
+    exports.Set("openMapById", Napi::Function::New<weir::openMapById>(env));
     exports.Set("openPinnedMap", Napi::Function::New<weir::openPinnedMap>(env));
     exports.Set("openPinnedLink", Napi::Function::New<weir::openPinnedLink>(env));
     exports.Set("openRing", Napi::Function::New<weir::openRing>(env));

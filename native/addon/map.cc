@@ -247,6 +247,17 @@ Napi::Value createMap(const Napi::CallbackInfo &info) {
     return Map::wrap(env, std::move(fd), name);
 }
 
+Napi::Value openMapById(const Napi::CallbackInfo &info) {
+    Napi::Env env = info.Env();
+    const uint32_t id = info[0].ToNumber().Uint32Value();
+    Fd fd(bpf_map_get_fd_by_id(id));
+    if (!fd.valid()) {
+        throwError(env, "NOT_FOUND", "no map with the id " + std::to_string(id) + " can be opened", errno);
+        return env.Undefined();
+    }
+    return Map::wrap(env, std::move(fd), "");
+}
+
 Napi::Value openPinnedMap(const Napi::CallbackInfo &info) {
     Napi::Env env = info.Env();
     const std::string path = info[0].ToString();

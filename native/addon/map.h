@@ -50,6 +50,7 @@ class Map : public Napi::ObjectWrap<Map> {
 };
 
 Napi::Value createMap(const Napi::CallbackInfo &info);
+Napi::Value openMapById(const Napi::CallbackInfo &info);
 Napi::Value openPinnedMap(const Napi::CallbackInfo &info);
 
 } // namespace weir

@@ -104,6 +104,7 @@ export interface RawAddon {
     flags: number,
     inner: RawMap | undefined,
   ): RawMap;
+  openMapById(id: number): RawMap;
   openPinnedMap(path: string): RawMap;
   openPinnedLink(path: string): RawLink;
   openRing(map: RawMap, onReady: () => void, pollIntervalMs: number): RawRing;

@@ -20,6 +20,7 @@ export {
   type MapType,
   mapFlags,
   mapTypes,
+  openMapById,
   openPinnedMap,
   updateFlags,
 } from './map.js';

@@ -202,3 +202,8 @@ export function createMap(options: CreateMapOptions): BpfMap {
 export function openPinnedMap(path: string): BpfMap {
   return new BpfMap(guard(() => raw().openPinnedMap(path)));
 }
+
+/** Opens a map that some process holds, by the kernel's id of it. */
+export function openMapById(id: number): BpfMap {
+  return new BpfMap(guard(() => raw().openMapById(id)));
+}

@@ -17,6 +17,7 @@ import {
   kernelFunction,
   lsmHook,
   NativeError,
+  openMapById,
   openObject,
   possibleCpus,
   probe,
@@ -199,6 +200,15 @@ describe.skipIf(reason !== undefined)('addon', () => {
       });
       expect(keys.sort()).toEqual([1, 2, 3, 4]);
       expect(map.delete(u32(1))).toBe(false);
+    });
+
+    it('opens a map that is held elsewhere, by its id', () => {
+      const map = later(createMap({ type: 'hash', name: 'test', keySize: 4, valueSize: 8, maxEntries: 16 }));
+      map.update(u32(1), u64(7n));
+      const value = new Uint8Array(8);
+      expect(later(openMapById(map.id)).lookup(u32(1), value)).toBe(true);
+      expect(value).toEqual(u64(7n));
+      expect(codeOf(() => openMapById(0xffffff))).toBe('NOT_FOUND');
     });
 
     it('refuses keys and values of a wrong length, in its wrapper and below it', () => {

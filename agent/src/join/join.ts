@@ -254,8 +254,15 @@ export class Join {
    * Makes a batch of records that lie in a slot behind the room of the header.
    * @param offsets where each record is, from the start of the slot, in order and without gaps
    * @param recordsEnd where the last one ends
+   * @param keep called before the entries are laid over the records that did not fit, where there are such
    */
-  join(slot: SlotViews, offsets: Uint32Array, count: number, recordsEnd: number): Joined {
+  join(
+    slot: SlotViews,
+    offsets: Uint32Array,
+    count: number,
+    recordsEnd: number,
+    keep?: (taken: number, end: number) => void,
+  ): Joined {
     const { words } = slot;
     this.#listedCount = 0;
     this.#stringWords = 0;
@@ -280,6 +287,7 @@ export class Join {
       end = next;
     }
     if (taken === 0) return { byteLength: 0, taken, recordsEnd: end };
+    if (taken < count) keep?.(taken, end);
     const byteLength = this.#lay(slot, offsets, taken, end);
     this.#table.endBatch();
     return { byteLength, taken, recordsEnd: end };

@@ -236,10 +236,11 @@ export class Pipeline {
         ring.commit(drained.position);
       return false;
     }
-    const joined = join.join(views, this.#offsets, count, end);
+    const joined = join.join(views, this.#offsets, count, end, (taken, recordsEnd) =>
+      this.#keepForNext(views, taken, count, recordsEnd, end),
+    );
     let position = this.#position;
     if (joined.taken < count) {
-      this.#keepForNext(views, joined.taken, count, joined.recordsEnd, end);
       position = before;
       this.#recordShare = Math.max(0.1, this.#recordShare * 0.85);
     } else if (drained?.more === true && joined.byteLength < batchBytesMax * 0.75) {
@@ -262,6 +263,7 @@ export class Pipeline {
       .then((result) => this.#judged(result, work))
       .catch((error: unknown) => {
         this.stats.unjudged += joined.taken;
+        this.onLost?.(joined.taken, LossStage.filter);
         if (!this.#stopped) this.#options.onError(error);
         if (!work.released) host.release(slot);
       })
@@ -317,11 +319,11 @@ export class Pipeline {
       await store.append(batch, books);
     }
     if (!this.#stopped && position !== undefined) ring.commit(position);
-    if (result.heldBack > 0) this.onHeldBack?.(result.heldBack, LossStage.filter);
+    if (result.heldBack > 0) this.onLost?.(result.heldBack, LossStage.filter);
   }
 
-  /** Told of records that a filter which fails closed has held back. */
-  onHeldBack: ((count: number, stage: number) => void) | undefined;
+  /** Told of records that a filter which fails closed has held back, and of those of a batch that failed. */
+  onLost: ((count: number, stage: number) => void) | undefined;
 
   #noteDropped(result: BatchResult, views: SlotViews): void {
     const { words, view } = views;
