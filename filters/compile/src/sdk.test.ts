@@ -5,8 +5,14 @@ import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { buildFilter } from '@weir/filter-compile';
-import { FilterHost, type FilterReport } from '@weir/filter-host';
-import { ArgumentType, EventKind } from '@weir/schema';
+import { FilterHost, type FilterHostOptions, type FilterReport } from '@weir/filter-host';
+import {
+  ARGUMENT_PAYLOAD_AT,
+  ArgumentType,
+  BATCH_HEADER_BYTES,
+  EventKind,
+  HOOK_RECORD_BYTES,
+} from '@weir/schema';
 import { BatchDecoder, BatchReader, BatchWriter, type DecodedRecord, socketPayload } from '@weir/segment';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 
@@ -22,12 +28,16 @@ afterAll(async () => {
   await rm(folder, { recursive: true, force: true });
 });
 
-async function load(name: string): Promise<void> {
+async function load(name: string, options: FilterHostOptions = {}): Promise<void> {
   const { bytes } = await buildFilter({
     source: join(fixtures, name),
     outFile: join(folder, `${name}.wasm`),
   });
-  host = await FilterHost.create({ onReport: (report) => reports.push(report), timeLimitMs: 5000 });
+  host = await FilterHost.create({
+    onReport: (report) => reports.push(report),
+    timeLimitMs: 5000,
+    ...options,
+  });
   await host.setFilters([{ bytes }]);
 }
 
@@ -228,7 +238,8 @@ describe('string helpers', () => {
 });
 
 describe('the path of an event', () => {
-  beforeAll(() => load('accessors'));
+  const fuzzSeed = Number(process.env.WEIR_SEED ?? 20260104);
+  beforeAll(() => load('accessors', { trapsMax: 1_000_000 }));
   afterAll(() => host.close());
 
   function busyBatch(records: number): Uint8Array {
@@ -319,6 +330,39 @@ describe('the path of an event', () => {
     expect(last.pages).toBe(first.pages);
     expect(host.status()[0]).toMatchObject({ traps: 0 });
   }, 120_000);
+
+  it(`takes records and entries that hold anything: a trap at most, never the host (seed ${fuzzSeed})`, async () => {
+    const next = random(fuzzSeed);
+    const records = 50;
+    const clean = busyBatch(records);
+    const header = new BatchReader(clean).header;
+    const offsets = new DataView(clean.buffer, clean.byteOffset + header.offsetsAt);
+    let traps = 0;
+    for (let round = 0; round < 300; round++) {
+      const batch = clean.slice();
+      for (let left = 1 + next(60); left > 0; left--) {
+        const at = BATCH_HEADER_BYTES + next(batch.length - BATCH_HEADER_BYTES);
+        // Where the records are is the agent's own; all else is fair.
+        if (at >= header.offsetsAt && at < header.offsetsAt + records * 4) continue;
+        batch[at] = [0, 1, 0x7f, 0xff, next(256)][next(5)] as number;
+      }
+      // Arguments are what a filter trusts most: lie about one of them in each round.
+      const record = offsets.getUint32(next(records) * 4, true);
+      new DataView(batch.buffer).setUint32(
+        record + HOOK_RECORD_BYTES + ARGUMENT_PAYLOAD_AT,
+        next(0xffffffff),
+        true,
+      );
+      const { verdicts, errors } = await judge(batch);
+      expect(verdicts.length).toBe(records);
+      expect(verdicts.every((verdict) => verdict === 0)).toBe(true);
+      traps += errors;
+    }
+    // The canary: some of this must reach beyond the filter's memory.
+    expect(traps).toBeGreaterThan(0);
+    expect(host.status()[0]?.quarantine).toBeUndefined();
+    expect((await judge(clean)).errors).toBe(0);
+  });
 
   it('annotates every event of a batch that holds more of them than the SDK has room for', async () => {
     const { records, lost } = await judge(busyBatch(3000));
