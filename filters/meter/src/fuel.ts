@@ -4,6 +4,8 @@
 /** Names of the globals that a metered module exports. */
 export const FUEL_EXPORT = 'weir.fuel';
 export const DEPTH_EXPORT = 'weir.depth';
+/** Does not change: what the depth is refilled to. */
+export const DEPTH_MAX_EXPORT = 'weir.depth.max';
 
 interface Global<T> {
   value: T;
@@ -28,10 +30,10 @@ export interface Fuel {
 export function fuelOf(instance: { exports: Record<string, unknown> }): Fuel {
   const fuel = instance.exports[FUEL_EXPORT] as Global<bigint> | undefined;
   const depth = instance.exports[DEPTH_EXPORT] as Global<number> | undefined;
-  if (typeof fuel?.value !== 'bigint' || typeof depth?.value !== 'number') {
+  const depthMax = (instance.exports[DEPTH_MAX_EXPORT] as Global<number> | undefined)?.value;
+  if (typeof fuel?.value !== 'bigint' || typeof depth?.value !== 'number' || typeof depthMax !== 'number') {
     throw new TypeError(`the module is not metered: it does not export ${FUEL_EXPORT} and ${DEPTH_EXPORT}`);
   }
-  const depthMax = depth.value;
   return {
     get remaining() {
       return fuel.value;

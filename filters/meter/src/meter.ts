@@ -5,7 +5,7 @@ import { Writer } from './bytes.js';
 import { type EmitContext, emitFunction, type Measures } from './emit.js';
 import { engine } from './engine.js';
 import { MeterError } from './error.js';
-import { DEPTH_EXPORT, FUEL_EXPORT } from './fuel.js';
+import { DEPTH_EXPORT, DEPTH_MAX_EXPORT, FUEL_EXPORT } from './fuel.js';
 import { type ModuleShape, parseModule, type Section, sectionOrder } from './module.js';
 import { Op, Type } from './opcodes.js';
 import { planFunctions } from './plan.js';
@@ -109,15 +109,22 @@ function withTypes(shape: ModuleShape, added: ModuleShape['types']): Writer | un
 }
 
 function withGlobals(shape: ModuleShape, fuel: bigint, depthMax: number): Writer {
-  const out = grown(shape, Id.global, shape.globals, 2);
+  const out = grown(shape, Id.global, shape.globals, 3);
   out.byte(Type.i64).byte(1).byte(Op.i64Const).signed(fuel).byte(Op.end);
-  return out.byte(Type.i32).byte(1).byte(Op.i32Const).signed(depthMax).byte(Op.end);
+  for (const mutable of [1, 0]) {
+    out.byte(Type.i32).byte(mutable).byte(Op.i32Const).signed(depthMax).byte(Op.end);
+  }
+  return out;
 }
 
 function withExports(shape: ModuleShape, context: EmitContext): Writer {
-  const out = grown(shape, Id.export, shape.exports, 2);
+  const out = grown(shape, Id.export, shape.exports, 3);
   out.name(FUEL_EXPORT).byte(3).u32(context.fuelGlobal);
-  return out.name(DEPTH_EXPORT).byte(3).u32(context.depthGlobal);
+  out.name(DEPTH_EXPORT).byte(3).u32(context.depthGlobal);
+  return out
+    .name(DEPTH_MAX_EXPORT)
+    .byte(3)
+    .u32(context.depthGlobal + 1);
 }
 
 function assemble(shape: ModuleShape, replaced: Record<number, Writer | undefined>): Uint8Array {
