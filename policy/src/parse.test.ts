@@ -618,6 +618,23 @@ describe('validate', () => {
     expect(plan(policies.map((policy, id) => ({ id, policy }))).hooks.length).toBeGreaterThan(0);
   });
 
+  it('refuses a small text that macros or lists blow up, before it is worked through', () => {
+    const many = (count: number, item: string) => Array.from({ length: count }, () => item).join(', ');
+    const macro = `${head}  selectorsMacros: {m: {matchArgs: [${many(64, '{index: 0, operator: Equal, values: [/a]}')}]}}
+  kprobes: [${many(200, `{${open}, selectors: [${many(10, '{macros: [m]}')}]}`)}]\n`;
+    const list = `${head}  lists: [{name: l, type: syscalls, values: [${many(2000, 'sys_dup')}]}]
+  kprobes: [${many(200, '{call: "list:l"}')}]\n`;
+    for (const text of [macro, list]) {
+      const [policy] = parsePolicies(text);
+      expect(policy && validate(policy).errors.map(({ code, path }) => [code, path])).toEqual([
+        ['limit', expect.stringMatching(/^spec\.kprobes\[\d+\]$/)],
+      ]);
+      expect(policy && (() => plan([{ id: 1, policy }]))).toThrowError(
+        /more than 200000 conditions and values/,
+      );
+    }
+  });
+
   it('refuses what this version cannot do by the field, and nothing else of the whole language', () => {
     const [policy] = parsePolicies(wholeSurface);
     if (policy === undefined) throw new Error('no policy');

@@ -71,7 +71,7 @@ function shapeIssues(source: SourceDocument, error: z.ZodError): PolicyIssue[] {
     const given = valueAt(source.value, issue.path);
     if (issue.code === 'unrecognized_keys') {
       const names = fieldNamesAt(issue.path);
-      for (const key of issue.keys) {
+      for (const key of issue.keys.slice(0, issuesMax)) {
         const message = `there is no field ${quote(key)} here: ${suggestion(key, names)}`;
         issues.push(policyIssue(at, 'unknown-field', fieldPath(path, key), message));
       }

@@ -356,7 +356,12 @@ class Planner {
  * issues name the policy and the field.
  */
 export function plan(policies: readonly PlanInput[]): Plan {
-  throwIssues(policies.flatMap(({ policy }) => [...validate(policy).errors, ...unsupported(policy)]));
+  throwIssues(
+    policies.flatMap(({ policy }) => {
+      const { errors } = validate(policy);
+      return errors.length > 0 ? errors : unsupported(policy);
+    }),
+  );
   const planner = new Planner();
   for (const input of policies) planner.add(input);
   return planner.finish();

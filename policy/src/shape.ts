@@ -24,6 +24,8 @@ export const shapeLimits = {
   values: 100_000,
   valueCharacters: 4096,
   arguments: 6,
+  /** Functions in a list; a kernel has fewer system calls than 600. */
+  listValues: 4096,
   messageCharacters: 256,
   tags: 16,
   nameCharacters: 253,
@@ -237,7 +239,7 @@ const usdt = z.strictObject({
 const list = z.strictObject({
   name: name,
   type: z.enum(['syscalls', 'generated_syscalls', 'generated_ftrace']).optional(),
-  values: values.optional(),
+  values: z.array(text).max(shapeLimits.listValues).optional(),
   pattern: text.optional(),
   validated: z.boolean().optional(),
 });

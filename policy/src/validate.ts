@@ -2,7 +2,7 @@
 // Owns what a policy's fields must mean together: which operators an argument's type has, values by type, indexes,
 // names that must exist, actions that a hook can take. What this version cannot do yet is judged in `support.ts`.
 import { denialPoints, isDeniable, isRingCall, type ResolvedCall, resolveCall } from './calls.js';
-import type { PolicyIssue, PolicyIssueCode } from './error.js';
+import { issuesMax, type PolicyIssue, type PolicyIssueCode } from './error.js';
 import {
   argumentOperators,
   capabilityNames,
@@ -14,8 +14,14 @@ import {
 } from './names.js';
 import { quote, suggestion } from './nearest.js';
 import { type Policy, policyIssue } from './parse.js';
-import { type ExpandedSelector, expandSelectors, findArgument, type Located } from './selectors.js';
-import type { Action, Argument, ArgumentTerm, Kprobe } from './shape.js';
+import {
+  type ExpandedSelector,
+  expandSelectors,
+  findArgument,
+  type Located,
+  listParts,
+} from './selectors.js';
+import type { Action, Argument, ArgumentTerm, Kprobe, Macro } from './shape.js';
 import { fieldPath } from './source.js';
 import { integerRange, parseInteger, parseTypedInteger } from './values.js';
 
@@ -36,6 +42,11 @@ class Findings {
   readonly errors: PolicyIssue[] = [];
   readonly warnings: PolicyIssue[] = [];
   constructor(readonly policy: Policy) {}
+
+  /** True where there are more errors than anybody will be told: what looks for more can stop. */
+  get isFull(): boolean {
+    return this.errors.length > issuesMax;
+  }
 
   error(code: PolicyIssueCode, path: string, message: string): void {
     this.errors.push(policyIssue(this.policy, code, path, message));
@@ -96,6 +107,7 @@ function checkLists(findings: Findings): void {
     }
     if (list.type === 'syscalls') {
       list.values?.forEach((value, position) => {
+        if (findings.isFull) return;
         const resolved = resolveCall(value, true);
         if (typeof resolved === 'string' && !value.startsWith('__ia32_')) {
           findings.error('wrong-call', `${path}.values[${position}]`, `${quote(value)} ${resolved}`);
@@ -606,6 +618,13 @@ function checkHook(findings: Findings, fields: HookFields, hook: HookKind, path:
   const macros = findings.policy.spec.selectorsMacros ?? {};
   fields.selectors?.forEach((selector, index) => {
     selector.macros?.forEach((name, position) => {
+      if (selector.macros?.indexOf(name) !== position) {
+        findings.error(
+          'duplicate-field',
+          `${path}.selectors[${index}].macros[${position}]`,
+          `${quote(name)} is there twice`,
+        );
+      }
       if (!Object.hasOwn(macros, name)) {
         const names = Object.keys(macros);
         findings.error(
@@ -789,10 +808,53 @@ function checkSelectorsOfObjects(findings: Findings): void {
   }
 }
 
+/** Conditions and values of a policy, with its macros and lists put in: what a small text may not blow up to. */
+export const expandedItemsMax = 200_000;
+
+function itemsOf(selector: Macro): number {
+  let count = 1;
+  for (const part of listParts) {
+    for (const item of selector[part] ?? []) count += 1 + ('values' in item ? item.values.length : 0);
+  }
+  return count;
+}
+
+/** The first field with which a policy, macros and lists put in, is larger than may be; undefined for none. */
+function findTooLarge(policy: Policy): string | undefined {
+  const { spec } = policy;
+  const macros = new Map(
+    Object.entries(spec.selectorsMacros ?? {}).map(([name, macro]) => [name, itemsOf(macro)]),
+  );
+  const lists = new Map((spec.lists ?? []).map((list) => [`list:${list.name}`, list.values?.length ?? 1]));
+  let count = 0;
+  for (const part of ['kprobes', 'fentries', 'tracepoints', 'lsmhooks', 'uprobes', 'usdts'] as const) {
+    for (const [index, hook] of (spec[part] ?? []).entries()) {
+      const calls = 'call' in hook ? (lists.get(hook.call) ?? 1) : 1;
+      let own = 1 + (hook.args?.length ?? 0);
+      for (const selector of hook.selectors ?? []) {
+        own += itemsOf(selector);
+        for (const name of selector.macros ?? []) own += macros.get(name) ?? 1;
+      }
+      count += own * calls;
+      if (count > expandedItemsMax) return `spec.${part}[${index}]`;
+    }
+  }
+  return undefined;
+}
+
 /** Judges what a policy's fields mean together. Never throws; each error and warning names its field. */
 export function validate(policy: Policy): Validation {
   const findings = new Findings(policy);
   const { spec } = policy;
+  const tooLarge = findTooLarge(policy);
+  if (tooLarge !== undefined) {
+    findings.error(
+      'limit',
+      tooLarge,
+      `with its macros and lists put in, the policy has more than ${expandedItemsMax} conditions and values: split it`,
+    );
+    return { errors: findings.errors, warnings: [] };
+  }
   checkOptions(findings);
   checkLists(findings);
   checkKprobes(findings, 'kprobes');
