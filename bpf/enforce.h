@@ -29,7 +29,7 @@ struct enforcement {
  * Number of the lowest bit of a word that has one. By hand: __builtin_ctzll crashes clang 14 where the target
  * is BPF.
  */
-static __always_inline __u32 lowest_bit(__u64 word) {
+__noinline int lowest_bit(__u64 word) {
     __u32 bit = 0;
 
 #pragma unroll
@@ -59,8 +59,15 @@ static __always_inline __u32 lowest_candidate(const struct weir_mask *mask) {
     return lowest ? first + lowest_bit(lowest) : WEIR_LIMIT_SELECTORS_PER_HOOK;
 }
 
-/* Takes out all candidates up to `last`: the policy that acted has the bits up to it. */
-static __always_inline void drop_candidates(struct weir_mask *mask, __u32 last) {
+/* Takes out all candidates up to `last`: the policy that acted has the bits up to it. Not static: see
+ * lowest_bit. */
+__noinline int drop_candidates(__u32 slot, __u32 last) {
+    struct hook_work *work = hook_work_of(slot);
+
+    if (!work)
+        return 0;
+    struct weir_mask *mask = &work->candidates;
+
 #pragma unroll
     for (__u32 word = 0; word < WEIR_LIMIT_MASK_WORDS; word++) {
         __u32 first = word * WORD_BITS;
@@ -70,6 +77,7 @@ static __always_inline void drop_candidates(struct weir_mask *mask, __u32 last) 
         else if (last >= first)
             mask->words[word] &= ~((2ULL << (last - first)) - 1);
     }
+    return 0;
 }
 
 /*
@@ -222,7 +230,7 @@ __noinline int next_match(__u32 slot, __u32 config_id) {
 
     // A configuration is in use only while its entries are there; should one not be, its bit at least is
     // taken out.
-    drop_candidates(&work->candidates, entry && entry->last_bit > bit ? entry->last_bit : bit);
+    drop_candidates(slot, entry && entry->last_bit > bit ? entry->last_bit : bit);
     work->done_posts = entry && HAS_ACTION(entry->actions, WEIR_ACTION_POST);
     return bit;
 }

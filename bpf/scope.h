@@ -36,11 +36,29 @@ static __always_inline void scope_store(struct process_state *state, __u32 gener
     *(volatile __u64 *)&state->scope_generation = (__u64)class_id << 32 | generation;
 }
 
-/* Inode number of a namespace of the current thread; 0 where this kernel has none of the kind. */
-static __always_inline __u64 namespace_inode(__u32 kind) {
+/*
+ * Inode number of a namespace of the current thread, 0 where this kernel has none of the kind. A thread that
+ * is ending has given its namespaces back: *known is then false. Not static: its switch is looked at once.
+ */
+__noinline int namespace_inode(__u32 kind, bool *known) {
     struct task_struct *task = bpf_get_current_task_btf();
     struct nsproxy *proxy = task->nsproxy;
 
+    if (!known)
+        return 0;
+    *known = true;
+    if (kind == WEIR_NAMESPACE_KIND_USER)
+        return BPF_CORE_READ(task, cred, user_ns, ns.inum);
+    if (kind == WEIR_NAMESPACE_KIND_PID) {
+        struct pid *pid = BPF_CORE_READ(task, thread_pid);
+        // numbers[] has an entry for each level; the last one is of the task's own namespace.
+        struct upid *last = (void *)pid + bpf_core_field_offset(struct pid, numbers) +
+                            BPF_CORE_READ(pid, level) * bpf_core_type_size(struct upid);
+
+        *known = pid != NULL;
+        return BPF_CORE_READ(last, ns, ns.inum);
+    }
+    *known = proxy != NULL;
     switch (kind) {
     case WEIR_NAMESPACE_KIND_UTS:
         return BPF_CORE_READ(proxy, uts_ns, ns.inum);
@@ -48,14 +66,6 @@ static __always_inline __u64 namespace_inode(__u32 kind) {
         return BPF_CORE_READ(proxy, ipc_ns, ns.inum);
     case WEIR_NAMESPACE_KIND_MNT:
         return BPF_CORE_READ(proxy, mnt_ns, ns.inum);
-    case WEIR_NAMESPACE_KIND_PID: {
-        struct pid *pid = BPF_CORE_READ(task, thread_pid);
-        // numbers[] has an entry for each level; the last one is of the task's own namespace.
-        struct upid *last = (void *)pid + bpf_core_field_offset(struct pid, numbers) +
-                            BPF_CORE_READ(pid, level) * bpf_core_type_size(struct upid);
-
-        return BPF_CORE_READ(last, ns, ns.inum);
-    }
     case WEIR_NAMESPACE_KIND_PID_FOR_CHILDREN:
         return BPF_CORE_READ(proxy, pid_ns_for_children, ns.inum);
     case WEIR_NAMESPACE_KIND_NET:
@@ -66,8 +76,6 @@ static __always_inline __u64 namespace_inode(__u32 kind) {
         return BPF_CORE_READ(proxy, time_ns_for_children, ns.inum);
     case WEIR_NAMESPACE_KIND_CGROUP:
         return BPF_CORE_READ(proxy, cgroup_ns, ns.inum);
-    case WEIR_NAMESPACE_KIND_USER:
-        return BPF_CORE_READ(task, cred, user_ns, ns.inum);
     default:
         return 0;
     }
@@ -79,10 +87,9 @@ struct scope_evaluation {
     __u32 generation;
 };
 
-/* Looks the current process's binary up from one end; *undecided where it is not known as far as it would
- * have to be. */
-static __always_inline const struct weir_mask *look_up_binary(__u32 slot, __u32 kind, __u32 id,
-                                                              bool *undecided) {
+/* Looks the current process's binary up from one end; !*known where it is not known as far as it would have
+ * to be. */
+static __always_inline const struct weir_mask *look_up_binary(__u32 slot, __u32 kind, __u32 id, bool *known) {
     struct task_struct *task = bpf_get_current_task_btf();
     struct process_state *state = process_state_find(task->group_leader);
     struct text_slot *text = text_of(slot, TURNED_TEXT);
@@ -91,7 +98,7 @@ static __always_inline const struct weir_mask *look_up_binary(__u32 slot, __u32 
         is_forward ? PROCESS_STATE_TRUNCATED | PROCESS_STATE_UNREADABLE : PROCESS_STATE_UNREADABLE;
 
     if (!state || !text || (state->flags & unknown)) {
-        *undecided = true;
+        *known = false;
         return look_up_integer(id, 0, PURPOSE_UNDECIDED);
     }
     __u32 length = state->binary_length;
@@ -102,30 +109,41 @@ static __always_inline const struct weir_mask *look_up_binary(__u32 slot, __u32 
     return look_up_forward(text, length, id);
 }
 
-/* ANDs the mask of one dimension into the scopes. A callback, as the verifier follows each of its paths once
- * only. */
-static long evaluate_scope_dimension(__u32 d, void *context) {
-    struct scope_evaluation *evaluation = context;
-    struct hook_work *work = hook_work_of(evaluation->slot);
-    __u32 scope_slot = evaluation->generation % SCOPE_SLOTS;
+/* ANDs the mask of one dimension into the scopes. Not static: see evaluate_candidates. */
+__noinline int evaluate_scope_dimension(__u32 slot, __u32 generation, __u32 d) {
+    struct hook_work *work = hook_work_of(slot);
+    __u32 scope_slot = generation % SCOPE_SLOTS;
     struct weir_scope_config *config = bpf_map_lookup_elem(&scope_configs, &scope_slot);
-    __u32 id = WEIR_SCOPE_DIMENSIONS_FROM + evaluation->generation * WEIR_LIMIT_DIMENSIONS_PER_HOOK + d;
     const struct weir_mask *found;
-    bool undecided = false;
+    bool known = true;
 
-    if (!work || !config || d >= WEIR_LIMIT_DIMENSIONS_PER_HOOK)
-        return 1;
-    if (config->dimensions[d].kind == WEIR_DIMENSION_KIND_INTEGER)
-        found = look_up_integer(
-            id, namespace_inode(config->dimensions[d].argument - WEIR_SCOPE_ATTRIBUTE_NAMESPACE_UTS),
-            PURPOSE_VALUE);
-    else
-        found = look_up_binary(evaluation->slot, config->dimensions[d].kind, id, &undecided);
-    if (undecided)
+    if (!work || !config)
+        return 0;
+    d &= WEIR_LIMIT_DIMENSIONS_PER_HOOK - 1; // see lay_out_argument
+    barrier_var(d);
+    __u32 id = WEIR_SCOPE_DIMENSIONS_FROM + generation * WEIR_LIMIT_DIMENSIONS_PER_HOOK + d;
+    __u32 kind = config->dimensions[d].kind;
+
+    if (kind == WEIR_DIMENSION_KIND_INTEGER) {
+        __u32 inode =
+            namespace_inode(config->dimensions[d].argument - WEIR_SCOPE_ATTRIBUTE_NAMESPACE_UTS, &known);
+
+        found = look_up_integer(id, known ? inode : 0, known ? PURPOSE_VALUE : PURPOSE_UNDECIDED);
+    } else {
+        found = look_up_binary(slot, kind, id, &known);
+    }
+    if (!known)
         work->undecided_count++;
     if (!found)
         found = &config->defaults[d];
     mask_and(&work->class_key.scopes, found, WEIR_LIMIT_MASK_WORDS);
+    return 0;
+}
+
+static long evaluate_next_dimension(__u32 d, void *context) {
+    const struct scope_evaluation *evaluation = context;
+
+    evaluate_scope_dimension(evaluation->slot, evaluation->generation, d);
     return 0;
 }
 
@@ -224,7 +242,7 @@ __noinline int evaluate_candidates(__u32 slot, __u32 config_index) {
 #pragma unroll
     for (__u32 word = 0; word < WEIR_LIMIT_MASK_WORDS; word++)
         work->class_key.scopes.words[word] = ~0ULL;
-    bpf_loop(scopes->dimension_count, evaluate_scope_dimension, &evaluation, 0);
+    bpf_loop(scopes->dimension_count, evaluate_next_dimension, &evaluation, 0);
     bpf_loop(config->selector_count, select_by_scope, &selection, 0);
     if (work->undecided_count) // evaluated, and counted, each time
         count_many(WEIR_KERNEL_COUNTER_UNDECIDED, work->undecided_count);

@@ -42,6 +42,14 @@ export function errnoOf(error: unknown): number {
   return typeof value === 'number' ? Math.abs(value) : 0;
 }
 
+/** The line in which the kernel's verifier says why it refused a program; empty where it said nothing. */
+function lastWordOf(error: unknown): string {
+  const log = (error as { log?: unknown } | null)?.log;
+  if (typeof log !== 'string') return '';
+  const lines = log.split('\n').map((line) => line.trim());
+  return lines.findLast((line) => line !== '' && !/^(processed \d|libbpf:|--)/.test(line)) ?? '';
+}
+
 /** What a kernel's refusal means for whoever wrote the policy. */
 export function explainRefusal(step: 'load' | 'attach', programType: string, symbol: string, error: unknown) {
   const errno = errnoOf(error);
@@ -71,10 +79,11 @@ export function explainRefusal(step: 'load' | 'attach', programType: string, sym
       error,
     );
   }
+  const said = lastWordOf(error);
   const verb = step === 'load' ? 'load' : 'attach';
   return new PolicyLoadError(
     step,
-    `cannot ${verb} the ${programType} program of ${symbol} (${detail})`,
+    `cannot ${verb} the ${programType} program of ${symbol} (${detail})${said === '' ? '' : `: ${said}`}`,
     error,
   );
 }

@@ -48,7 +48,7 @@ export default scenario(
       hooks.events();
       const inside = await runContainer(ctx, {
         id: 'escape',
-        args: ['/bin/sh', '-c', '/bin/act /tmp/trace setns; echo $?'],
+        args: ['/bin/sh', '-c', '/bin/act /dev/trace setns; echo $?'],
         addFiles: (rootfs) => copyFileSync('/weir/bin/act', join(rootfs, 'bin/act')),
       });
       assert.equal(inside.stdout, '137\n', `${inside.stdout}${inside.stderr}`);

@@ -10,7 +10,7 @@ import { createInterface } from 'node:readline';
 import { policyOf, withHooks } from '../guest/hooks.js';
 import { scenario } from '../scenario.js';
 
-const swaps = 60;
+const swaps = 35;
 
 export default scenario(
   'an exchange of policies misses no hit and doubles none',
