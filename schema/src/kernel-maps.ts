@@ -223,4 +223,10 @@ export const kernelMaps = [
   integerKey,
 ];
 
-export const kernelEnumerations = [dimensionKind, argumentSource, scopeAttribute, kernelCounter, failurePlace];
+export const kernelEnumerations = [
+  dimensionKind,
+  argumentSource,
+  scopeAttribute,
+  kernelCounter,
+  failurePlace,
+];
