@@ -125,7 +125,7 @@ export class Agent {
       batchBytesMax: BATCH_BYTES_MAX,
     });
     this.#join.bootToUnixNs = clockOffsetNs('boottime', 'realtime');
-    this.#ring = new RingReader(sensor.maps.events as never, { onReady: () => this.pipeline.pump() });
+    this.#ring = new RingReader(sensor.maps.events as never, { onReady: () => this.pipeline.ready() });
     this.pipeline = new Pipeline({
       ring: this.#ring,
       host,

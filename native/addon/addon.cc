@@ -30,6 +30,7 @@ Napi::Object initialise(Napi::Env env, Napi::Object exports) {
     exports.Set("kernelFunction", Napi::Function::New<weir::kernelFunction>(env));
     exports.Set("probe", Napi::Function::New<weir::probe>(env));
     exports.Set("clockOffsetNs", Napi::Function::New<weir::clockOffsetNs>(env));
+    exports.Set("copyRanges", Napi::Function::New<weir::copyRanges>(env));
     exports.Set("possibleCpus", Napi::Function::New<weir::possibleCpus>(env));
     return exports;
 }

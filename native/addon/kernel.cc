@@ -222,4 +222,34 @@ Napi::Value possibleCpus(const Napi::CallbackInfo &info) {
     return Napi::Number::New(env, count);
 }
 
+// copyRanges(target, source, ranges, count): ranges holds count times (from, to, bytes). All are checked.
+Napi::Value copyRanges(const Napi::CallbackInfo &info) {
+    Napi::Env env = info.Env();
+    View target;
+    View source;
+    View ranges;
+    if (!bytesOf(env, info[0], "target", target) || !bytesOf(env, info[1], "source", source)) {
+        return env.Undefined();
+    }
+    const uint32_t count = info[3].ToNumber().Uint32Value();
+    if (!viewOf(info[2], napi_uint32_array, ranges) || ranges.length / 3 < count) {
+        throwError(env, "BAD_ARGUMENT", "ranges hold fewer than " + std::to_string(count) + " ranges", 0);
+        return env.Undefined();
+    }
+    const auto *words = static_cast<const uint32_t *>(ranges.data);
+    const auto *from = static_cast<const char *>(source.data);
+    auto *to = static_cast<char *>(target.data);
+    for (uint32_t index = 0; index < count; index++, words += 3) {
+        const uint64_t start = words[0];
+        const uint64_t place = words[1];
+        const uint64_t bytes = words[2];
+        if (start + bytes > source.bytes || place + bytes > target.bytes) {
+            throwError(env, "BAD_ARGUMENT", "range " + std::to_string(index) + " leaves its memory", 0);
+            return env.Undefined();
+        }
+        memmove(to + place, from + start, bytes);
+    }
+    return env.Undefined();
+}
+
 } // namespace weir

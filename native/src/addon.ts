@@ -116,6 +116,7 @@ export interface RawAddon {
   ): { btfId: number; returns: string; parameters: { name: string; type: string }[] } | undefined;
   probe(kind: string): { errno: number; log: string };
   clockOffsetNs(from: string, to: string): bigint;
+  copyRanges(target: Uint8Array, source: Uint8Array, ranges: Uint32Array, count: number): void;
   possibleCpus(): number;
 }
 

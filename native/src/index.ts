@@ -24,6 +24,7 @@ export {
   openPinnedMap,
   updateFlags,
 } from './map.js';
+export { copyRanges } from './memory.js';
 export { BpfObject, type OpenObjectOptions, openObject } from './object.js';
 export { type Ability, type AbilityName, abilityNames, type Probe, probe, whyNothingLoads } from './probe.js';
 export {

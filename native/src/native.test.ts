@@ -12,6 +12,7 @@ import {
   bootId,
   clockOffsetNs,
   cloneProgram,
+  copyRanges,
   createMap,
   enableProgramStats,
   kernelFunction,
@@ -511,6 +512,21 @@ describe.skipIf(reason !== undefined)('addon', () => {
         });
         expect(await worker.terminate()).toBe(1);
       }
+    });
+  });
+
+  describe('memory', () => {
+    it('copies runs, and refuses one that leaves its memory', () => {
+      const source = Uint8Array.from({ length: 32 }, (_, index) => index);
+      const target = new Uint8Array(new SharedArrayBuffer(16));
+      copyRanges(target, source, Uint32Array.of(30, 0, 2, 4, 8, 3), 2);
+      expect([...target]).toEqual([30, 31, 0, 0, 0, 0, 0, 0, 4, 5, 6, 0, 0, 0, 0, 0]);
+      expect(codeOf(() => copyRanges(target, source, Uint32Array.of(30, 0, 3), 1))).toBe('BAD_ARGUMENT');
+      expect(codeOf(() => copyRanges(target, source, Uint32Array.of(0, 15, 2), 1))).toBe('BAD_ARGUMENT');
+      expect(codeOf(() => copyRanges(target, source, Uint32Array.of(0, 4294967295, 2), 1))).toBe(
+        'BAD_ARGUMENT',
+      );
+      expect(codeOf(() => copyRanges(target, source, Uint32Array.of(0, 0, 1), 2))).toBe('BAD_ARGUMENT');
     });
   });
 

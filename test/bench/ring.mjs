@@ -7,7 +7,8 @@
 //   paced…                             200,000 a second
 //   unaccounted                        numbered - handled - counted as lost, over all of it
 import { execFileSync, spawn, spawnSync } from 'node:child_process';
-import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { Session } from 'node:inspector/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -116,13 +117,42 @@ function cpuNs(from) {
   const used = process.cpuUsage(from);
   return (used.user + used.system) * 1000;
 }
+/** Processor time of each thread, by its name: which part of the agent costs what. */
+function threads() {
+  const times = new Map();
+  for (const id of readdirSync('/proc/self/task')) {
+    try {
+      const [, name, rest] = /\((.*)\) (.*)/.exec(readFileSync(`/proc/self/task/${id}/stat`, 'utf8'));
+      const fields = rest.split(' ');
+      times.set(`${name}/${id}`, (Number(fields[11]) + Number(fields[12])) * 1e7);
+    } catch {
+      // It has ended.
+    }
+  }
+  return times;
+}
+function byThread(before, records) {
+  const parts = [];
+  for (const [name, ns] of threads()) {
+    const spent = (ns - (before.get(name) ?? 0)) / records;
+    if (spent >= 5) parts.push(`${name} ${spent.toFixed(0)}`);
+  }
+  return parts.join(', ');
+}
 async function measured(work) {
   const handled = agent.books().handled;
+  const before = threads();
   const cpu = process.cpuUsage();
   const start = performance.now();
   const answer = await work();
   const records = agent.books().handled - handled;
-  return { records, ms: performance.now() - start, cpuNs: cpuNs(cpu), answer };
+  return {
+    records,
+    ms: performance.now() - start,
+    cpuNs: cpuNs(cpu),
+    answer,
+    threads: byThread(before, records),
+  };
 }
 
 produceBlocked('setup');
@@ -132,6 +162,12 @@ produceBlocked('fill', tiny ? 1 : 8);
 await settled(60_000);
 
 const filled = produceBlocked('fill', LAPS);
+const profile = process.argv.includes('--profile') ? new Session() : undefined;
+if (profile !== undefined) {
+  profile.connect();
+  await profile.post('Profiler.enable');
+  await profile.post('Profiler.start');
+}
 const drained = await measured(async () => {
   const before = agent.books().handled;
   agent.pipeline.pump();
@@ -140,8 +176,12 @@ const drained = await measured(async () => {
   await agent.pipeline.drained();
 });
 console.log(
-  `drained ${drained.records} records in ${drained.ms.toFixed(0)} ms; the ring had no room for ${filled.failed}`,
+  `drained ${drained.records} records in ${drained.ms.toFixed(0)} ms; the ring had no room for ${filled.failed}; ns a record by thread: ${drained.threads}`,
 );
+if (profile !== undefined) {
+  const answer = await profile.post('Profiler.stop');
+  writeFileSync('ring.cpuprofile', JSON.stringify(answer.profile));
+}
 await settled(20_000);
 
 const flat = await measured(async () => {

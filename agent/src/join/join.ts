@@ -8,6 +8,8 @@
 //
 // Two passes. The first walks the records in order, brings the process table up to date, and gives out the numbers;
 // the sizes are known after it. The second lays the entries and their strings down behind the records, without a gap.
+
+import { copyRanges } from '@weir/native';
 import {
   BATCH_HEADER_BATCH_SEQUENCE_AT,
   BATCH_HEADER_BINDING_COUNT_AT,
@@ -190,6 +192,8 @@ export class Join {
   readonly #bytesMax: number;
   /** Slots of the process entries of the batch, in order. */
   readonly #listed: Uint32Array;
+  readonly #imageRanges: Uint32Array;
+  readonly #stringRanges: Uint32Array;
   #listedCount = 0;
   #stringWords = 0;
   readonly #boundNumbers: Uint32Array;
@@ -224,6 +228,8 @@ export class Join {
     this.#listed = new Uint32Array(
       Math.ceil(options.batchBytesMax / PROCESS_ENTRY_BYTES) + ANCESTORS_MAX + 2,
     );
+    this.#imageRanges = new Uint32Array(this.#listed.length * 3);
+    this.#stringRanges = new Uint32Array(this.#listed.length * 3);
     this.#boundNumbers = new Uint32Array(options.recordsMax + 1);
     const encoder = new TextEncoder();
     const labels = Object.entries(options.nodeLabels ?? {}).flat();
@@ -556,17 +562,39 @@ export class Join {
     return end;
   }
 
+  /**
+   * Lays the entries and their strings down. The bytes are copied by two calls of the addon, one for all images and
+   * one for all strings; what differs from the image is then put right in place.
+   */
   #layProcesses(words: Uint32Array, bytes: Uint8Array, processesAt: number, stringsAt: number): number {
     const table = this.#table;
-    const { images, strings, parent, children, batch } = table;
-    const source = strings.words;
-    // Strings of processes are copied by words: they begin on a multiple of 4.
+    const { images, imageBytes, strings, parent, children, batch } = table;
+    const imageRanges = this.#imageRanges;
+    const stringRanges = this.#stringRanges;
+    let stringCount = 0;
     let end = (stringsAt + 3) & ~3;
     for (let index = 0; index < this.#listedCount; index++) {
       const slot = this.#listed[index] as number;
-      const from = slot * IMAGE_WORDS;
+      imageRanges[index * 3] = slot * PROCESS_ENTRY_BYTES;
+      imageRanges[index * 3 + 1] = processesAt + index * PROCESS_ENTRY_BYTES;
+      imageRanges[index * 3 + 2] = PROCESS_ENTRY_BYTES;
+      const string = table.string[slot] as number;
+      // The stamp is the batch's number once room is counted, and its negative once a place is given.
+      if (string === 0 || (strings.stamp[string] as number) !== batch) continue;
+      strings.placed[string] = end;
+      strings.stamp[string] = -batch >>> 0;
+      const length = (strings.lengthWords[string] as number) << 2;
+      stringRanges[stringCount * 3] = (strings.start[string] as number) << 2;
+      stringRanges[stringCount * 3 + 1] = end;
+      stringRanges[stringCount * 3 + 2] = length;
+      stringCount++;
+      end += length;
+    }
+    copyRanges(bytes, imageBytes, imageRanges, this.#listedCount);
+    copyRanges(bytes, strings.bytes, stringRanges, stringCount);
+    for (let index = 0; index < this.#listedCount; index++) {
+      const slot = this.#listed[index] as number;
       const to = (processesAt >> 2) + index * IMAGE_WORDS;
-      for (let word = 0; word < IMAGE_WORDS; word++) words[to + word] = images[from + word] as number;
       words[to + P_REFERENCES] = 1 + (children[slot] as number);
       const above = parent[slot] as number;
       if (above !== 0) {
@@ -579,23 +607,9 @@ export class Join {
         words[to + P_PARENT_EXEC] = images[aboveAt + P_EXEC] as number;
         words[to + P_PARENT_EXEC + 1] = images[aboveAt + P_EXEC + 1] as number;
       }
-      const string = table.string[slot] as number;
-      if (string !== 0) {
-        let placed = strings.placed[string] as number;
-        // The stamp is the batch's number once room is counted, and its negative once the bytes are laid.
-        if ((strings.stamp[string] as number) === batch) {
-          placed = end;
-          strings.placed[string] = placed;
-          strings.stamp[string] = -batch >>> 0;
-          const count = strings.lengthWords[string] as number;
-          const start = strings.start[string] as number;
-          const target = end >> 2;
-          for (let word = 0; word < count; word++) words[target + word] = source[start + word] as number;
-          end += count * 4;
-        }
-        for (let span = P_BINARY; span <= P_ENVIRONMENT; span += 2) {
-          if (words[to + span + 1] !== 0) words[to + span] = (words[to + span] as number) + placed;
-        }
+      const placed = strings.placed[table.string[slot] as number] as number;
+      for (let span = P_BINARY; span <= P_ENVIRONMENT; span += 2) {
+        if (words[to + span + 1] !== 0) words[to + span] = (words[to + span] as number) + placed;
       }
       // A user id in a container is another user than on the node.
       if (words[to + P_CONTAINER + 1] === 0) end = this.#layUser(words, bytes, to, end);

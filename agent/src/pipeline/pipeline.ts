@@ -80,6 +80,10 @@ interface Work {
   released: boolean;
 }
 
+/** Few records wait this long after the last batch. */
+const LINGER_MS = 50;
+/** With this much in the ring nothing waits. */
+const LINGER_BYTES = 64 * 1024;
 /** Records of the agent's own that wait for a batch. */
 const OWN_MAX = 1024;
 
@@ -100,6 +104,8 @@ export class Pipeline {
   /** Share of a slot that is given to records; the rest is for entries. It follows what the events need. */
   #recordShare = 0.45;
   #pumping = false;
+  #lastBatchMs = 0;
+  #linger: NodeJS.Timeout | undefined;
   #stopped = false;
   #inFlight = 0;
   #idle: (() => void)[] = [];
@@ -156,6 +162,23 @@ export class Pipeline {
     const now = this.#options.nowNs();
     this.#lastSequence = now > this.#lastSequence ? now : this.#lastSequence + 1n;
     return this.#lastSequence;
+  }
+
+  /**
+   * Called when the ring has something. A few records wait a little for more, since a batch costs the same for one as
+   * for a hundred; many go at once.
+   */
+  ready(): void {
+    const nowMs = performance.now();
+    const dueMs = this.#lastBatchMs + LINGER_MS;
+    if (nowMs >= dueMs || this.#options.ring.unreadBytes() >= LINGER_BYTES) {
+      this.pump();
+      return;
+    }
+    this.#linger ??= setTimeout(() => {
+      this.#linger = undefined;
+      this.pump();
+    }, dueMs - nowMs);
   }
 
   /** Drains as long as there is something and room for it. Called when the ring says so and when room was freed. */
@@ -253,6 +276,7 @@ export class Pipeline {
     }
     const output = this.#outputs.pop() as Output;
     this.#inFlight++;
+    this.#lastBatchMs = performance.now();
     this.stats.batches++;
     this.stats.records += joined.taken;
     // As of this batch: later ones are joined before this one is written.
@@ -348,6 +372,7 @@ export class Pipeline {
 
   /** Drains no more, and waits for what is on its way. */
   async stop(): Promise<void> {
+    clearTimeout(this.#linger);
     while (this.#inFlight > 0) await new Promise<void>((resolve) => this.#idle.push(resolve));
     this.#stopped = true;
   }

@@ -67,6 +67,7 @@ export class ProcessTable {
   readonly strings: Strings;
   /** A process entry each, as a batch has it; spans count from the start of the entry's strings. */
   readonly images: Uint32Array;
+  readonly imageBytes: Uint8Array;
   readonly parent: Int32Array;
   readonly string: Uint32Array;
   /** Number of the batch in which the entry was last laid out, and its index there. */
@@ -104,6 +105,7 @@ export class ProcessTable {
     this.exitedMax = Math.min(options.exitedMax ?? 4096, max);
     this.strings = new Strings(max, options.stringBytesMax ?? 24 * 1024 * 1024);
     this.images = new Uint32Array((max + 1) * IMAGE_WORDS);
+    this.imageBytes = new Uint8Array(this.images.buffer);
     this.parent = new Int32Array(max + 1);
     this.string = new Uint32Array(max + 1);
     this.stamp = new Uint32Array(max + 1);
