@@ -24,6 +24,13 @@ import {
 
 afterEach(closeHosts);
 
+/** More fuel than the clock allows to burn: leaves a runaway to the watchdog. */
+const endlessFuel = {
+  fuelPerCall: Number.MAX_SAFE_INTEGER,
+  fuelPerBatch: Number.MAX_SAFE_INTEGER,
+  fuelPerLoad: Number.MAX_SAFE_INTEGER,
+};
+
 describe('traps', () => {
   it('cost their event only: it is kept and marked, the others are judged', async () => {
     const { host, reports } = await start([traps]);
@@ -250,9 +257,9 @@ describe('memory', () => {
   );
 });
 
-describe('a runaway', () => {
+describe('a runaway that fuel does not stop', () => {
   it('is stopped and quarantined; the batch is judged by the others, no event is lost', async () => {
-    const { host, reports } = await start([dropsOdd, loops], { timeLimitMs: 50 });
+    const { host, reports } = await start([dropsOdd, loops], { ...endlessFuel, timeLimitMs: 50 });
     const results = await Promise.all([1, 2, 3, 4].map((n) => judge(host, pids(n, n + 1, n + 2))));
     expect(results.map((one) => one.verdicts)).toEqual([
       [1, 0, 1],
@@ -270,6 +277,7 @@ describe('a runaway', () => {
 
   it('that fails closed holds its events back, and only those', async () => {
     const { host } = await start([{ ...loops, failMode: 'closed', binds: { kinds: ['exec'] } }], {
+      ...endlessFuel,
       timeLimitMs: 50,
     });
     const batch = makeBatch([
@@ -282,7 +290,7 @@ describe('a runaway', () => {
 
   it('after marks were made on the batch leaves none of them twice', async () => {
     const marks: ModuleText = { name: 'marks', filter: `${eachRecord(annotation())} ${done}` };
-    const { host } = await start([traps, marks, loops], { timeLimitMs: 50 });
+    const { host } = await start([traps, marks, loops], { ...endlessFuel, timeLimitMs: 50 });
     const judged = await judge(host, pids(666));
     expect(judged.errors).toBe(1);
     expect(judged.records[0]?.annotation).toMatchObject({ severity: 'high', error: true });
@@ -292,7 +300,7 @@ describe('a runaway', () => {
     ['while it is started', { start: '(loop $for (br $for))' }],
     ['while it gives room', { reserve: '(loop $for (br $for)) (i32.const 0)' }],
   ] as [string, Partial<ModuleText>][])('%s is refused; the list before goes on', async (_, parts) => {
-    const { host } = await start([dropsOdd], { timeLimitMs: 50, loadLimitMs: 100 });
+    const { host } = await start([dropsOdd], { ...endlessFuel, timeLimitMs: 50, loadLimitMs: 100 });
     const bad = assembleModule({ ...dropsAll, ...parts, name: 'bad' });
     await expect(host.setFilters([{ bytes: bad }])).rejects.toMatchObject({ code: 'load' });
     expect((await judge(host, pids(1, 2))).verdicts).toEqual([1, 0]);
@@ -301,7 +309,7 @@ describe('a runaway', () => {
   it('among several is found each time', async () => {
     const { host } = await start(
       [loops, { ...loops, name: 'loops-too' }, dropsOdd, { ...loops, name: 'loops-as-well' }],
-      { timeLimitMs: 50 },
+      { ...endlessFuel, timeLimitMs: 50 },
     );
     expect((await judge(host, pids(1, 2))).verdicts).toEqual([1, 0]);
     expect(host.status().map((one) => one.quarantine?.code)).toEqual([
@@ -314,7 +322,7 @@ describe('a runaway', () => {
 
   it('stays quarantined while its module is the same, and is tried again as another', async () => {
     const module = assembleModule(loops);
-    const { host } = await start([module], { timeLimitMs: 50 });
+    const { host } = await start([module], { ...endlessFuel, timeLimitMs: 50 });
     await judge(host, pids(1));
     const same = await host.setFilters([{ bytes: module }, { bytes: assembleModule(dropsOdd) }]);
     expect(same.filters[0]?.quarantine?.code).toBe('timeout');

@@ -65,6 +65,10 @@ const defaults = {
   trapsMax: 16,
   trapWindowMs: 60_000,
   logLinesMax: 16,
+  fuelPerCall: 1_000_000,
+  fuelPerRecord: 20_000,
+  fuelPerBatch: 100_000_000,
+  fuelPerLoad: 200_000_000,
 };
 
 /** Runs filters, in order, over batches, in one worker. The worker is started with the first filter. */
@@ -112,6 +116,10 @@ export class FilterHost {
       trapsMax: this.#options.trapsMax,
       trapWindowMs: this.#options.trapWindowMs,
       logLinesMax: this.#options.logLinesMax,
+      fuelPerCall: this.#options.fuelPerCall,
+      fuelPerRecord: this.#options.fuelPerRecord,
+      fuelPerBatch: this.#options.fuelPerBatch,
+      fuelPerLoad: this.#options.fuelPerLoad,
     };
     this.#slots = new SlotPool(this.#bounds);
     // Rows for the filters in force and for those that are about to replace them.
@@ -357,7 +365,14 @@ export class FilterHost {
     const { name: filter, version } = loaded.entry;
     switch (message.type) {
       case 'trap':
-        this.#report({ type: 'trap', filter, version, reason: message.reason, record: message.record });
+        this.#report({
+          type: 'trap',
+          filter,
+          version,
+          cause: message.cause,
+          reason: message.reason,
+          record: message.record,
+        });
         break;
       case 'quarantine':
         this.#quarantine(loaded, message.code, message.reason);

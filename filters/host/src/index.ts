@@ -13,4 +13,5 @@ export {
   Judgement,
   type QuarantineCode,
   type Slot,
+  type TrapCause,
 } from './types.js';

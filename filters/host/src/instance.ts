@@ -1,9 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 // Owns one filter's instance inside the worker: made anew after a trap, its memory read with suspicion. Addresses
 // that come from a filter are compared with its memory before they are used; nothing of the filter is trusted.
+import { type Fuel, fuelOf } from '@weir/filter-meter';
 import { FILTER_CALL_BYTES } from '@weir/schema';
 import { engine, type WasmMemory } from './engine.js';
 import type { FilterEntry } from './shared.js';
+import type { TrapCause } from './types.js';
 
 const LOG_BYTES_MAX = 512;
 const LEVEL_MAX = 4;
@@ -39,9 +41,18 @@ export class FilterInstance {
   lastError: string | undefined;
   readonly #memory: WasmMemory;
   readonly #filter: (call: number) => unknown;
+  readonly #fuel: Fuel;
 
-  /** @throws {Error} whose message says why the filter cannot be used. */
-  constructor(entry: FilterEntry, areaSize: number, onLog: (level: number, text: string) => boolean) {
+  /**
+   * `fuel` is for all of loading.
+   * @throws {Error} whose message says why the filter cannot be used.
+   */
+  constructor(
+    entry: FilterEntry,
+    areaSize: number,
+    fuel: number,
+    onLog: (level: number, text: string) => boolean,
+  ) {
     let memory: WasmMemory | undefined;
     const log = (level: number, address: number, length: number): void => {
       if (memory === undefined) return;
@@ -54,12 +65,24 @@ export class FilterInstance {
       if (grave === LEVEL_MAX) this.lastError = line;
       onLog(grave, line);
     };
-    const { exports } = new engine.Instance(entry.module, { weir: { log } });
+    const instance = new engine.Instance(entry.module, { weir: { log } });
+    const { exports } = instance;
+    this.#fuel = fuelOf(instance);
     memory = exports.memory as WasmMemory;
     this.#memory = memory;
     this.#filter = exports.weir_filter as (call: number) => unknown;
     this.bytes = new Uint8Array(memory.buffer);
     this.view = new DataView(memory.buffer);
+    this.#fuel.refill(BigInt(fuel));
+    try {
+      this.#load(entry, areaSize, exports);
+    } catch (error) {
+      if (this.cause === 'trap') throw error;
+      throw new Error(this.limitReached(fuel), { cause: error });
+    }
+  }
+
+  #load(entry: FilterEntry, areaSize: number, exports: Record<string, unknown>): void {
     (exports.weir_start as (() => void) | undefined)?.();
     const version = (exports.weir_abi_version as () => unknown)();
     if (version !== 1) throw new Error(`weir_abi_version says ${String(version)}; its manifest says 1`);
@@ -102,8 +125,26 @@ export class FilterInstance {
     }
   }
 
-  /** Calls the filter. @throws whatever the trap is. */
-  call(): unknown {
+  /** Calls the filter with this much fuel. @throws whatever the trap is. */
+  call(fuel: number): unknown {
+    this.#fuel.refill(BigInt(fuel));
     return this.#filter(this.area);
+  }
+
+  /** Fuel left; below 0 where it ran out. */
+  get fuelLeft(): number {
+    return Number(this.#fuel.remaining);
+  }
+
+  /** What a trap came from. */
+  get cause(): TrapCause {
+    return this.#fuel.exhausted() ?? 'trap';
+  }
+
+  /** Says which limit a call ran into that was given this much fuel. */
+  limitReached(fuel: number): string {
+    return this.cause === 'depth'
+      ? 'its calls nest too deeply'
+      : `it used up its fuel of ${fuel} units: it runs for ever, or costs too much`;
   }
 }

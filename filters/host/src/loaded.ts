@@ -2,6 +2,7 @@
 // Owns a filter on the main thread: from its bytes to what the worker is told of it, its row of counters, its status.
 import { createHash } from 'node:crypto';
 import { type AcceptancePolicy, acceptModule } from '@weir/filter-accept';
+import { MeterError, meterModule } from '@weir/filter-meter';
 import { EventKind } from '@weir/schema';
 import { engine } from './engine.js';
 import { FilterHostError } from './error.js';
@@ -58,6 +59,18 @@ export class CounterRows {
 
 const hash = (data: Uint8Array | string): string => createHash('sha256').update(data).digest('hex');
 
+/** The module as it is run: with its fuel and its depth of calls counted, its NaNs made canonical. */
+function metered(bytes: Uint8Array): Uint8Array {
+  try {
+    return meterModule(bytes);
+  } catch (error) {
+    if (!(error instanceof MeterError)) throw error;
+    throw new FilterHostError('refused', `the filter is refused (${error.code}): ${error.message}`, {
+      cause: error,
+    });
+  }
+}
+
 /**
  * Checks and compiles a filter. One whose module and configuration are already in force is that one.
  * @throws {FilterHostError} refused
@@ -77,7 +90,7 @@ export async function prepare(
   const id = source.config === undefined ? digest : `${digest}:${hash(source.config)}`;
   const same = inForce.find((one) => one.entry.id === id);
   if (same !== undefined) return same;
-  const module = await engine.compile(new Uint8Array(source.bytes));
+  const module = await engine.compile(metered(source.bytes));
   return {
     description: { name: manifest.name, version: manifest.version, digest, manifest },
     quarantine: undefined,
@@ -112,5 +125,6 @@ export function statusOf(one: Loaded, rows: CounterRows): FilterStatus {
     alerts: counter(Counter.alerts),
     labelsRefused: counter(Counter.labelsRefused),
     logLinesLost: counter(Counter.logLinesLost),
+    fuel: counter(Counter.fuel),
   };
 }

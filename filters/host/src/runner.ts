@@ -37,7 +37,7 @@ import {
   quarantineCodes,
   type WorkerMessage,
 } from './shared.js';
-import { Judgement, type QuarantineCode } from './types.js';
+import { Judgement, type QuarantineCode, type TrapCause } from './types.js';
 
 /** What a filter may say of one record. */
 const MESSAGE_BYTES_MAX = 512;
@@ -57,8 +57,15 @@ export interface RunnerContext {
   nowNs(): number;
 }
 
-/** Ends a filter's turn: it answered what cannot be. */
-class Lie extends Error {}
+/** Ends a filter's turn: it answered what cannot be, or ended where no record can be named. */
+class Lie extends Error {
+  constructor(
+    message: string,
+    readonly code: QuarantineCode = 'lying',
+  ) {
+    super(message);
+  }
+}
 
 export class FilterRunner {
   readonly entry: FilterEntry;
@@ -102,7 +109,8 @@ export class FilterRunner {
   load(): void {
     this.#context.enter(Phase.load, this.entry.row);
     try {
-      this.#instance = new FilterInstance(this.entry, this.#areaSize, this.#onLog);
+      const { fuelPerLoad } = this.#context.bounds;
+      this.#instance = new FilterInstance(this.entry, this.#areaSize, fuelPerLoad, this.#onLog);
       this.#context.counters[this.#row + Counter.memoryBytes] = this.#instance.memoryBytes;
     } catch (error) {
       throw new Error(describeError(error), { cause: error });
@@ -172,13 +180,13 @@ export class FilterRunner {
     const mark = notes.mark();
     let ended = 0;
     try {
-      ended = this.#run(batch, judgements, notes);
+      ended = this.#run(batch, judgements, judged, notes);
     } catch (error) {
       if (!(error instanceof Lie)) throw error;
       // Nothing that it said of this batch is believed.
       notes.rollback(mark);
       this.#forgetLabels();
-      this.quarantine('lying', error.message);
+      this.quarantine(error.code, error.message);
       ended = this.entry.failClosed ? this.#holdBack(batch, judgements, 0) : 0;
     }
     this.#count(Counter.events, judged);
@@ -197,7 +205,7 @@ export class FilterRunner {
     return held;
   }
 
-  #run(batch: BatchView, judgements: Uint8Array, notes: Notes): number {
+  #run(batch: BatchView, judgements: Uint8Array, judged: number, notes: Notes): number {
     const { recordCount } = batch;
     const marks = this.#marks;
     // In this turn, a mark of this value is a drop that has been read from the filter and is not in force yet.
@@ -205,24 +213,35 @@ export class FilterRunner {
     let from = 0;
     this.#handOver(batch, 0);
     let errors = 0;
+    let quarantineCode: QuarantineCode = 'traps';
     let quarantineReason: string | undefined;
+    const { fuelPerBatch, fuelPerCall, fuelPerRecord } = this.#context.bounds;
+    let fuelLeft = fuelPerBatch;
     while (from < recordCount) {
       const instance = this.#instance as FilterInstance;
       let answer: unknown;
       let trap: string | undefined;
+      let cause: TrapCause = 'trap';
       instance.lastError = undefined;
+      const left = from === 0 ? judged : this.#toJudge(from, recordCount);
+      const fuel = Math.min(fuelLeft, fuelPerCall + fuelPerRecord * left);
       this.#context.enter(Phase.filter, this.entry.row);
       try {
-        answer = instance.call();
+        answer = instance.call(fuel);
       } catch (error) {
-        trap = instance.lastError ?? describeError(error);
+        cause = instance.cause;
+        trap = cause === 'trap' ? (instance.lastError ?? describeError(error)) : instance.limitReached(fuel);
       }
       this.#context.leave();
+      const used = Math.min(fuel, fuel - instance.fuelLeft);
+      this.#count(Counter.fuel, used);
+      fuelLeft -= used;
       instance.refresh();
       const cursor = instance.view.getUint32(instance.area + FILTER_CALL_CURSOR_AT, true);
       let until = recordCount;
       if (trap !== undefined) {
         if (cursor < from || cursor >= recordCount || marks[cursor] !== FilterMark.judge) {
+          if (cause === 'fuel') throw new Lie(`${trap}, with no record at hand that it was to judge`, 'fuel');
           throw new Lie(
             `it trapped (${trap}) with its cursor on ${cursor}, which is no record that it was to judge`,
           );
@@ -247,7 +266,12 @@ export class FilterRunner {
       }
       errors++;
       from = cursor + 1;
-      this.#trapped(batch, cursor, trap, notes);
+      this.#trapped(batch, cursor, cause, trap, notes);
+      if (fuelLeft <= 0) {
+        quarantineCode = 'fuel';
+        quarantineReason = `used up its fuel for a batch of ${fuelPerBatch} units`;
+        break;
+      }
       if (this.#tooManyTraps(batch.timeMs(cursor))) {
         quarantineReason = `trapped ${this.#trapTimesMs.length} times within ${this.#context.bounds.trapWindowMs} ms, the last time on: ${trap}`;
         break;
@@ -261,9 +285,18 @@ export class FilterRunner {
     const memory = this.#instance?.memoryBytes;
     if (memory !== undefined) this.#context.counters[this.#row + Counter.memoryBytes] = memory;
     let ended = this.#apply(judgements, DROP, from);
-    if (quarantineReason !== undefined) this.quarantine('traps', quarantineReason);
+    if (quarantineReason !== undefined) this.quarantine(quarantineCode, quarantineReason);
     if (this.quarantined && this.entry.failClosed) ended += this.#holdBack(batch, judgements, from);
     return ended;
+  }
+
+  /** How many records from `from` on it is still to judge. */
+  #toJudge(from: number, recordCount: number): number {
+    let count = 0;
+    for (let index = from; index < recordCount; index++) {
+      if (this.#marks[index] === FilterMark.judge) count++;
+    }
+    return count;
   }
 
   /** Puts the verdicts of its turn in force: everything it judged before `until`. */
@@ -454,9 +487,9 @@ export class FilterRunner {
     this.#errorPosition.batch = -1;
   }
 
-  #trapped(batch: BatchView, record: number, reason: string, notes: Notes): void {
+  #trapped(batch: BatchView, record: number, cause: TrapCause, reason: string, notes: Notes): void {
     batch.flagError(record);
-    this.#context.post({ type: 'trap', row: this.entry.row, reason, record });
+    this.#context.post({ type: 'trap', row: this.entry.row, cause, reason, record });
     const position = this.#errorPosition;
     if (position.batch !== this.#batch) {
       position.at = notes.text(this.#errorLabel, 0, this.#errorLabel.length);

@@ -5,7 +5,7 @@
 // the worker by WAKE. The worker judges, writes the slot's result words, counts COMPLETED up and posts a message: as
 // fast as Atomics.waitAsync (70 against 78 µs there and back), in order with its reports, and it keeps the process alive.
 import type { WasmModule } from './engine.js';
-import type { QuarantineCode } from './types.js';
+import type { QuarantineCode, TrapCause } from './types.js';
 
 /** Words of the control block (Int32). */
 export const Control = {
@@ -59,10 +59,18 @@ export const Counter = {
   logLinesLost: 9,
   /** 1 + index in quarantineCodes, 0 where it is not quarantined. Survives a worker whose messages were lost. */
   quarantine: 10,
+  fuel: 11,
   columns: 12,
 } as const;
 
-export const quarantineCodes: readonly QuarantineCode[] = ['timeout', 'traps', 'load', 'lying', 'crash'];
+export const quarantineCodes: readonly QuarantineCode[] = [
+  'timeout',
+  'traps',
+  'load',
+  'lying',
+  'crash',
+  'fuel',
+];
 
 export interface Bounds {
   slots: number;
@@ -73,6 +81,10 @@ export interface Bounds {
   trapsMax: number;
   trapWindowMs: number;
   logLinesMax: number;
+  fuelPerCall: number;
+  fuelPerRecord: number;
+  fuelPerBatch: number;
+  fuelPerLoad: number;
 }
 
 /** What the worker is started with. */
@@ -111,7 +123,7 @@ export type WorkerMessage =
   | { type: 'thread'; id: string }
   | { type: 'done' }
   | { type: 'applied'; number: number; error?: { row: number; reason: string } }
-  | { type: 'trap'; row: number; reason: string; record: number }
+  | { type: 'trap'; row: number; cause: TrapCause; reason: string; record: number }
   | { type: 'quarantine'; row: number; code: QuarantineCode; reason: string }
   | { type: 'label'; row: number; reason: string }
   | { type: 'log'; row: number; level: number; text: string };

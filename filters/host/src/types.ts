@@ -23,6 +23,17 @@ export interface FilterHostOptions {
   timeLimitMs?: number;
   /** Time for loading one filter (start, configure, reserve), in ms. Default 1000. */
   loadLimitMs?: number;
+  /**
+   * Fuel of one call of a filter: this much, and `fuelPerRecord` for each record that it is to judge. A unit is about
+   * an instruction; a call that uses more traps, at the same point on every machine. Default 1,000,000.
+   */
+  fuelPerCall?: number;
+  /** Default 20,000. */
+  fuelPerRecord?: number;
+  /** Fuel of a filter for all its calls on one batch; it is quarantined beyond it. Default 100,000,000. */
+  fuelPerBatch?: number;
+  /** Fuel for loading one filter. Default 200,000,000. */
+  fuelPerLoad?: number;
   /** Traps within the window after which a filter is quarantined. Default 16. */
   trapsMax?: number;
   /** Length of that window in ms of event time. Default 60000. */
@@ -74,6 +85,8 @@ export interface BatchResult {
 export type QuarantineCode =
   /** It took longer than its limit for a batch. */
   | 'timeout'
+  /** It used up its fuel for a batch. */
+  | 'fuel'
   /** It trapped too often. */
   | 'traps'
   /** It could not be started, configured, or given room for a batch. */
@@ -83,8 +96,11 @@ export type QuarantineCode =
   /** The worker ended by itself while it ran, or did so again and again. */
   | 'crash';
 
+/** What ended a filter's call: what it did itself, or that its fuel or its depth of calls was used up. */
+export type TrapCause = 'trap' | 'fuel' | 'depth';
+
 export type FilterReport =
-  | { type: 'trap'; filter: string; version: string; reason: string; record: number }
+  | { type: 'trap'; filter: string; version: string; cause: TrapCause; reason: string; record: number }
   | {
       type: 'quarantine';
       filter: string;
@@ -119,6 +135,8 @@ export interface FilterStatus {
   labelsRefused: number;
   /** Log lines beyond its allowance. */
   logLinesLost: number;
+  /** Fuel that it has used on batches. */
+  fuel: number;
 }
 
 export interface FilterSet {
