@@ -5,6 +5,7 @@ import { denialPoints, isDeniable } from './calls.js';
 import { formatIssue, type PolicyIssue } from './error.js';
 import { quote } from './nearest.js';
 import type { Policy } from './parse.js';
+import { resolveCalls } from './resolve-calls.js';
 import {
   binariesMeanNext,
   type ExpandedSelector,
@@ -13,7 +14,7 @@ import {
   optionValue,
 } from './selectors.js';
 import { unsupported } from './support.js';
-import { resolveCalls, validate } from './validate.js';
+import { validate } from './validate.js';
 
 /** What is known of the kernel that a policy shall run on. Each is optional: what is not known is not said. */
 export interface KernelFacts {

@@ -15,6 +15,7 @@ import type {
   PlannedSelector,
   ScopePlan,
 } from './plan-types.js';
+import { resolveCalls } from './resolve-calls.js';
 import {
   binariesMeanNext,
   type ExpandedSelector,
@@ -24,7 +25,7 @@ import {
 } from './selectors.js';
 import type { Argument, ArgumentTerm, BinaryTerm, Kprobe, NamespaceTerm } from './shape.js';
 import { unsupported } from './support.js';
-import { resolveCalls, validate } from './validate.js';
+import { validate } from './validate.js';
 import { parseInteger, parseTypedInteger, toBytes } from './values.js';
 
 export interface PlanInput {

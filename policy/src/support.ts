@@ -7,9 +7,9 @@ import type { PolicyIssue } from './error.js';
 import { typeInfo } from './names.js';
 import { quote } from './nearest.js';
 import { type Policy, policyIssue } from './parse.js';
+import { resolveCalls } from './resolve-calls.js';
 import { type ExpandedSelector, expandSelectors, optionValue } from './selectors.js';
 import type { Argument, Kprobe } from './shape.js';
-import { resolveCalls } from './validate.js';
 import { toBytes } from './values.js';
 
 /** Argument types that hook programs read. */

@@ -1,0 +1,33 @@
+// SPDX-License-Identifier: Apache-2.0
+// Owns the list of what is found wrong while a policy is judged, and what a hook is to those who judge it.
+import type { ResolvedCall } from './calls.js';
+import { issuesMax, type PolicyIssue, type PolicyIssueCode } from './error.js';
+import { type Policy, policyIssue } from './parse.js';
+import type { Argument } from './shape.js';
+
+/** What a selector may do depends on the hook: whether its call can be made to fail. */
+export interface HookKind {
+  readonly name: string;
+  readonly args: readonly Argument[];
+  readonly call: ResolvedCall | null;
+  readonly deniable: 'yes' | 'syscall' | 'no';
+}
+
+export class Findings {
+  readonly errors: PolicyIssue[] = [];
+  readonly warnings: PolicyIssue[] = [];
+  constructor(readonly policy: Policy) {}
+
+  /** True where there are more errors than anybody will be told: what looks for more can stop. */
+  get isFull(): boolean {
+    return this.errors.length > issuesMax;
+  }
+
+  error(code: PolicyIssueCode, path: string, message: string): void {
+    this.errors.push(policyIssue(this.policy, code, path, message));
+  }
+
+  warn(code: PolicyIssueCode, path: string, message: string): void {
+    this.warnings.push(policyIssue(this.policy, code, path, message));
+  }
+}

@@ -1,0 +1,148 @@
+// SPDX-License-Identifier: Apache-2.0
+// Owns what a selector may do: fields that its actions have a use for, and hooks that can take them.
+import { denialPoints } from './calls.js';
+import type { Findings, HookKind } from './findings.js';
+import { quote } from './nearest.js';
+import type { Located } from './selectors.js';
+import type { Action } from './shape.js';
+
+function checkRateLimit(findings: Findings, action: Action, path: string): void {
+  if (action.rateLimit !== undefined && !/^[0-9]{1,9}[smh]?$/i.test(String(action.rateLimit))) {
+    findings.error(
+      'wrong-value',
+      `${path}.rateLimit`,
+      `${quote(String(action.rateLimit))} is no time: write seconds (5 or 5s), minutes (1m) or hours (1h)`,
+    );
+  }
+  if (action.rateLimitScope !== undefined && action.rateLimit === undefined) {
+    findings.error(
+      'missing-field',
+      `${path}.rateLimit`,
+      'is missing: rateLimitScope says whose events it holds back',
+    );
+  }
+}
+
+/** Fields of an action, and the actions that have a use for them. */
+const actionFields: readonly [keyof Action, readonly string[]][] = [
+  ['rateLimit', ['Post']],
+  ['rateLimitScope', ['Post']],
+  ['kernelStackTrace', ['Post']],
+  ['userStackTrace', ['Post']],
+  ['imaHash', ['Post']],
+  ['argSig', ['Signal', 'NotifyEnforcer']],
+  ['argRegs', ['Override']],
+  ['argNewSymbol', ['Override']],
+  ['argNewAddr', ['Override']],
+  ['argNewOffset', ['Override']],
+  ['argSock', ['TrackSock', 'UntrackSock']],
+  ['argUrl', ['GetUrl']],
+  ['argFqdn', ['DnsLookup']],
+  ['argIndex', ['Set']],
+  ['argValue', ['Set']],
+];
+
+function checkError(findings: Findings, action: Action, path: string): void {
+  const error = action.argError;
+  const at = `${path}.argError`;
+  if (error === undefined) {
+    if (action.action === 'Override')
+      findings.error(
+        'missing-field',
+        at,
+        'is missing: write the errno that the call shall return, such as -1 (EPERM)',
+      );
+    return;
+  }
+  if (Math.abs(error) > 4095) {
+    findings.error('wrong-value', at, `is ${error}: an errno goes from -1 to -4095`);
+  } else if (action.action !== 'Override' && action.action !== 'NotifyEnforcer') {
+    findings.warn('ignored-field', at, `${action.action} has no use for it: ignored`);
+  } else if (error > 0) {
+    findings.warn('tolerated', at, `is positive: taken as ${-error}`);
+  } else if (error === 0 && action.action === 'Override') {
+    findings.error('wrong-value', at, 'is 0, which denies nothing: write an errno such as -1 (EPERM)');
+  }
+}
+
+function checkDenial(findings: Findings, action: Action, path: string, hook: HookKind): void {
+  const field = `${path}.action`;
+  const kills = action.action === 'Sigkill' || (action.action === 'Signal' && action.argSig === 9);
+  if (action.action === 'Override' && action.argRegs === undefined && action.argNewSymbol === undefined) {
+    if (hook.deniable === 'no') {
+      findings.error(
+        'not-deniable',
+        field,
+        `Override: ${hook.name} cannot be made to fail; hook a security_* function that returns a verdict, or a system call that crosses one`,
+      );
+    } else if (hook.deniable === 'syscall') {
+      const points = denialPoints(hook.call?.syscallName ?? '');
+      if (points?.length === 0) {
+        findings.error(
+          'not-deniable',
+          field,
+          `Override: no security hook stands on the path of ${hook.name}, so it cannot be made to fail`,
+        );
+      } else if (points === undefined) {
+        findings.error(
+          'not-deniable',
+          field,
+          `Override: it is not known which security hook stands on the path of ${hook.name}; hook a security_* function`,
+        );
+      }
+    }
+  }
+  if (kills && hook.deniable === 'syscall') {
+    const points = denialPoints(hook.call?.syscallName ?? '') ?? [];
+    const instead =
+      points.length === 0
+        ? 'no security hook stands on its path'
+        : `to prevent it, hook ${points.join(' or ')}`;
+    findings.warn(
+      'takes-effect',
+      field,
+      `the process is killed, but the call itself can take effect first: ${instead}`,
+    );
+  } else if (kills && hook.deniable === 'no' && hook.call !== null) {
+    findings.warn(
+      'takes-effect',
+      field,
+      `the process is killed, but ${hook.name} itself runs on: it cannot be made to fail`,
+    );
+  }
+}
+
+export function checkActions(findings: Findings, actions: readonly Located<Action>[], hook: HookKind): void {
+  const seen = new Set<string>();
+  for (const { item: action, path } of actions) {
+    const name = action.action;
+    if (seen.has(name))
+      findings.error('duplicate-field', `${path}.action`, `${name} is there twice in one selector`);
+    seen.add(name);
+    for (const [field, users] of actionFields) {
+      if (action[field] !== undefined && !users.includes(name)) {
+        findings.error(
+          'conflict',
+          `${path}.${field}`,
+          `${name} has no use for it: it belongs to ${users.join(' and ')}`,
+        );
+      }
+    }
+    checkRateLimit(findings, action, path);
+    checkError(findings, action, path);
+    checkDenial(findings, action, path, hook);
+    if (action.argSig !== undefined && (action.argSig < 1 || action.argSig > 64)) {
+      findings.error('wrong-value', `${path}.argSig`, `is ${action.argSig}: signals go from 1 to 64`);
+    } else if (name === 'Signal' && action.argSig === undefined) {
+      findings.error('missing-field', `${path}.argSig`, 'is missing: write the number of the signal');
+    }
+    if (name === 'GetUrl' && action.argUrl === undefined)
+      findings.error('missing-field', `${path}.argUrl`, 'is missing: write the URL to call');
+    if (name === 'DnsLookup' && action.argFqdn === undefined)
+      findings.error('missing-field', `${path}.argFqdn`, 'is missing: write the name to look up');
+  }
+  if (seen.has('Post') && seen.has('NoPost')) {
+    const path = actions.find(({ item }) => item.action === 'NoPost')?.path ?? '';
+    findings.error('conflict', `${path}.action`, 'Post and NoPost are both there: keep one');
+  }
+}

@@ -1,0 +1,280 @@
+// SPDX-License-Identifier: Apache-2.0
+// Owns what a term on an argument or on the process must be like: an operator that the type has, an argument that is
+// there, values that the type can have.
+
+import { resolveCall } from './calls.js';
+import type { Findings } from './findings.js';
+import {
+  argumentOperators,
+  capabilityNames,
+  fileTypes,
+  type TypeFamily,
+  typeInfo,
+  valuelessOperators,
+} from './names.js';
+import { quote, suggestion } from './nearest.js';
+import { type ExpandedSelector, findArgument } from './selectors.js';
+import type { Argument, ArgumentTerm } from './shape.js';
+import { integerRange, parseInteger, parseTypedInteger } from './values.js';
+
+const pseudoPaths = /^(pipe|socket|anon_inode|memfd|inotify|eventpoll|\[)/;
+
+function checkText(
+  findings: Findings,
+  operator: string,
+  family: TypeFamily,
+  value: string,
+  path: string,
+): void {
+  if (value === '') {
+    findings.error('wrong-value', path, 'is empty: it would match everything, or nothing');
+    return;
+  }
+  if (value.includes('\0')) {
+    findings.error('wrong-value', path, 'holds a NUL, which no text of the kernel does');
+    return;
+  }
+  if (family !== 'path' || /Postfix|SubString/.test(operator)) return;
+  const prefix = /Prefix/.test(operator);
+  if (!value.startsWith('/')) {
+    if (pseudoPaths.test(value)) return;
+    if (prefix) {
+      findings.warn(
+        'never-matches',
+        path,
+        `${quote(value)} begins no path: paths begin with "/"; the end of a path is matched by Postfix`,
+      );
+    } else {
+      findings.error(
+        'wrong-value',
+        path,
+        `${quote(value)} is no absolute path: the kernel knows files by paths that begin with "/"; the end of a path is matched by Postfix`,
+      );
+    }
+    return;
+  }
+  if (/\/\/|\/\.\.?(\/|$)/.test(value) && !(prefix && /\/\.\.?$/.test(value))) {
+    findings.warn(
+      'never-matches',
+      path,
+      `${quote(value)} is not written as the kernel writes paths: without "//", "/./" and "/../"`,
+    );
+  } else if (!prefix && value.length > 1 && value.endsWith('/')) {
+    findings.warn(
+      'never-matches',
+      path,
+      `${quote(value)} ends in "/", which no path of the kernel does: write Prefix for what is in the folder`,
+    );
+  }
+}
+
+function rangeOf(text: string): readonly [bigint, bigint] | undefined {
+  const match = /^(-?[0-9a-zA-Z]+)[:-](-?[0-9a-zA-Z]+)$/.exec(text);
+  const low = parseInteger(match?.[1] ?? '');
+  const high = parseInteger(match?.[2] ?? '');
+  return low === undefined || high === undefined ? undefined : [low, high];
+}
+
+function isAddress(text: string): boolean {
+  const [address = '', bits, ...rest] = text.split('/');
+  if (rest.length > 0) return false;
+  const v4 = /^(\d{1,3})\.(\d{1,3})\.(\d{1,3})\.(\d{1,3})$/.exec(address);
+  const v6 =
+    v4 === null &&
+    /^[0-9a-fA-F:.]+$/.test(address) &&
+    address.includes(':') &&
+    URL.canParse(`http://[${address}]/`);
+  if (v4 !== null ? v4.slice(1).some((part) => Number(part) > 255) : !v6) return false;
+  return bits === undefined || (/^\d{1,3}$/.test(bits) && Number(bits) <= (v4 !== null ? 32 : 128));
+}
+
+function checkSocketValue(findings: Findings, operator: string, value: string, path: string): void {
+  if (/Addr$/.test(operator)) {
+    if (!isAddress(value))
+      findings.error(
+        'wrong-value',
+        path,
+        `${quote(value)} is no address or CIDR: write 10.1.2.3, 10.0.0.0/8, ::1 or fd00::/8`,
+      );
+  } else if (/Port$/.test(operator)) {
+    const [low, high] = rangeOf(value) ?? [parseInteger(value), parseInteger(value)];
+    if (low === undefined || high === undefined || low < 0n || high > 65535n || low > high) {
+      findings.error(
+        'wrong-value',
+        path,
+        `${quote(value)} is no port: write 0 to 65535, or a range such as 8000:8080`,
+      );
+    }
+  } else if (!/^(IPPROTO_|AF_|TCP_)[A-Z0-9_]+$/.test(value) && parseInteger(value) === undefined) {
+    findings.error(
+      'wrong-value',
+      path,
+      `${quote(value)} is no name or number for ${operator}: names begin with ${operator === 'Protocol' ? 'IPPROTO_' : operator === 'Family' ? 'AF_' : 'TCP_'}`,
+    );
+  }
+}
+
+function checkIntegerValue(
+  findings: Findings,
+  operator: string,
+  argument: Argument,
+  value: string,
+  path: string,
+): void {
+  const type = typeInfo(argument.type);
+  if (type === undefined) return;
+  if (/Map$/.test(operator) && value.startsWith('list:')) {
+    const name = value.slice('list:'.length);
+    const names = (findings.policy.spec.lists ?? []).map((list) => list.name);
+    if (!names.includes(name))
+      findings.error('wrong-value', path, `there is no list ${quote(name)}: ${suggestion(name, names)}`);
+    return;
+  }
+  if (/Range$|Map$/.test(operator) && parseInteger(value) === undefined) {
+    const range = rangeOf(value);
+    const [low, high] = integerRange(type);
+    if (range === undefined) {
+      findings.error('wrong-value', path, `${quote(value)} is no range: write LOW:HIGH`);
+    } else if (range[0] > range[1] || range[0] < low || range[1] > high) {
+      findings.error(
+        'wrong-value',
+        path,
+        `${quote(value)} is no range within ${low} to ${high}, which ${argument.type} takes`,
+      );
+    }
+    return;
+  }
+  const parsed = parseTypedInteger(value, argument.type, type);
+  if (typeof parsed === 'string') findings.error('wrong-value', path, `${quote(value)} ${parsed}`);
+}
+
+export function checkArgumentTerm(
+  findings: Findings,
+  term: ArgumentTerm,
+  path: string,
+  args: readonly Argument[],
+  what: string,
+): void {
+  const found = findArgument(args, term);
+  if ('error' in found) {
+    findings.error('wrong-index', `${path}.${found.field}`, found.error);
+    return;
+  }
+  const argument = args[found.position];
+  if (argument === undefined) return;
+  if (found.byPosition && term.index !== undefined) {
+    findings.warn(
+      'tolerated',
+      `${path}.index`,
+      `no argument has the index ${term.index}: taken as the position in ${what}, which is argument ${argument.index}`,
+    );
+  }
+  const family = typeInfo(argument.type)?.family ?? 'opaque';
+  const families: readonly TypeFamily[] = argumentOperators[term.operator];
+  if (family !== 'auto' && argument.resolve === undefined && !families.includes(family)) {
+    const possible = Object.entries(argumentOperators)
+      .filter(([, of]) => (of as readonly TypeFamily[]).includes(family))
+      .map(([name]) => name);
+    findings.error(
+      'wrong-operator',
+      `${path}.operator`,
+      possible.length === 0
+        ? `${term.operator} does not work on the type ${argument.type}: nothing of it can be matched`
+        : `${term.operator} does not work on the type ${argument.type}, which has ${possible.join(', ')}`,
+    );
+    return;
+  }
+  const valueless = valuelessOperators.includes(term.operator);
+  if (valueless && term.values.length > 0) {
+    findings.error('wrong-value', `${path}.values`, `${term.operator} takes no values`);
+  } else if (!valueless && term.values.length === 0) {
+    findings.error('missing-field', `${path}.values`, `is empty: ${term.operator} wants at least one value`);
+  }
+  term.values.forEach((value, index) => {
+    const at = `${path}.values[${index}]`;
+    if (term.operator === 'CelExpr') {
+      if (value.trim() === '') findings.error('wrong-value', at, 'is empty: write an expression');
+    } else if (/FileType$/.test(term.operator)) {
+      if (!(fileTypes as readonly string[]).includes(value.toLowerCase())) {
+        findings.error(
+          'wrong-value',
+          at,
+          `${quote(value)} is no type of file: ${suggestion(value, fileTypes)}`,
+        );
+      }
+    } else if (family === 'integer' || family === 'capabilities') {
+      checkIntegerValue(findings, term.operator, argument, value, at);
+    } else if (family === 'syscall') {
+      if (
+        !value.startsWith('list:') &&
+        parseInteger(value) === undefined &&
+        typeof resolveCall(value, true) === 'string'
+      ) {
+        findings.error('wrong-value', at, `${quote(value)} is no number or name of a system call`);
+      }
+    } else if (family === 'socket') {
+      checkSocketValue(findings, term.operator, value, at);
+    } else {
+      checkText(findings, term.operator, family, value, at);
+    }
+  });
+  if (
+    argument.type === 'fd' &&
+    term.values.some((value) => parseInteger(value) !== undefined) &&
+    /Equal|In$/.test(term.operator)
+  ) {
+    findings.warn(
+      'tolerated',
+      `${path}.values`,
+      'the type fd is matched by the path of the open file: for its number write the type int',
+    );
+  }
+}
+
+export function checkProcessParts(findings: Findings, selector: ExpandedSelector): void {
+  for (const part of ['matchBinaries', 'matchParentBinaries'] as const) {
+    for (const { item, path } of selector.part(part)) {
+      item.values.forEach((value, index) => {
+        checkText(findings, item.operator, 'path', value, `${path}.values[${index}]`);
+      });
+    }
+  }
+  for (const { item, path } of selector.part('matchPIDs')) {
+    item.values.forEach((value, index) => {
+      const pid = parseInteger(value);
+      if (pid === undefined || pid < 0n || pid > 4194304n) {
+        findings.error(
+          'wrong-value',
+          `${path}.values[${index}]`,
+          `${quote(value)} is no process id: 0 to 4194304`,
+        );
+      }
+    });
+  }
+  for (const { item, path } of selector.matchNamespaces) {
+    item.values.forEach((value, index) => {
+      if (value === 'host_ns') return;
+      const inode = parseInteger(value);
+      if (inode === undefined || inode < 1n || inode > 0xffffffffn) {
+        findings.error(
+          'wrong-value',
+          `${path}.values[${index}]`,
+          `${quote(value)} is no namespace: write its inode number (the one in /proc/PID/ns), or host_ns`,
+        );
+      }
+    });
+  }
+  for (const part of ['matchCapabilities', 'matchCapabilityChanges'] as const) {
+    for (const { item, path } of selector.part(part)) {
+      item.values.forEach((value, index) => {
+        if (!(capabilityNames as readonly string[]).includes(value.toUpperCase())) {
+          findings.error(
+            'wrong-value',
+            `${path}.values[${index}]`,
+            `${quote(value)} is no capability: ${suggestion(value, capabilityNames)}`,
+          );
+        }
+      });
+    }
+  }
+}
