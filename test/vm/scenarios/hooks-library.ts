@@ -2,7 +2,7 @@
 // The ready policies that bear well-known names do what their names say.
 
 import assert from 'node:assert/strict';
-import { copyFileSync, existsSync, mkdirSync, rmSync, writeFileSync } from 'node:fs';
+import { copyFileSync, existsSync, lstatSync, mkdirSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { runContainer } from '../guest/container.js';
 import { libraryPolicy, withHooks } from '../guest/hooks.js';
@@ -13,6 +13,11 @@ export default scenario(
   { variants: ['default', 'no-bpf-lsm'], timeoutMs: 180_000 },
   async (ctx) => {
     const { folder, run, log } = ctx;
+    // As Debian sets it up; the guest's disk is made without its set-up scripts.
+    if (!lstatSync('/var/run', { throwIfNoEntry: false })?.isSymbolicLink()) {
+      rmSync('/var/run', { recursive: true, force: true });
+      symlinkSync('/run', '/var/run');
+    }
     await withHooks(async (hooks) => {
       const outcomes = await hooks.apply(
         ...[
