@@ -1,0 +1,104 @@
+// SPDX-License-Identifier: Apache-2.0
+// The archive's files: merged, known to Iceberg by their ids, and watched for changes.
+import { readdirSync } from 'node:fs';
+import { join } from 'node:path';
+import { DuckDBInstance } from '@duckdb/node-api';
+import { columns } from '@weir/schema';
+import { CHAIN_START } from '@weir/segment';
+import { describeBatch } from '@weir/segment/fixtures';
+import { describe, expect, test } from 'vitest';
+import { FolderBlobs } from '../blobs/folder-blobs.js';
+import { Harness, noon, origin, scratch, seal, sqlite, story } from './harness.js';
+import { mergeFrom, mergeJob } from './merge.js';
+import { address } from './rows.js';
+
+describe('many small files', () => {
+  test('are merged into one; no event is lost or doubled; what was replaced goes when no query reads it', async () => {
+    const folder = join(scratch, 'merged');
+    const harness = await Harness.open(new FolderBlobs(folder), sqlite(), 'scratch-merged');
+    let previous = CHAIN_START;
+    for (let i = 0; i < mergeFrom; i++) {
+      // Every segment but the first repeats the last ten events of the one before it.
+      const firstSequence = BigInt(Math.max(0, i * 20 - 10));
+      const sealed = await seal(BigInt(i), previous, [
+        describeBatch({ seed: 7, records: i === 0 ? 20 : 30, firstSequence, startUnixNs: noon }),
+      ]);
+      previous = sealed.digest;
+      await harness.ingest.accept(sealed.bytes, origin);
+      await harness.ingest.convert(sealed.digest);
+    }
+    const ask = 'SELECT count(*), count(DISTINCT event_id), min(time_ns), max(time_ns) FROM events';
+    const before = await harness.sql(ask);
+    expect(before[0]?.slice(0, 2)).toEqual([mergeFrom * 20, mergeFrom * 20]);
+    expect([...harness.jobs.values()].map(([kind]) => kind)).toContain(mergeJob);
+    await harness.work();
+    expect(await harness.sql(ask)).toEqual(before);
+    expect(await harness.catalogue.totals()).toMatchObject({ files: 1, rows: mergeFrom * 20 });
+    const parquets = () =>
+      readdirSync(folder, { recursive: true }).filter((name) => String(name).endsWith('.parquet'));
+    expect(parquets()).toHaveLength(mergeFrom + 1);
+    harness.nowMs += 24 * 3_600_000;
+    await harness.merger.merge('2026-03-01', 'prod');
+    expect(parquets()).toHaveLength(1);
+    expect(await harness.sql(ask)).toEqual(before);
+    // A late copy of events that are in the merged file.
+    const late = await seal(
+      0n,
+      CHAIN_START,
+      [describeBatch({ seed: 7, records: 20, startUnixNs: noon })],
+      'agent-1',
+      'ff'.repeat(16),
+    );
+    await harness.take(late);
+    expect(await harness.sql(ask)).toEqual(before);
+    await harness.close();
+  });
+});
+
+describe('the files', () => {
+  test('carry the field ids that Iceberg knows columns by', async () => {
+    const folder = join(scratch, 'ids');
+    const harness = await Harness.open(new FolderBlobs(folder), sqlite(), 'scratch-ids');
+    await harness.take(await seal(0n, CHAIN_START, [story()]));
+    await harness.close();
+    const names = readdirSync(folder, { recursive: true }).map(String);
+    const file = join(folder, names.find((name) => name.endsWith('.parquet')) ?? '');
+    const instance = await DuckDBInstance.create();
+    const connection = await instance.connect();
+    const result = await connection.runAndReadAll(
+      `SELECT name, field_id FROM parquet_schema('${file}') WHERE field_id IS NOT NULL`,
+    );
+    const ids = new Map(result.getRows().map(([name, id]) => [String(name), Number(id)]));
+    for (const { name, id } of columns) expect(ids.get(name), name).toBe(id);
+    connection.closeSync();
+    instance.closeSync();
+  });
+
+  test('a bucket that was tampered with is noticed', async () => {
+    const folder = join(scratch, 'tampered');
+    const blobs = new FolderBlobs(folder);
+    const harness = await Harness.open(blobs, sqlite(), 'scratch-tampered');
+    const sealed = await seal(0n, CHAIN_START, [story()]);
+    const other = await seal(0n, CHAIN_START, [story(9n)]);
+    await harness.ingest.accept(sealed.bytes, origin);
+    const names = readdirSync(folder, { recursive: true }).map(String);
+    const key = names.find((name) => name.endsWith('.segment')) ?? '';
+    await blobs.put(key, other.bytes);
+    await expect(harness.ingest.convert(sealed.digest)).rejects.toMatchObject({
+      code: 'invalid-segment',
+    });
+    await harness.close();
+  });
+});
+
+test.each([
+  [2, [127, 0, 0, 1], '127.0.0.1'],
+  [10, [0x20, 1, 0xd, 0xb8, 0, 0, 0, 0, 0, 1, 0, 0, 0, 0, 0, 1], '2001:db8::1:0:0:1'],
+  [10, [0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1], '::1'],
+  [10, new Array<number>(16).fill(0), '::'],
+  [10, [0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff, 10, 1, 2, 3], '::ffff:10.1.2.3'],
+  [10, [0xfe, 0x80, 0, 0, 0, 0, 0, 0, 2, 0, 0, 0, 0, 0, 0, 0], 'fe80::200:0:0:0'],
+  [1, [], null],
+])('address of family %i: %j is %s', (family, bytes, text) => {
+  expect(address(family, bytes)).toBe(text);
+});
