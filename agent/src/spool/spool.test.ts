@@ -10,7 +10,7 @@ import { createInterface } from 'node:readline';
 import { readSegment, type Segment, verifyChain } from '@weir/segment';
 import { describeBatch, random } from '@weir/segment/fixtures';
 import { build } from 'esbuild';
-import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { afterAll, beforeAll, describe, expect, test, vi } from 'vitest';
 import { Spool, SpoolError, type SpoolOptions, uploadSegments } from './index.js';
 import type { SpoolStep } from './spool.js';
 
@@ -70,6 +70,19 @@ describe('a spool', () => {
     const segment = await spool.nextSealed(AbortSignal.timeout(10_000));
     expect(segment?.recordCount).toBe(3);
     await spool.close();
+  });
+
+  test('syncs by itself what was appended', async () => {
+    const spool = await Spool.open(manual(newFolder(), { syncMs: 1 }));
+    await spool.append(batch(1));
+    await vi.waitFor(() => expect(spool.stats().unsyncedBytes).toBe(0), { timeout: 10_000 });
+    await spool.close();
+    const lazy = await Spool.open(manual(newFolder()));
+    await lazy.append(batch(1));
+    expect(lazy.stats().unsyncedBytes).toBe(lazy.stats().bytes);
+    await lazy.sync();
+    expect(lazy.stats().unsyncedBytes).toBe(0);
+    await lazy.close();
   });
 
   test('goes on with chain and accounting after a stop, also when all was uploaded', async () => {

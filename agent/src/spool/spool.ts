@@ -50,6 +50,8 @@ export type SpoolStep = 'segment-written' | 'segment-named' | 'chain-written' | 
 export interface SpoolStats {
   readonly bytes: number;
   readonly bytesMax: number;
+  /** Bytes that a power loss could still take. */
+  readonly unsyncedBytes: number;
   readonly openFiles: number;
   readonly sealedSegments: number;
   readonly appendedBatches: number;
@@ -67,7 +69,7 @@ interface OpenFile {
   /** Undefined for files that were there at the start: nothing is appended to them. */
   readonly handle: FileHandle | undefined;
   length: number;
-  dirty: boolean;
+  unsyncedBytes: number;
 }
 
 const noAccounting = new Uint8Array();
@@ -131,7 +133,7 @@ export class Spool {
       this.#bytes += segment.byteLength;
     }
     for (const file of recovery.openFiles) {
-      this.#toSeal.push({ ...file, handle: undefined, dirty: false });
+      this.#toSeal.push({ ...file, handle: undefined, unsyncedBytes: 0 });
       this.#bytes += file.length;
       this.#nextOpen = file.sequence + 1n;
     }
@@ -187,6 +189,7 @@ export class Spool {
     this.#bytes += bytes;
     this.#appendedBatches++;
     this.#appendedRecords += records;
+    file.unsyncedBytes += bytes;
     this.#soil(file);
     if (file.length >= this.#segmentBytes) this.#rotate();
     return true;
@@ -210,7 +213,7 @@ export class Spool {
   async #begin(): Promise<OpenFile> {
     const path = spoolPath(this.#folder, this.#nextOpen, 'open');
     const handle = await open(path, 'ax', 0o600);
-    const file: OpenFile = { sequence: this.#nextOpen, path, handle, length: 0, dirty: false };
+    const file: OpenFile = { sequence: this.#nextOpen, path, handle, length: 0, unsyncedBytes: 0 };
     this.#nextOpen += 1n;
     this.#active = file;
     this.#folderDirty = true;
@@ -221,7 +224,6 @@ export class Spool {
   }
 
   #soil(file: OpenFile): void {
-    file.dirty = true;
     this.#dirty.add(file);
     if (this.#syncTimer === undefined && Number.isFinite(this.#syncMs)) {
       this.#syncTimer = setTimeout(() => this.#background(this.sync()), this.#syncMs).unref();
@@ -237,9 +239,11 @@ export class Spool {
     const folderDirty = this.#folderDirty;
     this.#folderDirty = false;
     for (const file of files) {
-      file.dirty = false;
+      const bytes = file.unsyncedBytes;
       // A file that was sealed in the meantime is closed: its segment has been synced.
       if (!this.#isSealed(file)) await file.handle?.datasync();
+      // What was appended meanwhile stays to be synced: append has armed the timer for it.
+      file.unsyncedBytes -= bytes;
     }
     if (folderDirty) await syncFolder(this.#folder);
   }
@@ -323,6 +327,7 @@ export class Spool {
     this.#dirty.delete(file);
     this.#bytes -= file.length;
     file.length = 0;
+    file.unsyncedBytes = 0;
     this.#options.onStep?.('open-removed');
   }
 
@@ -365,6 +370,10 @@ export class Spool {
     return {
       bytes: this.#bytes,
       bytesMax: this.#bytesMax,
+      unsyncedBytes: [...this.#toSeal, this.#active].reduce(
+        (sum, file) => sum + (file?.unsyncedBytes ?? 0),
+        0,
+      ),
       openFiles: this.#toSeal.length + (this.#active === undefined ? 0 : 1),
       sealedSegments: this.#sealed.length,
       appendedBatches: this.#appendedBatches,

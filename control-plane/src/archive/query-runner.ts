@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // Owns the processes that queries run in: how they are held, how many there are, and what comes out of them.
-import { type ChildProcessWithoutNullStreams, spawn } from 'node:child_process';
+import { type ChildProcessWithoutNullStreams, spawn, spawnSync } from 'node:child_process';
 import { existsSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 import { compiled } from './compiled.js';
@@ -39,12 +39,30 @@ const slackBytes = 8 * 1024 ** 2;
 /** Where util-linux has its tools; Debian's and Ubuntu's base systems hold it. */
 const prlimitPath = ['/usr/bin/prlimit', '/bin/prlimit'].find((path) => existsSync(path));
 const setprivPath = ['/usr/bin/setpriv', '/bin/setpriv'].find((path) => existsSync(path));
+const truePath = ['/usr/bin/true', '/bin/true'].find((path) => existsSync(path)) ?? 'true';
+
+/**
+ * What takes rights from a process, strongest first. Root keeps its number but none of its capabilities, so that
+ * modes of files hold for it too; a container may not let it give them up.
+ */
+function fetters(): string[] {
+  if (setprivPath === undefined) return [];
+  const all = [setprivPath, '--no-new-privs', '--bounding-set=-all', '--inh-caps=-all'];
+  const candidates = process.getuid?.() === 0 ? [all, all.slice(0, 2)] : [all.slice(0, 2)];
+  return (
+    candidates.find(
+      ([program = '', ...args]) =>
+        spawnSync(program, [...args, truePath], { env: {}, timeout: 5000 }).status === 0,
+    ) ?? []
+  );
+}
 
 export class QueryRunner {
   readonly #memoryBytes: number;
   readonly #runningMax: number;
   readonly #waitingMax: number;
   readonly #answerBytes: number;
+  #fetters: readonly string[] | undefined;
   #running = 0;
   readonly #waiting: (() => void)[] = [];
   readonly #children = new Set<ChildProcessWithoutNullStreams>();
@@ -83,8 +101,7 @@ export class QueryRunner {
   }
 
   /**
-   * The command line. Root keeps its number but none of its capabilities, so that modes of files hold for it too.
-   * RLIMIT_DATA counts what is written to (V8 reserves far more than it uses, so RLIMIT_AS would be too blunt);
+   * The command line. RLIMIT_DATA counts what is written to (V8 reserves far more than it uses, so RLIMIT_AS would be too blunt);
    * RLIMIT_FSIZE 0 lets no regular file grow, whatever SQL finds to write with.
    */
   #command(timeoutMs: number): [string, ...string[]] {
@@ -102,10 +119,8 @@ export class QueryRunner {
         '--',
       );
     }
-    if (setprivPath !== undefined) {
-      command.push(setprivPath, '--no-new-privs');
-      if (process.getuid?.() === 0) command.push('--bounding-set=-all', '--inh-caps=-all');
-    }
+    this.#fetters ??= fetters();
+    command.push(...this.#fetters);
     command.push(...node, script);
     return command as [string, ...string[]];
   }
