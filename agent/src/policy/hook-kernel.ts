@@ -81,6 +81,8 @@ export interface HookKernelOptions {
   readonly objectPath: string;
   /** Maps that the hooks share with other objects: events, counters, process_states and the like. */
   readonly sharedMaps: Readonly<Record<string, BpfMap>>;
+  /** Other sizes of maps than the object's own, by name. */
+  readonly maxEntries?: Readonly<Record<string, number>>;
 }
 
 const mapNames = [
@@ -241,6 +243,8 @@ export class HookKernel {
     const object = openObject({
       path: this.#options.objectPath,
       reuseMaps: { ...this.#options.sharedMaps, ...Object.fromEntries(this.#maps) },
+      // Of maps that are made now: those that are reused have their size.
+      maxEntries: this.#maps.size === 0 ? (this.#options.maxEntries ?? {}) : {},
       autoload,
     });
     try {

@@ -64,7 +64,7 @@ describe.skipIf(reason !== undefined)('policies on this kernel', () => {
 
   const apply = (...texts: string[]) => set.apply(texts.flatMap((text) => parsePolicies(text)));
 
-  function events(): { policy: string; selector: number; text: string }[] {
+  function events(of: PolicySet = set): { policy: string; selector: number; text: string }[] {
     const found: { policy: string; selector: number; text: string }[] = [];
     const view = new DataView(target.buffer);
     const { records, position } = ring.drain(target, 0, offsets, offsets.length);
@@ -78,7 +78,7 @@ describe.skipIf(reason !== undefined)('policies on this kernel', () => {
       );
       const from = at + argument.payload.offset;
       found.push({
-        policy: set.binding(record.bindingId)?.policyName ?? '',
+        policy: of.binding(record.bindingId)?.policyName ?? '',
         selector: record.selectorIndex,
         text: Buffer.from(target.subarray(from, from + argument.payload.length)).toString(),
       });
@@ -191,6 +191,41 @@ describe.skipIf(reason !== undefined)('policies on this kernel', () => {
     expect(events().map(({ policy: name, text }) => [name, text.length])).toEqual([['front', 4095]]);
     expect(counter('undecided') - before).toBe(1n);
     expect(counter('truncatedArgument')).toBeGreaterThan(0n);
+  });
+
+  it('refuses a policy for which a map has no room, and leaves all as it was', async () => {
+    const small = new HookKernel({
+      objectPath: `${objects}hook.bpf.o`,
+      sharedMaps: maps,
+      maxEntries: { string_masks: 8 },
+    });
+    const other = new PolicySet({ kernel: small, hostNamespaces: readHostNamespaces() });
+    const many = Array.from({ length: 10 }, (_, i) => `${folder}many${i}`);
+    const scope = { matchBinaries: [{ operator: 'In', values: [process.execPath] }] };
+    try {
+      await other.apply(parsePolicies(policy('fits', [{ ...scope, ...path('Equal', `${folder}x`) }])));
+      for (let turn = 0; turn < 3; turn++) {
+        const [outcome] = await other.apply(
+          parsePolicies(
+            policy('fits', [
+              { matchBinaries: [{ operator: 'In', values: [`/nowhere${turn}`] }], ...path('Equal', ...many) },
+            ]),
+          ),
+        );
+        expect([outcome?.state, outcome?.formerInForce]).toEqual(['refused', true]);
+        expect(outcome?.reason).toMatch(
+          /the kernel map string_masks cannot take another entry \(it holds up to 8/,
+        );
+        events();
+        open('x', 'many1');
+        expect(events(other)).toEqual([{ policy: 'fits', selector: 0, text: `${folder}x` }]);
+      }
+      await other.apply(parsePolicies(policy('fits', [path('Equal', ...many.slice(0, 6))])));
+      expect(other.hooks().length).toBe(1);
+    } finally {
+      await other.close();
+      small.close();
+    }
   });
 
   it('measures what a hit out of scope costs', async () => {

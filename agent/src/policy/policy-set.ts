@@ -156,7 +156,6 @@ export class PolicySet {
   #hookIds = 0;
   #specIds = 0;
   #configIds = 0;
-  #generations = 0;
   #queue: Promise<unknown> = Promise.resolve();
   #closed = false;
 
@@ -387,7 +386,8 @@ export class PolicySet {
     try {
       const digest = digestOf(scopePlan);
       if (digest !== scopes.digest) {
-        const generation = ++this.#generations;
+        // One that was written in vain is written anew: the other place holds the one in force.
+        const generation = scopes.generation + 1;
         const entries = encodeScopeEntries(scopePlan, generation, hostNamespaces);
         kernel.writeEntries(entries);
         written.push(...entries);
