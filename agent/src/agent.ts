@@ -9,7 +9,7 @@ import { EventKind, LossStage, lossStageNames, PROCESS_ENTRY_BYTES, readProcessE
 import { type AgentConfig, spoolFolder } from './config.js';
 import { Desired } from './desired.js';
 import { Users } from './identity/users.js';
-import { Accounting, type CpuBooks, decodeAccounting } from './join/accounting.js';
+import { Accounting, type CpuBooks, type CpuLoss, decodeAccounting } from './join/accounting.js';
 import { Bindings } from './join/bindings.js';
 import { Join, lossRecord } from './join/join.js';
 import { labelled, type Metric, metricsText, single } from './metrics/prometheus.js';
@@ -197,9 +197,9 @@ export class Agent {
     }
     this.#sensor.attach();
     seedFromProc(this.#table);
-    const lost = gone.reduce((sum, { count }) => sum + count, 0);
     // Without books of this boot, what was produced before is not known to be lost.
-    if (lost > 0 && books !== undefined) this.lose(LossStage.agentDown, lost);
+    if (books !== undefined) this.#loseNumbers(LossStage.agentDown, gone);
+    else this.#accounting.told(gone);
     this.pipeline.pump();
     this.#timer = setInterval(() => this.#settle(), SETTLE_MS);
   }
@@ -218,8 +218,7 @@ export class Agent {
   /** Looks for gaps in the numbers, and at what the kernel stage has counted as lost. */
   #settle(): void {
     this.#join.bootToUnixNs = clockOffsetNs('boottime', 'realtime');
-    const lost = this.#accounting.settle().reduce((sum, { count }) => sum + count, 0);
-    if (lost > 0) this.lose(LossStage.ringFull, lost);
+    this.#loseNumbers(LossStage.ringFull, this.#accounting.settle());
     const counters = this.#sensor.counters();
     const scratch = (counters.scratch_busy ?? 0) - (this.#told.scratch_busy ?? 0);
     if (scratch > 0) this.lose(LossStage.scratchBusy, scratch);
@@ -240,10 +239,16 @@ export class Agent {
   }
 
   /** Counts a loss and writes an event of it. */
-  lose(stage: number, count: number): void {
+  lose(stage: number, count: number, onTaken?: () => void): void {
     this.noteLoss(lossStageNames[stage] ?? String(stage), count);
     const sequence = this.pipeline.nextSequence();
-    this.pipeline.say(lossRecord(stage, BigInt(count), nowNs(), sequence));
+    this.pipeline.say(lossRecord(stage, BigInt(count), nowNs(), sequence), onTaken);
+  }
+
+  /** Loses numbers of the kernel's: they are in the books with the batch that holds the event of it. */
+  #loseNumbers(stage: number, losses: readonly CpuLoss[]): void {
+    const count = losses.reduce((sum, loss) => sum + loss.count, 0);
+    if (count > 0) this.lose(stage, count, () => this.#accounting.told(losses));
   }
 
   /** Counts a loss that somebody else tells of, or that cannot be told of (the spool is full). */

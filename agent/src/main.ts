@@ -9,6 +9,8 @@ import { enrol, Sync } from './sync/index.js';
 
 /** How long an orderly end may take. */
 const END_MS_MAX = 10_000;
+/** Of that, for what the spool still holds. */
+const HAND_OVER_MS_MAX = 5_000;
 
 function complain(message: string): void {
   process.stderr.write(`weir-agent: ${message}\n`);
@@ -67,6 +69,7 @@ async function run(args: readonly string[]): Promise<number> {
     setTimeout(() => process.exit(1), END_MS_MAX).unref();
     await sync?.stop();
     await agent.close();
+    await sync?.handOver(HAND_OVER_MS_MAX);
   }
   return 0;
 }

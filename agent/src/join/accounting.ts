@@ -6,6 +6,9 @@
 //
 // A program that interrupts another between number and output puts its later number into the ring first. So a gap
 // counts as lost only when it was there at two `settle` calls in a row.
+//
+// A loss goes into the books with the batch that holds its loss record, and not before: books that know of a loss
+// which is told of nowhere would hide it for good, should the agent be killed in between.
 
 /** What the agent keeps beside each batch. Little-endian: version u32, CPUs u32, boot id, then four f64 a CPU. */
 const VERSION = 1;
@@ -25,6 +28,12 @@ export interface CpuBooks {
   readonly lost: number;
 }
 
+/** What one CPU has lost. */
+export interface CpuLoss {
+  readonly cpu: number;
+  readonly count: number;
+}
+
 export class Accounting {
   readonly cpus: number;
   readonly bootId: Uint8Array;
@@ -34,6 +43,8 @@ export class Accounting {
   readonly dropped: Float64Array;
   readonly lost: Float64Array;
   readonly #gapBefore: Float64Array;
+  /** Found to be lost, its record not yet in a batch. */
+  readonly #untold: Float64Array;
   /** Records whose CPU is beyond those that the machine can have: never, or the ring is not ours. */
   strange = 0;
 
@@ -45,6 +56,7 @@ export class Accounting {
     this.dropped = new Float64Array(this.cpus);
     this.lost = new Float64Array(this.cpus);
     this.#gapBefore = new Float64Array(this.cpus);
+    this.#untold = new Float64Array(this.cpus);
   }
 
   /** Notes a record. Hot. */
@@ -64,18 +76,29 @@ export class Accounting {
   gap(cpu: number): number {
     return Math.max(
       0,
-      (this.next[cpu] as number) - (this.handled[cpu] as number) - (this.lost[cpu] as number),
+      (this.next[cpu] as number) -
+        (this.handled[cpu] as number) -
+        (this.lost[cpu] as number) -
+        (this.#untold[cpu] as number),
     );
   }
 
-  /** Takes as lost what was missing at the last call and still is. Returns each CPU with what it has lost. */
-  settle(): { cpu: number; count: number }[] {
-    const found: { cpu: number; count: number }[] = [];
+  /** Puts losses into the books: their record is in the batch that is made. */
+  told(losses: readonly CpuLoss[]): void {
+    for (const { cpu, count } of losses) {
+      this.#untold[cpu] = (this.#untold[cpu] as number) - count;
+      this.lost[cpu] = (this.lost[cpu] as number) + count;
+    }
+  }
+
+  /** Takes as lost what was missing at the last call and still is. What it returns is to be told of, then `told`. */
+  settle(): CpuLoss[] {
+    const found: CpuLoss[] = [];
     for (let cpu = 0; cpu < this.cpus; cpu++) {
       const gap = this.gap(cpu);
       const count = Math.min(gap, this.#gapBefore[cpu] as number);
       if (count > 0) {
-        this.lost[cpu] = (this.lost[cpu] as number) + count;
+        this.#untold[cpu] = (this.#untold[cpu] as number) + count;
         found.push({ cpu, count });
       }
       this.#gapBefore[cpu] = gap - count;
@@ -85,10 +108,10 @@ export class Accounting {
 
   /**
    * Goes on from what an earlier agent of the same boot had written, given what the kernel has numbered by now.
-   * @returns what was numbered and never accounted for: lost with that agent
+   * @returns what was numbered and never accounted for: lost with that agent; to be told of, then `told`
    */
-  resume(books: readonly CpuBooks[], produced: readonly number[]): { cpu: number; count: number }[] {
-    const found: { cpu: number; count: number }[] = [];
+  resume(books: readonly CpuBooks[], produced: readonly number[]): CpuLoss[] {
+    const found: CpuLoss[] = [];
     for (let cpu = 0; cpu < this.cpus; cpu++) {
       const before = books[cpu] ?? { next: 0, handled: 0, dropped: 0, lost: 0 };
       const next = Math.max(before.next, produced[cpu] ?? 0);
@@ -96,7 +119,8 @@ export class Accounting {
       this.next[cpu] = next;
       this.handled[cpu] = before.handled;
       this.dropped[cpu] = before.dropped;
-      this.lost[cpu] = before.lost + count;
+      this.lost[cpu] = before.lost;
+      this.#untold[cpu] = count;
       if (count > 0) found.push({ cpu, count });
     }
     return found;

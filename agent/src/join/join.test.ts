@@ -6,7 +6,7 @@ import { describe, expect, it } from 'vitest';
 import { Users } from '../identity/users.js';
 import { Survivors } from '../pipeline/survivors.js';
 import { ProcessTable, type ProcessTableOptions } from '../process/table.js';
-import { Accounting } from './accounting.js';
+import { Accounting, decodeAccounting } from './accounting.js';
 import { Bindings } from './bindings.js';
 import { Join, lossRecord, type SlotViews, slotViews } from './join.js';
 
@@ -329,7 +329,26 @@ describe('accounting', () => {
     books.note(0, 8);
     expect(books.settle()).toEqual([]);
     expect(books.settle()).toEqual([{ cpu: 0, count: 3 }]);
+    books.told([{ cpu: 0, count: 3 }]);
     expect(books.totals()).toEqual({ next: 9, handled: 6, dropped: 0, lost: 3 });
+  });
+
+  it('has a loss in its bytes only once that was told of, and finds it once', () => {
+    const bootId = new Uint8Array(16).fill(7);
+    const books = new Accounting(1, bootId);
+    books.note(0, 4);
+    books.settle();
+    expect(books.settle()).toEqual([{ cpu: 0, count: 4 }]);
+    expect(books.settle()).toEqual([]);
+    const untold = decodeAccounting(books.encode(), bootId) ?? [];
+    expect(untold).toEqual([{ next: 5, handled: 1, dropped: 0, lost: 0 }]);
+    // Killed before it was told of: the next agent finds it again, and what came since.
+    const next = new Accounting(1, bootId);
+    const gone = next.resume(untold, [10]);
+    expect(gone).toEqual([{ cpu: 0, count: 9 }]);
+    expect(next.settle()).toEqual([]);
+    next.told(gone);
+    expect(decodeAccounting(next.encode(), bootId)).toEqual([{ next: 10, handled: 1, dropped: 0, lost: 9 }]);
   });
 
   it('makes a loss record that is valid', () => {

@@ -70,6 +70,12 @@ interface Output {
   readonly views: SlotViews;
 }
 
+/** A record of the agent's own that waits for a batch. */
+interface OwnRecord {
+  readonly bytes: Uint8Array;
+  readonly onTaken: (() => void) | undefined;
+}
+
 /** A batch on its way. */
 interface Work {
   readonly slot: Slot;
@@ -94,7 +100,7 @@ export class Pipeline {
   readonly #outputs: Output[] = [];
   readonly #offsets: Uint32Array;
   readonly #observers = new Set<BatchObserver>();
-  readonly #own: Uint8Array[] = [];
+  readonly #own: OwnRecord[] = [];
   readonly #carry: Uint8Array;
   #carryBytes = 0;
   #carryCount = 0;
@@ -147,13 +153,16 @@ export class Pipeline {
     };
   }
 
-  /** Puts a record of the agent's own (a loss, tampering) into the next batch. */
-  say(record: Uint8Array): void {
+  /**
+   * Puts a record of the agent's own (a loss, tampering) into the next batch.
+   * @param onTaken called when it is in one, before the books are written beside that
+   */
+  say(record: Uint8Array, onTaken?: () => void): void {
     if (this.#own.length >= OWN_MAX) {
       this.stats.ownLost++;
       return;
     }
-    this.#own.push(record);
+    this.#own.push({ bytes: record, onTaken });
     this.pump();
   }
 
@@ -243,15 +252,15 @@ export class Pipeline {
       count = drained.records;
       end += drained.bytes;
     }
-    const before = this.#position;
     if (drained !== undefined) this.#position = drained.position;
-    while (this.#own.length > 0 && count < recordsMax) {
-      const record = this.#own[0] as Uint8Array;
-      if (end + record.length + join.reserveBytes > batchBytesMax) break;
-      this.#own.shift();
-      views.bytes.set(record, end);
+    const fromRing = count;
+    const ringEnd = end;
+    // They stay in the queue until it is known that the batch has room for them.
+    for (const { bytes } of this.#own) {
+      if (count === recordsMax || end + bytes.length + join.reserveBytes > batchBytesMax) break;
+      views.bytes.set(bytes, end);
       this.#offsets[count++] = end;
-      end += record.length;
+      end += bytes.length;
     }
     if (count === 0) {
       host.release(slot);
@@ -259,12 +268,13 @@ export class Pipeline {
         ring.commit(drained.position);
       return false;
     }
-    const joined = join.join(views, this.#offsets, count, end, (taken, recordsEnd) =>
-      this.#keepForNext(views, taken, count, recordsEnd, end),
-    );
-    let position = this.#position;
+    const joined = join.join(views, this.#offsets, count, end, (taken, recordsEnd) => {
+      if (taken < fromRing) this.#keepForNext(views, taken, fromRing, recordsEnd, ringEnd);
+    });
+    for (const { onTaken } of this.#own.splice(0, Math.max(0, joined.taken - fromRing))) onTaken?.();
+    // Nothing can be committed as long as some of what was drained is only in our memory.
+    const position = this.#carryCount > 0 ? undefined : this.#position;
     if (joined.taken < count) {
-      position = before;
       this.#recordShare = Math.max(0.1, this.#recordShare * 0.85);
     } else if (drained?.more === true && joined.byteLength < batchBytesMax * 0.75) {
       this.#recordShare = Math.min(0.6, this.#recordShare * 1.05);

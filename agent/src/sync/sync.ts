@@ -30,7 +30,9 @@ export class Sync {
   readonly #client: ControlPlaneClient;
   readonly #store: ReleaseStore;
   readonly #ended = new AbortController();
+  readonly #uploadsEnded = new AbortController();
   readonly #loops: Promise<unknown>[] = [];
+  #uploads: Promise<void> | undefined;
   #sequence = 0;
   #etag: string | undefined;
   #connected = false;
@@ -55,31 +57,35 @@ export class Sync {
     this.#loops.push(this.#report());
     const { spool } = this.#agent;
     if (spool !== undefined) {
-      this.#loops.push(
-        uploadSegments(
-          spool,
-          {
-            put: async (segment, signal) => {
-              const bytes = await segment.read();
-              try {
-                const copy = new Uint8Array(bytes);
-                return (await this.#client.uploadSegment(segment.sequence, copy, { signal })).status;
-              } catch (error) {
-                // Wrong bytes never become right; all else may pass.
-                if (
-                  error instanceof ControlPlaneClientError &&
-                  (error.status === 400 || error.status === 422)
-                ) {
-                  this.#agent.fail('upload', error);
-                  return 'refused';
-                }
-                throw error;
+      this.#uploads = uploadSegments(
+        spool,
+        {
+          put: async (segment, signal) => {
+            const bytes = await segment.read();
+            try {
+              const copy = new Uint8Array(bytes);
+              return (await this.#client.uploadSegment(segment.sequence, copy, { signal })).status;
+            } catch (error) {
+              // Wrong bytes never become right; all else may pass.
+              if (
+                error instanceof ControlPlaneClientError &&
+                (error.status === 400 || error.status === 422)
+              ) {
+                this.#agent.fail('upload', error);
+                return 'refused';
               }
-            },
+              throw error;
+            }
           },
-          this.#ended.signal,
-          { onFailure: (error) => this.#failed(error) },
-        ),
+        },
+        this.#uploadsEnded.signal,
+        {
+          onFailure: (error) => {
+            this.#failed(error);
+            // Who is about to end tries once: the spool keeps what was not taken for the next start.
+            if (this.#ended.signal.aborted) this.#uploadsEnded.abort();
+          },
+        },
       );
     }
     await first;
@@ -251,10 +257,19 @@ export class Sync {
     };
   }
 
+  /** Listens and reports no more. Segments go on being uploaded: see `handOver`. */
   async stop(): Promise<void> {
     this.#ended.abort();
     this.#wakeReport();
     await Promise.allSettled(this.#loops);
+  }
+
+  /** Uploads what is left in the spool once that was closed, as far as it goes within the limit. */
+  async handOver(limitMs: number): Promise<void> {
+    if (!this.#connected) this.#uploadsEnded.abort();
+    const timer = setTimeout(() => this.#uploadsEnded.abort(), limitMs);
+    await this.#uploads;
+    clearTimeout(timer);
   }
 }
 
