@@ -45,7 +45,7 @@ describe('a filter that uses up its fuel', () => {
       filter: 'sometimes',
       cause: 'fuel',
       record: 1,
-      reason: expect.stringMatching(/its fuel of 1080000 units/),
+      reason: expect.stringMatching(/its fuel of 1200000 units/),
     });
     expect(host.status().map((one) => one.quarantine)).toEqual([undefined, undefined]);
   });

@@ -66,8 +66,8 @@ const defaults = {
   trapWindowMs: 60_000,
   logLinesMax: 16,
   fuelPerCall: 1_000_000,
-  fuelPerRecord: 20_000,
-  fuelPerBatch: 100_000_000,
+  fuelPerRecord: 50_000,
+  fuelPerBatch: 200_000_000,
   fuelPerLoad: 200_000_000,
 };
 

@@ -28,9 +28,9 @@ export interface FilterHostOptions {
    * an instruction; a call that uses more traps, at the same point on every machine. Default 1,000,000.
    */
   fuelPerCall?: number;
-  /** Default 20,000. */
+  /** Default 50,000. */
   fuelPerRecord?: number;
-  /** Fuel of a filter for all its calls on one batch; it is quarantined beyond it. Default 100,000,000. */
+  /** Fuel of a filter for all its calls on one batch; it is quarantined beyond it. Default 200,000,000. */
   fuelPerBatch?: number;
   /** Fuel for loading one filter. Default 200,000,000. */
   fuelPerLoad?: number;

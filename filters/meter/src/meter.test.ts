@@ -291,8 +291,8 @@ describe('fuel', () => {
       func(instance, 'run')(turns);
       return 1_000_000n - fuel.remaining;
     };
-    // get, const, sub, tee, br_if.
-    expect(used(101) - used(1)).toBe(500n);
+    // get, const, sub, tee, br_if, and 4 for the turn.
+    expect(used(101) - used(1)).toBe(900n);
   });
 
   it('is enough when it is just enough, and not when one unit is missing', () => {

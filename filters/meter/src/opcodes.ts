@@ -159,12 +159,19 @@ export function isPure(op: number): boolean {
   return (op >= 0x45 && op <= 0xc4) || (op >= 0xfc00 && op <= 0xfc07) || op >= 0xfd0c;
 }
 
+// Costs are such that no instruction takes much longer for a unit than the others do: with fuel for a fifth of a
+// second in ordinary code, a module must not be able to run for minutes. `npm run bench -- meter` measures it.
+
+/** What a turn of a loop costs beyond what it runs: a jump and the check of the fuel itself. */
+export const TURN_COST = 4;
 /** What a call costs beyond what it runs; what an imported function costs. */
-export const CALL_COST = 4;
-export const INDIRECT_COST = 10;
+export const CALL_COST = 8;
+export const INDIRECT_COST = 16;
 export const IMPORT_COST = 1000;
 
+/** i32 and i64 division, division and square roots of floats. */
 const divisions = set([0x6d, 0x70], [0x7f, 0x82], 0x91, 0x95, 0x9f, 0xa3);
+const DIVISION_COST = 16;
 
 /** Units of fuel of an instruction, without what hangs on its operands. */
 export function baseCost(op: number): number {
@@ -194,7 +201,7 @@ export function baseCost(op: number): number {
     case Op.refFunc:
       return 20;
     default:
-      return op < 256 && divisions[op] === 1 ? 8 : 1;
+      return op < 256 && divisions[op] === 1 ? DIVISION_COST : 1;
   }
 }
 

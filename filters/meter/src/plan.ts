@@ -6,7 +6,7 @@ import { Decoder } from './decode.js';
 import { MeterError } from './error.js';
 import { callGraph, calls } from './graph.js';
 import type { ModuleShape } from './module.js';
-import { baseCost, CALL_COST, IMPORT_COST, INDIRECT_COST, Op } from './opcodes.js';
+import { baseCost, CALL_COST, IMPORT_COST, INDIRECT_COST, Op, TURN_COST } from './opcodes.js';
 import type { FunctionScan } from './scan.js';
 
 /** Where a function's fuel is counted down. */
@@ -105,7 +105,7 @@ function costs(
         const label = labels.pop() as Label;
         if (labels.length === 0) return { entry: Math.max(1, root.highest), loops };
         if (label.op === Op.loop) {
-          loops[scope.loop] = Math.max(1, scope.highest);
+          loops[scope.loop] = TURN_COST + scope.highest;
           const ended = scope;
           scope = ended.parent as Scope;
           if (ended.cost === NOWHERE) scope.cost = NOWHERE;
