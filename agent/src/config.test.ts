@@ -1,0 +1,41 @@
+// SPDX-License-Identifier: Apache-2.0
+import { describe, expect, it } from 'vitest';
+import { ConfigError, readConfig } from './config.js';
+
+describe('command line', () => {
+  it('has defaults for all that it can do without', () => {
+    const answer = readConfig([], {});
+    expect('config' in answer && answer.config).toMatchObject({
+      controlPlane: undefined,
+      socketPath: '/run/weir/agent.sock',
+      dataFolder: '/var/lib/weir',
+      monitor: false,
+      spool: true,
+      print: 'none',
+    });
+  });
+
+  it.each([
+    [['--ring-bytes', '5000'], '--ring-bytes must be a power of two'],
+    [['--ring-bytes', 'x'], '--ring-bytes must be a whole number from 4096'],
+    [['--ancestors', '17'], '--ancestors must be a whole number from 0 to 16'],
+    [['--events', 'xml'], '--events must be json or compact'],
+    [['--label', 'x'], '--label must be NAME=VALUE'],
+    [['--policy', '/no/such/file'], '/no/such/file is not there'],
+    [['--control-plane', 'http://x', '--policy', '/etc/hostname'], 'give it, or --policy and --filter'],
+    [['--nothing'], "Unknown option '--nothing'"],
+    [['--token-file', '/no/such/file'], '--token-file /no/such/file cannot be read'],
+  ])('refuses %j', (args, says) => {
+    expect(() => readConfig(args, {})).toThrow(ConfigError);
+    expect(() => readConfig(args, {})).toThrow(says);
+  });
+
+  it('does not repeat a token in what it says', () => {
+    try {
+      readConfig(['--token', 'secret-token', '--events', 'xml'], {});
+      expect.unreachable();
+    } catch (error) {
+      expect(String(error)).not.toContain('secret-token');
+    }
+  });
+});

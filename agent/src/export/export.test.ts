@@ -1,0 +1,245 @@
+// SPDX-License-Identifier: Apache-2.0
+// Compares events with the shape that consumers know, and feeds both encoders with bytes that mean harm.
+import { ArgumentType, EventKind, ExecFlag } from '@weir/schema';
+import { BatchDecoder, BatchReader, BatchWriter, socketPayload } from '@weir/segment';
+import { describe, expect, it } from 'vitest';
+import { compactEvent } from './compact.js';
+import { argumentsText, JsonEncoder } from './json.js';
+import { addressText, permissionText, timeText } from './names.js';
+
+const bootToUnixNs = 1_700_000_000_000_000_000n;
+
+function batch(describe: (writer: BatchWriter) => void): BatchDecoder {
+  const writer = new BatchWriter({ node: 'my-node', bootToUnixNs });
+  describe(writer);
+  return new BatchDecoder(new BatchReader(writer.finish()));
+}
+
+function json(decoder: BatchDecoder, index = 0) {
+  return JSON.parse(new JsonEncoder({ ancestors: 2 }).event(decoder, index));
+}
+
+const container = 'ab'.repeat(32);
+
+function netserver(writer: BatchWriter): { parent: number; process: number } {
+  const parent = writer.process({
+    pid: 68598,
+    startNs: 100n,
+    execNs: 13660480651595n,
+    uid: 0,
+    auid: 4294967295,
+    execFlags: ExecFlag.execve | ExecFlag.clone,
+    binary: '/usr/bin/containerd-shim-runc-v2',
+    arguments: ['-namespace', 'k8s.io'],
+    cwd: '/run/containerd',
+    referenceCount: 3,
+    parentPid: 1,
+    parentStartNs: 1n,
+    parentExecNs: 1n,
+  });
+  const process = writer.process({
+    pid: 68790,
+    startNs: 200n,
+    execNs: 13665822624856n,
+    parentIndex: parent,
+    parentPid: 68598,
+    parentStartNs: 100n,
+    parentExecNs: 13660480651595n,
+    auid: 4294967295,
+    execFlags: ExecFlag.execve | ExecFlag.rootcwd | ExecFlag.clone,
+    binary: '/usr/bin/netserver',
+    arguments: ['-D'],
+    cwd: '/',
+    containerId: container,
+    referenceCount: 1,
+  });
+  return { parent, process };
+}
+
+describe('JSON', () => {
+  it('has the shape of an exec event', () => {
+    const decoder = batch((writer) => {
+      const who = netserver(writer);
+      writer.event({ kind: EventKind.exec, pid: 68790, tid: 68790, timeNs: 13665822624856n, ...who });
+    });
+    expect(json(decoder)).toEqual({
+      process_exec: {
+        process: {
+          exec_id: Buffer.from('my-node:13665822624856:68790').toString('base64'),
+          pid: 68790,
+          uid: 0,
+          cwd: '/',
+          binary: '/usr/bin/netserver',
+          arguments: '-D',
+          flags: 'execve rootcwd clone',
+          start_time: '2023-11-15T02:01:05.822624856Z',
+          auid: 4294967295,
+          docker: container.slice(0, 31),
+          parent_exec_id: Buffer.from('my-node:13660480651595:68598').toString('base64'),
+          refcnt: 1,
+          tid: 68790,
+        },
+        parent: expect.objectContaining({
+          exec_id: Buffer.from('my-node:13660480651595:68598').toString('base64'),
+          arguments: '-namespace k8s.io',
+        }),
+      },
+      node_name: 'my-node',
+      time: '2023-11-15T02:01:05.822624856Z',
+    });
+  });
+
+  it('has the shape of a hook event, each type of argument in its member', () => {
+    const decoder = batch((writer) => {
+      const who = netserver(writer);
+      const binding = writer.binding({
+        bindingId: 1,
+        eventKind: EventKind.kprobe,
+        policyName: 'files',
+        functionName: 'security_file_open',
+        message: 'opened',
+        tags: ['a', 'b'],
+        argumentLabels: ['file'],
+      });
+      writer.event({
+        kind: EventKind.kprobe,
+        pid: 68790,
+        tid: 68791,
+        timeNs: 1n,
+        action: 3,
+        ...who,
+        binding,
+        arguments: [
+          { type: ArgumentType.file, payload: '/etc/shadow', value: 0o100640n },
+          { type: ArgumentType.int32, index: 1, value: BigInt.asUintN(64, -5n) },
+          { type: ArgumentType.uint64, index: 2, value: 2n ** 63n },
+          {
+            type: ArgumentType.sock,
+            index: 3,
+            payload: socketPayload({
+              family: 2,
+              type: 1,
+              protocol: 6,
+              sourceAddress: [10, 0, 0, 1],
+              destinationAddress: [10, 0, 0, 2],
+              sourcePort: 1234,
+              destinationPort: 443,
+            }),
+          },
+          { type: ArgumentType.charBuf, index: 4, payload: Uint8Array.of(1, 2, 255) },
+        ],
+        returnValue: { type: ArgumentType.int32, value: 0n },
+      });
+    });
+    expect(json(decoder).process_kprobe).toMatchObject({
+      function_name: 'security_file_open',
+      args: [
+        { file_arg: { path: '/etc/shadow', permission: '-rw-r-----' }, label: 'file' },
+        { int_arg: -5 },
+        { size_arg: '9223372036854775808' },
+        { sock_arg: { family: 'AF_INET', saddr: '10.0.0.1', daddr: '10.0.0.2', sport: 1234, dport: 443 } },
+        { bytes_arg: 'AQL/' },
+      ],
+      return: { int_arg: 0 },
+      action: 'KPROBE_ACTION_SIGKILL',
+      policy_name: 'files',
+      message: 'opened',
+      tags: ['a', 'b'],
+    });
+  });
+
+  it('shows how a process ended', () => {
+    const decoder = batch((writer) => {
+      const who = netserver(writer);
+      writer.event({
+        kind: EventKind.exit,
+        pid: 68790,
+        tid: 68790,
+        timeNs: 5n,
+        signal: 9,
+        status: 0,
+        ...who,
+      });
+      writer.event({ kind: EventKind.loss, timeNs: 6n, stage: 3, count: 12n });
+    });
+    expect(json(decoder).process_exit).toMatchObject({ signal: 'SIGKILL', time: expect.any(String) });
+    expect(json(decoder).process_exit.status).toBeUndefined();
+    expect(json(decoder, 1).loss).toEqual({ stage: 'agent_down', count: '12' });
+  });
+
+  it('does not show an old text of a process that has changed', () => {
+    const encoder = new JsonEncoder();
+    const make = (execFlags: number, referenceCount: number) =>
+      batch((writer) => {
+        const process = writer.process({
+          pid: 5,
+          startNs: 1n,
+          execNs: 1n,
+          binary: '/bin/a',
+          execFlags,
+          referenceCount,
+        });
+        writer.event({ kind: EventKind.exec, pid: 5, tid: 5, timeNs: 1n, process });
+      });
+    const flags = (decoder: BatchDecoder) => JSON.parse(encoder.event(decoder, 0)).process_exec.process;
+    expect(flags(make(ExecFlag.execve, 1))).toMatchObject({ flags: 'execve', refcnt: 1 });
+    expect(flags(make(ExecFlag.clone, 2))).toMatchObject({ flags: 'clone', refcnt: 2 });
+  });
+
+  it('is one line of valid JSON, whatever bytes there are, and keeps each', () => {
+    const bytes = Uint8Array.from({ length: 255 }, (_, index) => index + 1);
+    const decoder = batch((writer) => {
+      const process = writer.process({
+        pid: 5,
+        startNs: 1n,
+        execNs: 1n,
+        binary: bytes,
+        arguments: ['"', '\\', '\u2028'],
+      });
+      writer.event({ kind: EventKind.exec, pid: 5, tid: 5, timeNs: 1n, process });
+    });
+    const line = new JsonEncoder().event(decoder, 0);
+    expect(line).not.toContain('\n');
+    const { binary } = JSON.parse(line).process_exec.process;
+    expect(binary.charCodeAt(254)).toBe(0xef00 + 0xff);
+    expect(binary.slice(0, 127)).toBe(Buffer.from(bytes.subarray(0, 127)).toString('latin1'));
+  });
+});
+
+describe('compact text', () => {
+  it('lets nothing through that a terminal would act upon', () => {
+    const decoder = batch((writer) => {
+      const process = writer.process({
+        pid: 5,
+        startNs: 1n,
+        execNs: 1n,
+        binary: Uint8Array.of(0x2f, 0x1b, 0x5b, 0x32, 0x4a, 0x0a, 0xff, 0x9b),
+        arguments: ['a\u202eb', '\r'],
+      });
+      writer.event({ kind: EventKind.exec, pid: 5, tid: 5, timeNs: 1n, process });
+    });
+    const line = compactEvent(decoder, 0);
+    // biome-ignore lint/suspicious/noControlCharactersInRegex: control characters are what must not be there
+    expect(line).not.toMatch(/[\x00-\x1f\x7f-\x9f\u202e\uef80-\uefff]/);
+    expect(line).toContain('/\\x1b[2J\\x0a\\xff\\x9b[5]');
+  });
+});
+
+describe('texts', () => {
+  it.each([
+    [2, [127, 0, 0, 1], '127.0.0.1'],
+    [10, [0x20, 1, 0xd, 0xb8, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1], '2001:db8::1'],
+    [10, new Array(16).fill(0), '::'],
+    [10, [0, 1, 0, 0, 0, 2, 0, 0, 0, 0, 0, 3, 0, 4, 0, 5], '1:0:2::3:4:5'],
+    [1, [1, 2], ''],
+  ])('writes an address of family %d', (family, bytes, text) => {
+    expect(addressText(family, bytes)).toBe(text);
+  });
+
+  it('writes times, modes and arguments', () => {
+    expect(timeText(1_700_000_000_000_000_001n)).toBe('2023-11-14T22:13:20.000000001Z');
+    expect(permissionText(0o100755)).toBe('-rwxr-xr-x');
+    expect(permissionText(0o040700)).toBe('drwx------');
+    expect(argumentsText(['-c', 'a b', ''])).toBe('-c "a b" ""');
+  });
+});
