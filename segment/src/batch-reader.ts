@@ -85,7 +85,10 @@ import {
   ANNOTATION_LABELS_MAX,
   BATCH_BYTES_MAX,
   ENTRY_SPAN_BYTES_MAX,
+  EXPANSION_BYTES_FREE,
+  EXPANSION_FACTOR_MAX,
   RECORD_ARGUMENTS_MAX,
+  RECORD_EXPANSION_FACTOR_MAX,
 } from './limits.js';
 
 /** "WEIR", read as a little-endian number. */
@@ -191,6 +194,9 @@ class Check {
   readonly view: DataView;
   readonly byteLength: number;
   header!: BatchHeader;
+  /** Bytes that the spans of entries and annotations hold together, and those of the record at hand. */
+  #expandedBytes = 0;
+  #recordBytes = 0;
 
   constructor(bytes: Uint8Array) {
     this.view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
@@ -218,6 +224,14 @@ class Check {
         );
       }
       end = at + this.#record(i, at);
+    }
+    const most = EXPANSION_FACTOR_MAX * this.byteLength + EXPANSION_BYTES_FREE;
+    if (this.#expandedBytes > most) {
+      throw new SegmentError(
+        'too-large',
+        'batch',
+        `its strings hold ${this.#expandedBytes} bytes together; ${most} is the most for ${this.byteLength}`,
+      );
     }
     return header;
   }
@@ -307,6 +321,8 @@ class Check {
     const offset = this.view.getUint32(at, true);
     const length = this.view.getUint32(at + 4, true);
     if (length === 0) return;
+    if (entry) this.#expandedBytes += length;
+    else this.#recordBytes += length;
     if (offset + length > limit) {
       throw new SegmentError(
         'out-of-bounds',
@@ -358,8 +374,12 @@ class Check {
     }
     this.#index(at + RECORD_HEADER_PROCESS_INDEX_AT, header.processCount, where, 'process_index');
     this.#index(at + RECORD_HEADER_PARENT_INDEX_AT, header.processCount, where, 'parent_index');
+    this.#recordBytes = 0;
     for (const [field, offset] of shape.spans) this.#span(at + offset, at, size, where, field, false);
     if (shape === hook) this.#hook(at, size, where);
+    if (this.#recordBytes > RECORD_EXPANSION_FACTOR_MAX * size) {
+      throw new SegmentError('too-large', where, `its spans hold ${this.#recordBytes} bytes; it has ${size}`);
+    }
     const annotation = view.getUint32(at + RECORD_HEADER_ANNOTATION_AT, true);
     if (annotation !== 0) this.#annotation(annotation, `${where}.annotation`);
     return size;

@@ -2,6 +2,8 @@
 // A batch: written, checked, decoded; and what is no batch, refused.
 import {
   ANNOTATION_LABEL_COUNT_AT,
+  ARGUMENT_BYTES,
+  ARGUMENT_PAYLOAD_AT,
   ArgumentType,
   BATCH_HEADER_BYTE_LENGTH_AT,
   BATCH_HEADER_MAGIC_AT,
@@ -11,9 +13,11 @@ import {
   EventKind,
   EXEC_RECORD_BINARY_AT,
   HOOK_RECORD_ARGUMENT_COUNT_AT,
+  HOOK_RECORD_BYTES,
   HOOK_RECORD_DATA_COUNT_AT,
   LossStage,
   PROCESS_ENTRY_BINARY_AT,
+  PROCESS_ENTRY_BYTES,
   PROCESS_ENTRY_POD_INDEX_AT,
   RECORD_HEADER_ANNOTATION_AT,
   RECORD_HEADER_KIND_AT,
@@ -196,6 +200,40 @@ describe('a batch is refused', () => {
       const annotation = view.getUint32(record(0) + RECORD_HEADER_ANNOTATION_AT, true);
       view.setUint16(annotation + ANNOTATION_LABEL_COUNT_AT, 0xffff, true);
     });
+  });
+
+  test('whose entries name the same bytes again and again', () => {
+    const writer = new BatchWriter({ bootId });
+    for (let i = 0; i < 2000; i++) writer.process({ pid: i });
+    writer.process({ pid: 1, binary: 'x'.repeat(60_000) });
+    const bytes = writer.finish();
+    expect(validateBatch(bytes).processCount).toBe(2001);
+    const view = new DataView(bytes.buffer);
+    const { processesAt } = validateBatch(bytes);
+    const span = (i: number) => processesAt + i * PROCESS_ENTRY_BYTES + PROCESS_ENTRY_BINARY_AT;
+    const written = view.getBigUint64(span(2000), true);
+    for (let i = 0; i < 2000; i++) view.setBigUint64(span(i), written, true);
+    expect(() => validateBatch(bytes)).toThrow(
+      expect.objectContaining({ code: 'too-large', where: 'batch' }),
+    );
+  });
+
+  test('whose record names its own bytes again and again', () => {
+    const writer = new BatchWriter({ bootId });
+    const payload = 'x'.repeat(4000);
+    const args = Array.from({ length: 20 }, (_, i) => ({
+      type: ArgumentType.string,
+      payload: i === 0 ? payload : '',
+    }));
+    writer.event({ kind: EventKind.kprobe, arguments: args });
+    const bytes = writer.finish();
+    const view = new DataView(bytes.buffer);
+    const at = new BatchReader(bytes).recordAt(0) + HOOK_RECORD_BYTES + ARGUMENT_PAYLOAD_AT;
+    for (let i = 1; i < 20; i++)
+      view.setBigUint64(at + i * ARGUMENT_BYTES, view.getBigUint64(at, true), true);
+    expect(() => validateBatch(bytes)).toThrow(
+      expect.objectContaining({ code: 'too-large', where: 'records[0]' }),
+    );
   });
 
   test('cut short anywhere', () => {

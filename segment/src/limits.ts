@@ -10,6 +10,14 @@ export const RECORD_ARGUMENTS_MAX = 32;
 export const ANNOTATION_LABELS_MAX = 256;
 /** Bytes of one string of an entry or an annotation (labels of a pod are the longest: Kubernetes stops at 256 KiB). */
 export const ENTRY_SPAN_BYTES_MAX = 256 * 1024;
+/**
+ * Strings of entries and annotations may share bytes, but all together they may say no more than this many times
+ * the bytes of the batch, and this many bytes beyond: or a small batch would make a reader write a large answer.
+ */
+export const EXPANSION_FACTOR_MAX = 16;
+export const EXPANSION_BYTES_FREE = 4 * 1024 * 1024;
+/** The same for the spans inside one record, which the kernel writes one after the other. */
+export const RECORD_EXPANSION_FACTOR_MAX = 4;
 /** Bytes of a segment's batches before they are compressed. */
 export const SEGMENT_RAW_BYTES_MAX = 128 * 1024 * 1024;
 /** Bytes of a segment as it is stored. */

@@ -3,8 +3,8 @@
 import { readdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { DuckDBInstance } from '@duckdb/node-api';
-import { columns } from '@weir/schema';
-import { CHAIN_START } from '@weir/segment';
+import { columns, EventKind } from '@weir/schema';
+import { BatchWriter, CHAIN_START } from '@weir/segment';
 import { describeBatch } from '@weir/segment/fixtures';
 import { describe, expect, test } from 'vitest';
 import { FolderBlobs } from '../blobs/folder-blobs.js';
@@ -72,6 +72,19 @@ describe('the files', () => {
     for (const { name, id } of columns) expect(ids.get(name), name).toBe(id);
     connection.closeSync();
     instance.closeSync();
+  });
+
+  test('a segment whose rows would be far larger than it is refused', async () => {
+    const writer = new BatchWriter({});
+    const process = writer.process({ pid: 1, execNs: 1n, arguments: ['x'.repeat(200_000)] });
+    for (let i = 0; i < 6000; i++) {
+      writer.event({ kind: EventKind.exit, pid: 1, sequence: BigInt(i), process });
+    }
+    const harness = await Harness.open(new FolderBlobs(join(scratch, 'large')), sqlite(), 'scratch-large');
+    const sealed = await seal(0n, CHAIN_START, [writer.finish()]);
+    await harness.ingest.accept(sealed.bytes, origin);
+    await expect(harness.ingest.convert(sealed.digest)).rejects.toMatchObject({ code: 'invalid-segment' });
+    await harness.close();
   });
 
   test('a bucket that was tampered with is noticed', async () => {

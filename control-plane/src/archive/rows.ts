@@ -10,6 +10,7 @@ import {
   type DecodedProcess,
   type DecodedRecord,
 } from '@weir/segment';
+import { ArchiveError } from './error.js';
 
 /** One row of a staging table, in the order of its columns. */
 export type StagingRow = readonly (string | number | bigint | boolean | null)[];
@@ -126,6 +127,9 @@ export class RowCollector {
     details: [],
   };
   readonly ranges = new Map<string, SequenceRange>();
+  /** Bytes of text that the rows have when all is joined: a process's arguments are in each of its events. */
+  #textBytes = 0;
+  readonly #textBytesOf = new Map<DecodedProcess, number>();
   /** True where a sequence did not rise: the segment itself may hold an event twice. */
   repeats = false;
 
@@ -143,6 +147,13 @@ export class RowCollector {
     bindings: Map<object, number>,
   ): void {
     this.#range(decoder.bootId, record.cpu, record.sequence);
+    this.#textBytes += this.#textOf(record.process) + this.#textOf(record.parent);
+    if (this.#textBytes > textBytesMax) {
+      throw new ArchiveError(
+        'invalid-segment',
+        `its rows would have more than ${textBytesMax} bytes of text`,
+      );
+    }
     const { hook } = record;
     const time = record.timeNs > bigintMax || record.timeNs < -bigintMax ? 0n : record.timeNs;
     const files = hook === undefined ? undefined : hook.arguments.find(isText);
@@ -167,6 +178,16 @@ export class RowCollector {
       returned === undefined || !isNumber(returned) ? null : returned.signedValue,
       this.#detail(record),
     ]);
+  }
+
+  #textOf(process: DecodedProcess | undefined): number {
+    if (process === undefined) return 0;
+    let bytes = this.#textBytesOf.get(process);
+    if (bytes === undefined) {
+      bytes = textBytes(process);
+      this.#textBytesOf.set(process, bytes);
+    }
+    return bytes;
   }
 
   #range(bootId: string, cpu: number, sequence: bigint): void {
@@ -261,6 +282,14 @@ export class RowCollector {
       ]) - 1
     );
   }
+}
+
+/** A segment of 15,000 events whose processes have arguments of 4 KiB comes to 120 MiB. */
+const textBytesMax = 1024 ** 3;
+
+function textBytes(process: DecodedProcess): number {
+  const { binary, cwd } = process;
+  return process.arguments.reduce((sum, argument) => sum + argument.length, 500 + binary.length + cwd.length);
 }
 
 /** What the event itself says: of a filter, of the agent; the policy's message is in its binding. */
