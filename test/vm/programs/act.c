@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// As its first act writes the file named first; with a second argument `setns`, enters its own uts namespace anew
-// and prints the errno.
+// As its first act writes the file named first; with a second argument `setns`, enters its own uts namespace
+// anew and prints the errno.
 
 #define _GNU_SOURCE
 #include <errno.h>

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Makes the system calls that it reads from its standard input, one a line, fields parted by tabs, and prints what
-// each returned: the result, or the negative errno. Numbers are 64 bits, passed on as they are.
+// Makes the system calls that it reads from its standard input, one a line, fields parted by tabs, and prints
+// what each returned: the result, or the negative errno. Numbers are 64 bits, passed on as they are.
 //
 //   openat DIRECTORY PATH FLAGS     opens and closes
 //   dup PATH                        opens, duplicates and closes; prints what dup returned
@@ -21,7 +21,9 @@
 
 enum { FIELDS_MAX = 8, LINE_MAX_BYTES = 8192 };
 
-static long number(const char *text) { return (long)strtoull(text, NULL, 0); }
+static long number(const char *text) {
+    return (long)strtoull(text, NULL, 0);
+}
 
 static long call(long id, long a, long b, long c, long d, long e) {
     long result = syscall(id, a, b, c, d, e);
