@@ -23,8 +23,10 @@ export function runRaised(args: readonly string[], why: string): number {
   return spawnSync(program, rest, { stdio: 'inherit' }).status ?? 1;
 }
 
-/** Starts `weir ARGS` as root beside us, its output ours. */
-export function startRaised(args: readonly string[]): ChildProcess {
+/** Starts `weir ARGS` as root beside us; what it prints goes to `onText`. */
+export function startRaised(args: readonly string[], onText: (text: string) => void): ChildProcess {
   const [program = '', ...rest] = command(args);
-  return spawn(program, rest, { stdio: ['ignore', 'inherit', 'ignore'] });
+  const child = spawn(program, rest, { stdio: ['ignore', 'pipe', 'ignore'] });
+  child.stdout.setEncoding('utf8').on('data', onText);
+  return child;
 }

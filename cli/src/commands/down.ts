@@ -30,7 +30,8 @@ export const downCommand: Command = {
       return undefined;
     }
     // What an agent that was killed left in the kernel: a few counters, nothing that runs.
-    if (existsSync(pinFolder)) remove(pinFolder);
+    const pins = pinFolder(at);
+    if (existsSync(pins)) remove(pins);
     remove(at.folder);
     output.line(`removed ${at.folder}`);
     return undefined;

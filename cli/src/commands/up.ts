@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // Owns `weir up`: from nothing to events, an archive query and a process tree, without a question in between.
-import type { ChildProcess } from 'node:child_process';
+import { type ChildProcess, spawnSync } from 'node:child_process';
 import { ControlPlaneClient } from '@weir/control-plane/client';
 import { type Command, oneOf, wholeNumber } from '../command.js';
 import { CliError, usageError } from '../errors.js';
@@ -22,7 +22,7 @@ import { showArchive } from '../up/archive.js';
 import { startControlPlane } from '../up/control-plane.js';
 import { type DemoResult, demoMarker, runDemo } from '../up/demo.js';
 import { checkHost, surroundings } from '../up/host.js';
-import { delay, end, identifyRaised, isRoot, prepareSudo } from '../up/processes.js';
+import { delay, end, identifyRaised, isRoot, prepareSudo, until } from '../up/processes.js';
 import { putSamples } from '../up/samples.js';
 import { startGuest } from '../up/vm.js';
 
@@ -34,8 +34,11 @@ interface UpOptions {
   readonly goOnMs: number | undefined;
 }
 
-/** Time for the live view to be there before something happens, and to show it before the archive is asked. */
+/** The live view shows the last of it before the archive is asked. */
 const settleMs = 1_000;
+
+/** How long the live view may take to be there; a busy machine starts node slowly. */
+const viewMs = 20_000;
 
 export const upCommand: Command = {
   name: 'up',
@@ -122,7 +125,7 @@ async function up(options: UpOptions, output: Output, signal: AbortSignal): Prom
     await demonstrate(show, run, output, signal);
     if (!signal.aborted && options.goOnMs !== 0) {
       howToGoOn(output, options);
-      show.view();
+      await show.view();
       await delay(options.goOnMs ?? 2 ** 31 - 1, AbortSignal.any([signal, show.ended]));
     }
     return undefined;
@@ -146,8 +149,8 @@ interface Run {
 
 /** An agent whose events are being shown. */
 interface Show {
-  /** Shows events from now on, until `hide`. */
-  view(): void;
+  /** Shows events until `hide`; resolves when the first has come, so that what follows is seen. */
+  view(): Promise<void>;
   hide(): Promise<void>;
   demo(): Promise<readonly DemoResult[]>;
   /** Aborted when the agent has ended. */
@@ -191,8 +194,22 @@ async function onHost(
   const ended = new AbortController();
   agent.child.once('exit', () => ended.abort());
   return {
-    view: () => {
-      view = startRaised(['events', '--socket', at.socket]);
+    view: async () => {
+      let live = false;
+      view = startRaised(['events', '--socket', at.socket], (text) => {
+        live = true;
+        process.stdout.write(text);
+      });
+      await until(
+        viewMs,
+        () => {
+          if (live) return true;
+          spawnSync('/bin/true');
+          return undefined;
+        },
+        signal,
+        200,
+      );
     },
     hide,
     demo: () => runDemo(run.marker, { guest: false }),
@@ -225,7 +242,7 @@ async function inGuest(
   const ended = new AbortController();
   void guest.ended.then(() => ended.abort());
   return {
-    view: () => guest.show(true),
+    view: async () => guest.show(true),
     hide: async () => guest.show(false),
     demo: () => guest.demo(signal),
     ended: ended.signal,
@@ -235,8 +252,7 @@ async function inGuest(
 async function demonstrate(show: Show, run: Run, output: Output, signal: AbortSignal): Promise<void> {
   output.line();
   output.line('live events:');
-  show.view();
-  await delay(settleMs, signal);
+  await show.view();
   const results = await show.demo();
   const finishedMs = Date.now();
   await delay(settleMs, signal);

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Owns the agent that `weir up` starts on this machine, raised by sudo where we are not root.
 import type { ChildProcess } from 'node:child_process';
+import { createHash } from 'node:crypto';
 import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import type { AgentWithReport, ControlPlaneClient } from '@weir/control-plane/client';
@@ -10,8 +11,11 @@ import type { Places, ProcessIdentity } from '../state.js';
 import { identifyRaised, isRoot, start, tail, until } from './processes.js';
 import { agentEntry } from './repository.js';
 
-/** Counters of the agent of `weir up`, apart from those of an agent that was installed. */
-export const pinFolder = '/sys/fs/bpf/weir-up';
+/** Counters of the agent of this `weir up`, apart from those of an agent that was installed or of another one. */
+export function pinFolder(at: Places): string {
+  const name = createHash('sha256').update(at.folder).digest('hex').slice(0, 12);
+  return `/sys/fs/bpf/weir-up-${name}`;
+}
 
 const startMs = 60_000;
 
@@ -31,7 +35,7 @@ export async function startAgent(at: Places, options: AgentOptions): Promise<Sta
   writeFileSync(tokenFile, `${options.bootstrapToken}\n`, { mode: 0o600 });
   const args = [
     ...['--control-plane', options.url, '--token-file', tokenFile],
-    ...['--data', at.agentData, '--socket', at.socket, '--pin', pinFolder, '--report-seconds', '2'],
+    ...['--data', at.agentData, '--socket', at.socket, '--pin', pinFolder(at), '--report-seconds', '2'],
     ...(options.monitor ? ['--monitor'] : []),
   ];
   const sudo = !isRoot();

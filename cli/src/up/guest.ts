@@ -61,8 +61,16 @@ async function follow(): Promise<void> {
     }
     await new Promise((resolve) => setTimeout(resolve, 100));
   }
-  tell('ready');
-  for await (const line of client.events({ format: 'compact' })) process.stdout.write(`${line}\n`);
+  // Ready is when events come: something must happen for one to come.
+  const happening = setInterval(() => spawn('/bin/true'), 500);
+  let first = true;
+  for await (const line of client.events({ format: 'compact' })) {
+    process.stdout.write(`${line}\n`);
+    if (!first) continue;
+    first = false;
+    clearInterval(happening);
+    tell('ready');
+  }
 }
 
 follow().catch((cause: unknown) => tell('failed', { ended: String(cause), log: '' }));
