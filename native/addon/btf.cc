@@ -3,9 +3,10 @@
 
 #include <bpf/btf.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <mutex>
-#include <unordered_map>
+#include <string_view>
 
 namespace weir {
 
@@ -14,8 +15,10 @@ namespace {
 struct KernelBtf {
     struct btf *btf = nullptr;
     int error = 0;
-    std::unordered_map<std::string, uint32_t> functions;
-    std::unordered_map<std::string, uint32_t> tracepoints;
+    // By name; the names themselves lie in the BTF. Sorted: a hash of 60,000 strings would take ten times as
+    // much.
+    std::vector<std::pair<std::string_view, uint32_t>> functions;
+    std::vector<std::pair<std::string_view, uint32_t>> tracepoints;
 };
 
 // Never freed: it is read-only, and lives as long as the process.
@@ -32,14 +35,19 @@ const KernelBtf &kernelBtf() {
         for (uint32_t id = 1; id < count; id++) {
             const struct btf_type *type = btf__type_by_id(kernel.btf, id);
             if (btf_is_func(type)) {
-                kernel.functions.emplace(btf__name_by_offset(kernel.btf, type->name_off), id);
+                kernel.functions.emplace_back(btf__name_by_offset(kernel.btf, type->name_off), id);
             } else if (btf_is_typedef(type)) {
                 const char *name = btf__name_by_offset(kernel.btf, type->name_off);
                 if (std::string_view(name).substr(0, 10) == "btf_trace_") {
-                    kernel.tracepoints.emplace(name + 10, id);
+                    kernel.tracepoints.emplace_back(name + 10, id);
                 }
             }
         }
+        // Stable, so that of several functions of one name the first is found.
+        const auto by_name = [](const auto &one, const auto &other) { return one.first < other.first; };
+        std::stable_sort(kernel.functions.begin(), kernel.functions.end(), by_name);
+        std::stable_sort(kernel.tracepoints.begin(), kernel.tracepoints.end(), by_name);
+        kernel.functions.shrink_to_fit();
     });
     return kernel;
 }
@@ -85,9 +93,11 @@ std::string typeName(const struct btf *btf, uint32_t id, int depth = 0) {
     }
 }
 
-int find(const std::unordered_map<std::string, uint32_t> &names, const std::string &name) {
-    auto found = names.find(name);
-    return found == names.end() ? -ENOENT : static_cast<int>(found->second);
+int find(const std::vector<std::pair<std::string_view, uint32_t>> &names, const std::string &name) {
+    const auto found =
+        std::lower_bound(names.begin(), names.end(), name,
+                         [](const auto &one, const std::string &wanted) { return one.first < wanted; });
+    return found == names.end() || found->first != name ? -ENOENT : static_cast<int>(found->second);
 }
 
 } // namespace

@@ -7,6 +7,7 @@
 #include <fcntl.h>
 #include <gelf.h>
 #include <libelf.h>
+#include <malloc.h>
 #include <unistd.h>
 
 #include <cerrno>
@@ -360,6 +361,8 @@ void Object::load(const Napi::CallbackInfo &info) {
     loading = state_.get();
     const int failed = bpf_object__load(state_->object);
     loading = nullptr;
+    // libbpf has parsed the kernel's BTF and freed it: megabytes that the allocator would keep.
+    malloc_trim(0);
     if (failed != 0) {
         throwError(env, "OBJECT_LOAD_FAILED", "object " + state_->path + " cannot be loaded", -failed,
                    capture.text());

@@ -21,6 +21,10 @@ namespace {
 
 constexpr uint32_t LENGTH_MASK = ~(BPF_RINGBUF_BUSY_BIT | BPF_RINGBUF_DISCARD_BIT);
 
+// Turns of the waiting thread without a record after which it looks less often, and how much less.
+constexpr int QUIET_TURNS = 100;
+constexpr int QUIET_FACTOR = 4;
+
 uint64_t roundUp8(uint64_t value) {
     return (value + 7) & ~uint64_t{7};
 }
@@ -194,14 +198,22 @@ class RingState {
     void wait(int poll_interval_ms) {
         pthread_setname_np(pthread_self(), "weir-ring");
         struct epoll_event events[2];
+        int quiet_turns = 0;
         while (!stopping_.load(std::memory_order_acquire)) {
-            epoll_wait(epoll_.get(), events, 2, poll_interval_ms);
+            // Where nothing has come for a second or so, looking less often costs nobody anything.
+            const int interval_ms =
+                quiet_turns < QUIET_TURNS ? poll_interval_ms : poll_interval_ms * QUIET_FACTOR;
+            epoll_wait(epoll_.get(), events, 2, interval_ms);
             wake_ups_.fetch_add(1, std::memory_order_relaxed);
             if (stopping_.load(std::memory_order_acquire)) {
                 return;
             }
-            if (producer() <= read_.load(std::memory_order_acquire) ||
-                notified_.exchange(true, std::memory_order_acq_rel)) {
+            if (producer() <= read_.load(std::memory_order_acquire)) {
+                quiet_turns += quiet_turns < QUIET_TURNS ? 1 : 0;
+                continue;
+            }
+            quiet_turns = 0;
+            if (notified_.exchange(true, std::memory_order_acq_rel)) {
                 continue;
             }
             if (napi_call_threadsafe_function(notify_, nullptr, napi_tsfn_nonblocking) == napi_closing) {
