@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Owns the kernel's side of hooks: the object with the templates, the programs cloned from them, and the maps that
 // they look up. It knows ids and bytes, no policies; what is in force is policy-set.ts's to know.
-import { statSync } from 'node:fs';
+import { readFileSync, statSync } from 'node:fs';
 import {
   type BpfLink,
   type BpfMap,
@@ -125,6 +125,15 @@ export function readHostNamespaces(procPath = '/proc'): HostNamespaces {
   });
 }
 
+/** Whether the running kernel has a function of this name, by /proc/kallsyms. */
+function isKernelSymbol(symbol: string): boolean {
+  try {
+    return readFileSync('/proc/kallsyms', 'latin1').includes(` ${symbol}\n`);
+  } catch {
+    return false;
+  }
+}
+
 function u32(value: number): Uint8Array {
   const bytes = new Uint8Array(4);
   new DataView(bytes.buffer).setUint32(0, value, true);
@@ -162,6 +171,8 @@ export class HookKernel {
     const { symbol } = request;
     const known = kernelFunction(symbol);
     if (known === undefined) {
+      // Entries of calls without arguments are missing in the types of some kernels, though they are there.
+      if (request.syscall && isKernelSymbol(symbol)) return this.#attachAs('system-call', request);
       throw new PolicyLoadError(
         'no-function',
         `this kernel has no function ${symbol}; /proc/kallsyms has the names it knows, and ignore.callNotFound lets a policy go without`,

@@ -72,10 +72,8 @@ describe.skipIf(reason !== undefined)('policies on this kernel', () => {
       const at = offsets[i] ?? 0;
       const record = readHookRecord(view, at);
       if (record.kind !== EventKind.kprobe || record.pid !== process.pid) continue;
-      const argument = readArgument(
-        view,
-        at + HOOK_RECORD_BYTES + (record.argumentCount - 1) * ARGUMENT_BYTES,
-      );
+      const last = Math.max(0, record.argumentCount - 1);
+      const argument = readArgument(view, at + HOOK_RECORD_BYTES + last * ARGUMENT_BYTES);
       const from = at + argument.payload.offset;
       found.push({
         policy: of.binding(record.bindingId)?.policyName ?? '',
@@ -166,6 +164,19 @@ describe.skipIf(reason !== undefined)('policies on this kernel', () => {
         .map((event) => event.policy)
         .sort(),
     ).toEqual(['kept', 'other']);
+  });
+
+  it('hooks a call that takes no arguments', async () => {
+    const text = JSON.parse(
+      policy('none', [{ matchBinaries: [{ operator: 'In', values: [process.execPath] }] }]),
+    );
+    text.spec.kprobes[0].call = 'sys_getppid';
+    text.spec.kprobes[0].args = [];
+    const [outcome] = await apply(JSON.stringify(text));
+    expect(outcome).toMatchObject({ state: 'loaded', hooks: ['__x64_sys_getppid'] });
+    events();
+    expect(process.ppid).toBeGreaterThan(0);
+    expect(events().map((event) => event.policy)).toEqual(['none']);
   });
 
   it('leaves nothing behind of what was exchanged', async () => {
