@@ -168,6 +168,11 @@ export function createApp({ services, metrics = new Metrics() }: AppOptions): Ap
 
   app.openAPIRegistry.registerComponent('securitySchemes', 'bearer', { type: 'http', scheme: 'bearer' });
   app.openAPIRegistry.register('Error', errorBody);
-  app.get('/openapi.json', (c) => c.json(app.getOpenAPI31Document(openApiInfo)));
+  // Made once: whoever asks, without a token, must not make it each time.
+  let document: ReturnType<typeof app.getOpenAPI31Document> | undefined;
+  app.get('/openapi.json', (c) => {
+    document ??= app.getOpenAPI31Document(openApiInfo);
+    return c.json(document);
+  });
   return app;
 }

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Tests who may do what, route by route and role by role; that hostile bodies get a clear refusal; and that no token
 // and no key ever shows in logs, answers or files that are not theirs.
-import { readdir, readFile } from 'node:fs/promises';
+import { readdir, readFile, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { createToken } from './auth/tokens.js';
@@ -157,6 +157,12 @@ describe('a token', () => {
     for (const secret of secrets) expect(seen.includes(secret)).toBe(false);
     // The check can fail: an id, which is no secret, is there.
     expect(seen.includes('first-admin')).toBe(true);
+  });
+
+  test('made at the first start is in a file of its owner alone, as the signing key is', async () => {
+    for (const name of ['credentials.json', 'signing-key.json']) {
+      expect([name, (await stat(join(t.folder, name))).mode & 0o777]).toEqual([name, 0o600]);
+    }
   });
 
   test('has 256 bits of chance', async () => {
