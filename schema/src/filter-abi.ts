@@ -37,10 +37,24 @@ export const filterAnnotation = layout(
     field('alert', 'u8', '1: an alert derived from the record, not a note on it'),
     field('label_count', 'u16', 'structs filter_label'),
     field('labels_at', 'u32', 'address of the labels'),
-    field('reserved', 'u32', '0'),
+    field(
+      'redactions_at',
+      'u32',
+      'address of a struct filter_spans: bytes of the batch to mask; 0 where there are none',
+    ),
     field('message', 'span', 'address and bytes'),
   ],
 );
+
+export const filterSpans = layout(
+  'filter_spans',
+  'A list of pieces of memory: what is to be masked, or what a state consists of. `count` structs filter_span follow.',
+  [field('count', 'u32', 'how many'), field('reserved', 'u32', '0')],
+);
+
+export const filterSpan = layout('filter_span', 'A piece of memory.', [
+  field('piece', 'span', 'address and bytes'),
+]);
 
 export const filterLabel = layout('filter_label', 'A label that a filter puts on a record.', [
   field('name', 'span', "address and bytes; without the prefix, one of the manifest's labels"),
@@ -48,4 +62,4 @@ export const filterLabel = layout('filter_label', 'A label that a filter puts on
 ]);
 
 export const filterEnumerations = [filterMark, filterAnswer];
-export const filterParts = [filterCall, filterAnnotation, filterLabel];
+export const filterParts = [filterCall, filterAnnotation, filterSpans, filterSpan, filterLabel];

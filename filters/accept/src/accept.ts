@@ -44,6 +44,8 @@ const exportable: Record<string, { type: FunctionType; required: boolean }> = {
   weir_filter: { type: signature(['i32'], ['i32']), required: true },
   weir_start: { type: signature([], []), required: false },
   weir_configure: { type: signature(['i32', 'i32'], ['i32']), required: false },
+  weir_state_save: { type: signature([], ['i32']), required: false },
+  weir_state_restore: { type: signature(['i32', 'i32'], ['i32']), required: false },
 };
 
 const write = (type: FunctionType): string =>

@@ -10,5 +10,9 @@ export {
   MANIFEST_BYTES_MAX,
   MANIFEST_SECTION,
   type ManifestResult,
+  type ReadableField,
+  type RedactableField,
+  readableFields,
+  redactableFields,
 } from './manifest.js';
 export type { Acceptance, AcceptancePolicy, RefusalCode } from './types.js';

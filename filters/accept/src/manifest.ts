@@ -33,7 +33,23 @@ export interface FilterManifest {
   };
   /** Labels that it may put on events, without the prefix. */
   labels: string[];
+  /** Fields that it may have masked; all of them are masked on an event on which it fails. */
+  redacts: RedactableField[];
+  /** What it needs beside the events: `labels` are those that earlier filters put on them. */
+  reads: ReadableField[];
 }
+
+/** Fields that a filter can have masked: of the process and its ancestors, or of the hook. */
+export const redactableFields = [
+  'process.arguments',
+  'process.environment',
+  'process.cwd',
+  'arguments',
+] as const;
+export type RedactableField = (typeof redactableFields)[number];
+
+export const readableFields = ['labels'] as const;
+export type ReadableField = (typeof readableFields)[number];
 
 /** Kinds that filters judge: alerts come from filters, and rate-limit notes are the exporter's own. */
 export const bindableKinds: readonly BindableKind[] = (
@@ -45,7 +61,17 @@ const versionPattern = /^[A-Za-z0-9][A-Za-z0-9.+-]{0,63}$/;
 const labelPattern = /^[a-z0-9]([a-z0-9_-]{0,61}[a-z0-9])?$/;
 /** `error` is the host's own label: it says why a filter failed on an event. */
 const reservedLabels = ['error'];
-const knownFields = ['abi', 'name', 'version', 'description', 'failMode', 'binds', 'labels'];
+const knownFields = [
+  'abi',
+  'name',
+  'version',
+  'description',
+  'failMode',
+  'binds',
+  'labels',
+  'redacts',
+  'reads',
+];
 
 export type ManifestResult = { ok: true; manifest: FilterManifest } | { ok: false; reason: string };
 
@@ -58,6 +84,17 @@ function strings(value: unknown, where: string, most: number): string[] | string
     if (value.indexOf(entry) !== index) return `${where}[${index}] repeats ${JSON.stringify(entry)}`;
   }
   return value as string[];
+}
+
+function oneOf<T extends string>(value: unknown, where: string, known: readonly T[]): T[] | string {
+  const given = strings(value, where, known.length);
+  if (typeof given === 'string') return given;
+  for (const [index, entry] of given.entries()) {
+    if (!(known as readonly string[]).includes(entry)) {
+      return `${where}[${index}] is ${JSON.stringify(entry)}; known are ${known.join(', ')}`;
+    }
+  }
+  return given as T[];
 }
 
 /** Checks a manifest that was read from JSON, and fills in what may be left out. */
@@ -119,6 +156,10 @@ export function checkManifest(value: unknown): ManifestResult {
     if (reservedLabels.includes(label))
       return refuse(`labels[${index}] is ${label}, which the host keeps for itself`);
   }
+  const redacts = oneOf(fields.redacts, 'redacts', redactableFields);
+  if (typeof redacts === 'string') return refuse(redacts);
+  const reads = oneOf(fields.reads, 'reads', readableFields);
+  if (typeof reads === 'string') return refuse(reads);
   const manifest: FilterManifest = {
     abi,
     name,
@@ -127,6 +168,8 @@ export function checkManifest(value: unknown): ManifestResult {
     failMode,
     binds: { kinds: kinds as BindableKind[], policies },
     labels,
+    redacts,
+    reads,
   };
   return { ok: true, manifest };
 }

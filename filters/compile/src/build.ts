@@ -49,13 +49,22 @@ function entrySource(source: string, configures: boolean): string {
   return `
 import { filter${configures ? ', configure' : ''} } from ${JSON.stringify(source)};
 import {
-  closeCall, configurationAt, eventAt, firstRecord, isDrop, nextRecord, openCall, openRecord, reserve
+  closeCall, closeConfig, eventAt, firstRecord, isDrop, nextRecord, openCall, openConfig, openRecord, reserve, restore, save
 } from '${SDK}/entry';
 import { filterCallRecordCount, filterCallVerdictsAt } from '${SDK}/generated/layout';
 
 export function weir_abi_version(): i32 { return ${ABI_VERSION}; }
 export function weir_reserve(bytes: i32): i32 { return <i32>reserve(<usize><u32>bytes); }
-${configures ? 'export function weir_configure(at: i32, bytes: i32): i32 { return configure(configurationAt(<usize><u32>at, bytes)) ? 0 : 1; }' : ''}
+export function weir_state_save(): i32 { return <i32>save(); }
+export function weir_state_restore(at: i32, bytes: i32): i32 { return restore(<usize><u32>at, <u32>bytes); }
+${
+  configures
+    ? `export function weir_configure(at: i32, bytes: i32): i32 {
+  configure(openConfig(<usize><u32>at, <u32>bytes));
+  return closeConfig();
+}`
+    : ''
+}
 export function weir_filter(address: i32): i32 {
   const call = <usize><u32>address;
   openCall(call);

@@ -1,10 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 // Owns Bytes: a view of some bytes of an event. Paths, arguments and names are bytes, not text: they may hold any
 // value, and are compared as they are. Literals are compared as their UTF-8.
+import { TextList } from './list';
 import { takeView } from './memory';
-import { beginsWith, codePoint, matchPoint, textBytes } from './text';
+import { beginsWith, beginsWithFolded, codePoint, matchPoint, textBytes } from './text';
 
 const SLASH: u8 = 0x2f;
+const DOT: u8 = 0x2e;
 
 /** Makes a view of bytes that begin `offset` after `base`. A span of length 0 has no place. */
 export function viewOf(base: usize, offset: u32, length: u32): Bytes {
@@ -47,6 +49,38 @@ export class Bytes {
   endsWith(text: string): bool {
     const bytes = textBytes(text);
     return bytes <= this.length && beginsWith(this.end - bytes, this.end, text);
+  }
+
+  /** As `equals`, with A to Z the same as a to z. So for the three that follow. */
+  equalsIgnoreCase(text: string): bool {
+    return textBytes(text) == this.length && beginsWithFolded(this.address, this.end, text);
+  }
+
+  startsWithIgnoreCase(text: string): bool {
+    return beginsWithFolded(this.address, this.end, text);
+  }
+
+  endsWithIgnoreCase(text: string): bool {
+    const bytes = textBytes(text);
+    return bytes <= this.length && beginsWithFolded(this.end - bytes, this.end, text);
+  }
+
+  containsIgnoreCase(text: string): bool {
+    return this.indexOfIgnoreCase(text) >= 0;
+  }
+
+  /** As `indexOf`, with A to Z the same as a to z. */
+  indexOfIgnoreCase(text: string, from: i32 = 0): i32 {
+    const last = this.length - textBytes(text);
+    for (let i = max(from, 0); i <= last; i++) {
+      if (beginsWithFolded(<usize>this.address + i, this.end, text)) return i;
+    }
+    return -1;
+  }
+
+  /** Whether it is one of the texts of a list. */
+  isOneOf(list: TextList): bool {
+    return list.has(this);
   }
 
   contains(text: string): bool {
@@ -99,6 +133,46 @@ export class Bytes {
   /** Of a path, what precedes the last slash. */
   get directory(): Bytes {
     return this.slice(0, this.lastIndexOfByte(SLASH));
+  }
+
+  /** Of a path, what follows the last dot of its name; empty where there is none, and for `.profile`. */
+  get extension(): Bytes {
+    const name = this.name;
+    const dot = name.lastIndexOfByte(DOT);
+    return dot > 0 ? name.slice(dot + 1) : name.slice(0, 0);
+  }
+
+  /** Of a path, how many parts it has: `/usr/bin/ls` has 3, `/` has 0. */
+  get depth(): i32 {
+    let parts = 0;
+    for (let i = 0; i < this.length; i++) {
+      if (this.at(i) != SLASH && (i == 0 || this.at(i - 1) == SLASH)) parts++;
+    }
+    return parts;
+  }
+
+  /** Of a path, the part at an index, from 0 on: `usr` of `/usr/bin/ls`; empty beyond the last. */
+  part(index: i32): Bytes {
+    let parts = 0;
+    for (let i = 0; i < this.length; i++) {
+      if (this.at(i) == SLASH || (i > 0 && this.at(i - 1) != SLASH)) continue;
+      if (parts++ != index) continue;
+      const end = this.indexOfByte(SLASH, i);
+      return this.slice(i, end < 0 ? this.length : end);
+    }
+    return this.slice(0, 0);
+  }
+
+  /** The whole as a number in decimal, -1 where it is none or above 999,999,999,999,999,999. */
+  get number(): i64 {
+    if (this.length == 0 || this.length > 18) return -1;
+    let value: i64 = 0;
+    for (let i = 0; i < this.length; i++) {
+      const digit = <u32>this.at(i) - 0x30;
+      if (digit > 9) return -1;
+      value = value * 10 + digit;
+    }
+    return value;
   }
 
   /** Whether it is this path, or lies below it. `/etc` holds `/etc` and `/etc/passwd`, not `/etcetera`. */

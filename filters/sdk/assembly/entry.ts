@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Owns the glue between the ABI and the author's function: the build makes an entry file that passes it on. Where
 // the host may write, and the walk over the records of a batch.
-import { Bytes, viewOf } from './bytes';
+import { closeConfig, Config, openConfig } from './config';
 import { Event } from './event';
 import {
   filterCallBatchAt,
@@ -53,7 +53,7 @@ export function firstRecord(call: usize): u32 {
 export function openRecord(call: usize, index: u32): bool {
   setFilterCallCursor(call, index);
   if (!hasRoom()) return false;
-  openEvent();
+  openEvent(recordAt(index));
   openVerdict(index);
   setFilterCallAnnotationCount(call, countAnnotations());
   return true;
@@ -69,8 +69,5 @@ export function closeCall(call: usize): void {
   setFilterCallAnnotationCount(call, countAnnotations());
 }
 
-/** Text of the configuration. */
-export function configurationAt(at: usize, bytes: i32): Bytes {
-  openEvent();
-  return viewOf(at, 0, bytes);
-}
+export { closeConfig, Config, openConfig };
+export { restoreStates as restore, saveStates as save } from './handover';

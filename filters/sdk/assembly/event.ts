@@ -3,12 +3,30 @@
 import { Argument, argumentOf } from './argument';
 import { Bytes, viewOf } from './bytes';
 import {
+  alertRecordCauseCpu,
+  alertRecordCauseSequence,
+  alertRecordSeverity,
+  annotationBytes,
+  annotationLabelBytes,
+  annotationLabelCount,
+  annotationLabelNameLength,
+  annotationLabelNameOffset,
+  annotationLabelValueLength,
+  annotationLabelValueOffset,
+  annotationSeverity,
   argumentBytes,
+  ArgumentType,
   batchHeaderBootToUnixNs,
+  batchHeaderByteLength,
   batchHeaderClusterNameLength,
   batchHeaderClusterNameOffset,
+  batchHeaderNodeLabelsLength,
+  batchHeaderNodeLabelsOffset,
   batchHeaderNodeNameLength,
   batchHeaderNodeNameOffset,
+  batchHeaderReleaseSequence,
+  bindingEntryArgumentLabelsLength,
+  bindingEntryArgumentLabelsOffset,
   bindingEntryFunctionNameLength,
   bindingEntryFunctionNameOffset,
   bindingEntryMessageLength,
@@ -17,8 +35,13 @@ import {
   bindingEntryPolicyNameOffset,
   bindingEntryPolicyNamespaceLength,
   bindingEntryPolicyNamespaceOffset,
+  bindingEntryProviderLength,
+  bindingEntryProviderOffset,
   bindingEntrySubsystemLength,
   bindingEntrySubsystemOffset,
+  bindingEntryTagsLength,
+  bindingEntryTagsOffset,
+  cloneRecordNamespacePid,
   EventKind,
   exitRecordSignal,
   exitRecordStatus,
@@ -29,8 +52,19 @@ import {
   hookRecordBindingIndex,
   hookRecordBytes,
   hookRecordDataCount,
+  hookRecordFunctionOffset,
   hookRecordHasReturn,
+  hookRecordKernelStackLength,
+  hookRecordKernelStackOffset,
+  hookRecordReturnAction,
   hookRecordSelectorIndex,
+  hookRecordUndecidedTerms,
+  hookRecordUserStackLength,
+  hookRecordUserStackOffset,
+  lossRecordCount,
+  lossRecordStage,
+  RecordFlag,
+  recordHeaderAnnotation,
   recordHeaderCgroupId,
   recordHeaderCpu,
   recordHeaderFlags,
@@ -41,9 +75,30 @@ import {
   recordHeaderSequence,
   recordHeaderTid,
   recordHeaderTimeNs,
+  tamperRecordMessageLength,
+  tamperRecordMessageOffset,
+  throttleRecordCgroupNameLength,
+  throttleRecordCgroupNameOffset,
+  throttleRecordHeldBack,
+  throttleRecordType,
 } from './generated/layout';
 import { batchAt, bindingAt, emptyAt, processAt } from './memory';
-import { Pod, Process } from './process';
+import { Pod, Process, valueOf } from './process';
+
+/** Labels of a record that are looked at. */
+const LABELS_MAX: u32 = 256;
+
+/** The text at an index among texts that NUL follows; empty beyond the last. */
+function entryOf(list: Bytes, index: i32): Bytes {
+  let from = 0;
+  for (let i = 0; from < list.length; i++) {
+    let end = list.indexOfByte(0, from);
+    if (end < 0) end = list.length;
+    if (i == index) return list.slice(from, end);
+    from = end + 1;
+  }
+  return list.slice(0, 0);
+}
 
 /** The policy and hook that an event comes from. */
 @unmanaged
@@ -84,6 +139,35 @@ export class Policy {
       batchAt(),
       bindingEntryFunctionNameOffset(this.entry),
       bindingEntryFunctionNameLength(this.entry),
+    );
+  }
+
+  /** Provider of a USDT probe. */
+  get provider(): Bytes {
+    return viewOf(batchAt(), bindingEntryProviderOffset(this.entry), bindingEntryProviderLength(this.entry));
+  }
+
+  /** The tag at an index, empty beyond the last. */
+  tag(index: i32): Bytes {
+    return entryOf(
+      viewOf(batchAt(), bindingEntryTagsOffset(this.entry), bindingEntryTagsLength(this.entry)),
+      index,
+    );
+  }
+
+  hasTag(text: string): bool {
+    for (let i = 0; ; i++) {
+      const tag = this.tag(i);
+      if (tag.isEmpty) return false;
+      if (tag.equals(text)) return true;
+    }
+  }
+
+  /** What the policy calls an argument, empty where it has no label. */
+  argumentLabel(index: i32): Bytes {
+    return entryOf(
+      viewOf(batchAt(), bindingEntryArgumentLabelsOffset(this.entry), bindingEntryArgumentLabelsLength(this.entry)),
+      index,
     );
   }
 
@@ -164,9 +248,65 @@ export class Event {
     return viewOf(batch, batchHeaderNodeNameOffset(batch), batchHeaderNodeNameLength(batch));
   }
 
+  /** Value of a label of the node, empty where it has none of that name. */
+  nodeLabel(name: string): Bytes {
+    const batch = batchAt();
+    return valueOf(batchHeaderNodeLabelsOffset(batch), batchHeaderNodeLabelsLength(batch), name);
+  }
+
+  /** Number of the rollout whose release was in force. */
+  get releaseSequence(): u32 {
+    return batchHeaderReleaseSequence(batchAt());
+  }
+
   get cluster(): Bytes {
     const batch = batchAt();
     return viewOf(batch, batchHeaderClusterNameOffset(batch), batchHeaderClusterNameLength(batch));
+  }
+
+  /** Whether a string or an argument of it is cut short. */
+  get isTruncated(): bool {
+    return (this.flags & RecordFlag.truncated) != 0;
+  }
+
+  /** Whether its policy only watches: its action is what would have been done. */
+  get isMonitored(): bool {
+    return (this.flags & RecordFlag.monitor) != 0;
+  }
+
+  /** Whether no filter can drop it. */
+  get isProtected(): bool {
+    return (this.flags & RecordFlag.protected_) != 0;
+  }
+
+  private get annotation(): usize {
+    const at = recordHeaderAnnotation(this.record);
+    return at == 0 || at >= batchHeaderByteLength(batchAt()) ? 0 : batchAt() + at;
+  }
+
+  /**
+   * Value of a label that an earlier filter put on it: `event.label('filter.miner.score')`; empty where there is none.
+   * Needs `"reads": ["labels"]` in filter.json.
+   */
+  label(name: string): Bytes {
+    const annotation = this.annotation;
+    if (annotation != 0) {
+      const count = min<u32>(annotationLabelCount(annotation), LABELS_MAX);
+      for (let i: u32 = 0; i < count; i++) {
+        const at = annotation + annotationBytes + i * annotationLabelBytes;
+        const label = viewOf(batchAt(), annotationLabelNameOffset(at), annotationLabelNameLength(at));
+        if (label.equals(name)) {
+          return viewOf(batchAt(), annotationLabelValueOffset(at), annotationLabelValueLength(at));
+        }
+      }
+    }
+    return viewOf(batchAt(), 0, 0);
+  }
+
+  /** How grave earlier filters judged it; see Severity. As `label`. */
+  get severity(): i32 {
+    const annotation = this.annotation;
+    return annotation == 0 ? 0 : annotationSeverity(annotation);
   }
 
   /** Whether it comes from a policy on a hook. */
@@ -211,6 +351,42 @@ export class Event {
     return this.isHook ? hookRecordActionSignal(this.record) : 0;
   }
 
+  /** What the policy did at the return of the call; see Action. */
+  get returnAction(): i32 {
+    return this.isHook ? hookRecordReturnAction(this.record) : 0;
+  }
+
+  /** Terms of the policy that could not be decided. */
+  get undecidedTerms(): u32 {
+    return this.isHook ? hookRecordUndecidedTerms(this.record) : 0;
+  }
+
+  /** Uprobes: offset in the file. */
+  get functionOffset(): u64 {
+    return this.isHook ? hookRecordFunctionOffset(this.record) : 0;
+  }
+
+  /** Frames of the kernel's stack, where the policy asks for it. */
+  get kernelStackLength(): i32 {
+    return this.isHook ? <i32>(hookRecordKernelStackLength(this.record) >> 3) : 0;
+  }
+
+  /** An address of the kernel's stack, innermost first; 0 beyond the last. */
+  kernelStack(index: i32): u64 {
+    if (<u32>index >= <u32>this.kernelStackLength) return 0;
+    return load<u64>(this.record + hookRecordKernelStackOffset(this.record) + ((<usize>index) << 3));
+  }
+
+  get userStackLength(): i32 {
+    return this.isHook ? <i32>(hookRecordUserStackLength(this.record) >> 3) : 0;
+  }
+
+  /** An address of the process's stack, innermost first; 0 beyond the last. */
+  userStack(index: i32): u64 {
+    if (<u32>index >= <u32>this.userStackLength) return 0;
+    return load<u64>(this.record + hookRecordUserStackOffset(this.record) + ((<usize>index) << 3));
+  }
+
   get argumentCount(): i32 {
     if (!this.isHook) return 0;
     return max(
@@ -225,6 +401,49 @@ export class Event {
   argument(index: i32): Argument {
     if (<u32>index >= <u32>this.argumentCount) return argumentOf(this.record, emptyAt());
     return argumentOf(this.record, this.record + hookRecordBytes + <usize>index * argumentBytes);
+  }
+
+  /** The first argument of a type, wherever it is; of type none where there is none. See ArgumentType. */
+  argumentOfType(type: i32): Argument {
+    const count = this.argumentCount;
+    for (let i = 0; i < count; i++) {
+      const argument = this.argument(i);
+      if (argument.type == type) return argument;
+    }
+    return this.argument(-1);
+  }
+
+  /** The first argument that names a file; of type none where there is none. */
+  get file(): Argument {
+    const count = this.argumentCount;
+    for (let i = 0; i < count; i++) {
+      const argument = this.argument(i);
+      if (argument.isPath || (argument.type == ArgumentType.string && argument.bytes.at(0) == 0x2f)) return argument;
+    }
+    return this.argument(-1);
+  }
+
+  /** The first argument that is a socket or the address of one; of type none where there is none. */
+  get connection(): Argument {
+    const count = this.argumentCount;
+    for (let i = 0; i < count; i++) {
+      const argument = this.argument(i);
+      if (argument.hasSocket) return argument;
+    }
+    return this.argument(-1);
+  }
+
+  get dataCount(): i32 {
+    return this.isHook ? <i32>hookRecordDataCount(this.record) : 0;
+  }
+
+  /** What the policy reads beside the arguments, at an index in the order of the policy. */
+  data(index: i32): Argument {
+    if (<u32>index >= <u32>this.dataCount) return argumentOf(this.record, emptyAt());
+    return argumentOf(
+      this.record,
+      this.record + hookRecordBytes + <usize>(this.argumentCount + index) * argumentBytes,
+    );
   }
 
   get hasReturn(): bool {
@@ -246,5 +465,61 @@ export class Event {
   /** Exit events: the signal that ended the process, 0 where none did. */
   get exitSignal(): u32 {
     return this.kind == EventKind.exit ? exitRecordSignal(this.record) : 0;
+  }
+
+  /** Clone events: the process id of the child in its own pid namespace. */
+  get namespacePid(): u32 {
+    return this.kind == EventKind.clone ? cloneRecordNamespacePid(this.record) : 0;
+  }
+
+  /** Loss events: where events were lost; see LossStage. -1 for other kinds. */
+  get lossStage(): i32 {
+    return this.kind == EventKind.loss ? <i32>lossRecordStage(this.record) : -1;
+  }
+
+  /** Loss events: how many were lost. */
+  get lossCount(): u64 {
+    return this.kind == EventKind.loss ? lossRecordCount(this.record) : 0;
+  }
+
+  /** Throttle events: whether a rate limit begins to hold events back. */
+  get throttleStarts(): bool {
+    return this.kind == EventKind.throttle && throttleRecordType(this.record) == 1;
+  }
+
+  /** Throttle events: how many were held back, where the limit ends. */
+  get throttleHeldBack(): u64 {
+    return this.kind == EventKind.throttle ? throttleRecordHeldBack(this.record) : 0;
+  }
+
+  /** Throttle events: name of the cgroup. */
+  get throttleCgroup(): Bytes {
+    if (this.kind != EventKind.throttle) return viewOf(this.record, 0, 0);
+    return viewOf(
+      this.record,
+      throttleRecordCgroupNameOffset(this.record),
+      throttleRecordCgroupNameLength(this.record),
+    );
+  }
+
+  /** Tamper events: what was found. */
+  get tamperMessage(): Bytes {
+    if (this.kind != EventKind.tamper) return viewOf(this.record, 0, 0);
+    return viewOf(this.record, tamperRecordMessageOffset(this.record), tamperRecordMessageLength(this.record));
+  }
+
+  /** Alerts, which are shown to filters over the archive only: severity; 0 for other kinds. */
+  get alertSeverity(): i32 {
+    return this.kind == EventKind.alert ? <i32>alertRecordSeverity(this.record) : 0;
+  }
+
+  /** Alerts: sequence of the event that it was derived from. */
+  get alertCauseSequence(): u64 {
+    return this.kind == EventKind.alert ? alertRecordCauseSequence(this.record) : 0;
+  }
+
+  /** Alerts: CPU of that event. */
+  get alertCauseCpu(): u32 {
+    return this.kind == EventKind.alert ? alertRecordCauseCpu(this.record) : 0;
   }
 }

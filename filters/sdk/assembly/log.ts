@@ -1,51 +1,104 @@
 // SPDX-License-Identifier: Apache-2.0
-// Owns a filter's log lines and its abort. The host allows a few lines a batch and counts the rest.
+// Owns a filter's log lines and its abort. Lines are limited here by event time, so that what is logged depends on
+// nothing but the events; the host also takes no more than a few lines a batch, and counts the rest.
+import { Bytes } from './bytes';
+import { eventTimeNs } from './memory';
+import { writeNumber, writeText } from './text';
 import { log } from './weir';
-import { writeText } from './text';
 
 const LINE_BYTES: u32 = 512;
+/** Lines within the window; those beyond are left out, and their count is said before the next that is not. */
+const LINES_MAX: u32 = 16;
+const WINDOW_NS: u64 = 10_000_000_000;
+
 const line: usize = memory.data(512, 8);
+let used: u32 = 0;
+let begunNs: u64 = 0;
+let lines: u32 = 0;
+let leftOut: u32 = 0;
 
-function write(level: i32, text: string): void {
-  log(level, line, <i32>writeText(text, line, LINE_BYTES));
+function add(text: string): void {
+  used += writeText(text, line + used, LINE_BYTES - used);
 }
 
-export function debug(text: string): void {
-  write(0, text);
+function addNumber(value: i64): void {
+  used += writeNumber(value, line + used, LINE_BYTES - used);
 }
 
-export function info(text: string): void {
-  write(1, text);
+function addBytes(bytes: Bytes): void {
+  const length = min<u32>(bytes.length, LINE_BYTES - used);
+  memory.copy(line + used, bytes.address, length);
+  used += length;
 }
 
-export function warn(text: string): void {
-  write(2, text);
+function send(level: i32): void {
+  log(level, line, <i32>used);
+  used = 0;
 }
 
-function writeNumber(value: u32, to: usize, most: u32): u32 {
-  let digits: u32 = 1;
-  for (let rest = value / 10; rest > 0; rest /= 10) digits++;
-  if (digits > most) return 0;
-  let rest = value;
-  for (let i = digits; i > 0; i--) {
-    store<u8>(to + i - 1, <u8>(0x30 + (rest % 10)));
-    rest /= 10;
+/** Whether a line may be written now. */
+function allowed(): bool {
+  const now = eventTimeNs();
+  if (now < begunNs || now - begunNs > WINDOW_NS) {
+    begunNs = now;
+    lines = 0;
   }
-  return digits;
+  if (lines >= LINES_MAX) {
+    leftOut++;
+    return false;
+  }
+  lines++;
+  if (leftOut > 0) {
+    addNumber(leftOut);
+    add(' lines were left out');
+    send(2);
+    leftOut = 0;
+  }
+  return true;
+}
+
+function write(level: i32, text: string, detail: Bytes | null): void {
+  if (!allowed()) return;
+  add(text);
+  if (detail !== null) {
+    add(' ');
+    addBytes(detail);
+  }
+  send(level);
+}
+
+/** Writes a line to the agent's log, with bytes of the event behind it where given: at most 16 in 10 s of event time. */
+export function debug(text: string, detail: Bytes | null = null): void {
+  write(0, text, detail);
+}
+
+export function info(text: string, detail: Bytes | null = null): void {
+  write(1, text, detail);
+}
+
+export function warn(text: string, detail: Bytes | null = null): void {
+  write(2, text, detail);
+}
+
+/** Tells the host why the configuration is refused. */
+export function refusal(text: string): void {
+  used = 0;
+  add(text);
+  send(4);
 }
 
 /** Takes the place of AssemblyScript's abort: tells the host why, then traps. Allocates nothing. */
 export function weirAbort(message: string | null, file: string | null, row: u32, column: u32): void {
-  let bytes: u32 = 0;
-  if (message !== null) bytes += writeText(message, line, LINE_BYTES);
+  used = 0;
+  if (message !== null) add(message);
   if (file !== null) {
-    bytes += writeText(' at ', line + bytes, LINE_BYTES - bytes);
-    bytes += writeText(file, line + bytes, LINE_BYTES - bytes);
-    bytes += writeText(':', line + bytes, LINE_BYTES - bytes);
-    bytes += writeNumber(row, line + bytes, LINE_BYTES - bytes);
-    bytes += writeText(':', line + bytes, LINE_BYTES - bytes);
-    bytes += writeNumber(column, line + bytes, LINE_BYTES - bytes);
+    add(' at ');
+    add(file);
+    add(':');
+    addNumber(row);
+    add(':');
+    addNumber(column);
   }
-  log(4, line, <i32>bytes);
+  send(4);
   unreachable();
 }

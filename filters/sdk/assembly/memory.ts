@@ -15,6 +15,7 @@ import {
   bindingEntryBytes,
   podEntryBytes,
   processEntryBytes,
+  recordHeaderTimeNs,
 } from './generated/layout';
 
 /** Views that one event may take. A filter that takes more traps on that event. */
@@ -27,6 +28,8 @@ const nothing: usize = memory.data(512, 8);
 let nextView: usize = 0;
 /** Address of the batch that is being judged. */
 let batch: usize = 0;
+/** Address of the record that is being judged; 0 at load. */
+let record: usize = 0;
 
 export function openBatch(at: usize): void {
   batch = at;
@@ -36,9 +39,15 @@ export function batchAt(): usize {
   return batch;
 }
 
-/** Gives back all views of the event before. */
-export function openEvent(): void {
+/** Gives back all views of the event before. The record is 0 where there is none, as at load. */
+export function openEvent(at: usize): void {
   nextView = views;
+  record = at;
+}
+
+/** When the event happened that is being judged, on the boot-time clock; 0 at load. */
+export function eventTimeNs(): u64 {
+  return record == 0 ? 0 : recordHeaderTimeNs(record);
 }
 
 /** Address of a view over `length` bytes at `at`. Traps where one event takes more than VIEWS_MAX. */

@@ -2,13 +2,18 @@
 // Owns the views of processes and pods: each is the address of its entry in the batch, all zeros where there is none.
 import { Bytes, viewOf } from './bytes';
 import {
+  ExecFlag,
   podEntryAnnotationsLength,
   podEntryAnnotationsOffset,
   podEntryContainerIdLength,
   podEntryContainerIdOffset,
   podEntryContainerNameLength,
   podEntryContainerNameOffset,
+  podEntryContainerPid,
+  podEntryContainerStartUnixNs,
   podEntryFlags,
+  podEntryImageIdLength,
+  podEntryImageIdOffset,
   podEntryImageNameLength,
   podEntryImageNameOffset,
   podEntryLabelsLength,
@@ -17,6 +22,8 @@ import {
   podEntryNameOffset,
   podEntryNamespaceLength,
   podEntryNamespaceOffset,
+  podEntryUidLength,
+  podEntryUidOffset,
   podEntryWorkloadKindLength,
   podEntryWorkloadKindOffset,
   podEntryWorkloadLength,
@@ -27,35 +34,50 @@ import {
   processEntryBinaryLength,
   processEntryBinaryOffset,
   processEntryCapEffective,
+  processEntryCapInheritable,
+  processEntryCapPermitted,
   processEntryCgroupId,
   processEntryContainerIdLength,
   processEntryContainerIdOffset,
   processEntryCwdLength,
   processEntryCwdOffset,
   processEntryEgid,
+  processEntryEnvironmentLength,
+  processEntryEnvironmentOffset,
   processEntryEuid,
   processEntryExecFlags,
   processEntryExecNs,
+  processEntryFsgid,
+  processEntryFsuid,
   processEntryGid,
   processEntryInode,
   processEntryLinks,
+  processEntryMode,
+  processEntryNamespacePid,
   processEntryNamespaces,
+  processEntryParentExecNs,
   processEntryParentIndex,
   processEntryParentPid,
+  processEntryParentStartNs,
   processEntryPid,
   processEntryPodIndex,
+  processEntrySecurebits,
+  processEntrySgid,
   processEntryStartNs,
+  processEntrySuid,
   processEntryUid,
   processEntryUserNameLength,
   processEntryUserNameOffset,
 } from './generated/layout';
 import { batchAt, emptyAt, podAt, processAt } from './memory';
+import { hasBit } from './payload';
+import { mix } from './state';
 
 /** Ancestors that are looked at: a longer line is not one that anybody asks for. */
 const ANCESTORS_MAX = 64;
 
 /** Looks a name up in pairs of name and value, each followed by NUL; empty where it is not. */
-function valueOf(offset: u32, length: u32, name: string): Bytes {
+export function valueOf(offset: u32, length: u32, name: string): Bytes {
   const pairs = viewOf(batchAt(), offset, length);
   let at = 0;
   while (at < pairs.length) {
@@ -141,6 +163,16 @@ export class Process {
     return processEntryStartNs(this.entry);
   }
 
+  /** When its parent was created; with parentPid, the parent's identity. */
+  get parentStartNs(): u64 {
+    return processEntryParentStartNs(this.entry);
+  }
+
+  /** When its parent had last called exec as this process was created. */
+  get parentExecNs(): u64 {
+    return processEntryParentExecNs(this.entry);
+  }
+
   /** When it last called exec, on the boot-time clock. */
   get execNs(): u64 {
     return processEntryExecNs(this.entry);
@@ -172,8 +204,76 @@ export class Process {
     return processEntryExecFlags(this.entry);
   }
 
+  get suid(): u32 {
+    return processEntrySuid(this.entry);
+  }
+
+  get sgid(): u32 {
+    return processEntrySgid(this.entry);
+  }
+
+  /** User that access to files goes by. */
+  get fsuid(): u32 {
+    return processEntryFsuid(this.entry);
+  }
+
+  get fsgid(): u32 {
+    return processEntryFsgid(this.entry);
+  }
+
+  get securebits(): u32 {
+    return processEntrySecurebits(this.entry);
+  }
+
+  /** Whether the binary lay in memory only when it was executed. */
+  get isMemfd(): bool {
+    return (this.flags & ExecFlag.memfd) != 0;
+  }
+
+  /** Whether the binary was deleted when it was executed. */
+  get isUnlinked(): bool {
+    return (this.flags & ExecFlag.unlinked) != 0;
+  }
+
+  /** Whether the program gained a user, a group or capabilities by its file. */
+  get isPrivilegedByFile(): bool {
+    return (this.flags & (ExecFlag.setuid | ExecFlag.setgid | ExecFlag.fileCapabilities)) != 0;
+  }
+
+  /**
+   * Whether it descends from the first process of its container: what is brought in from outside, as by
+   * `kubectl exec`, does not.
+   */
+  get isInInitTree(): bool {
+    return (this.flags & ExecFlag.inInitTree) != 0;
+  }
+
+  /** Identity of the process as a key of state: the same for all its events, another for each process. */
+  get key(): u64 {
+    return mix(this.startNs, this.pid);
+  }
+
+  /** Effective capabilities, as bits. */
   get capabilities(): u64 {
     return processEntryCapEffective(this.entry);
+  }
+
+  get permittedCapabilities(): u64 {
+    return processEntryCapPermitted(this.entry);
+  }
+
+  get inheritableCapabilities(): u64 {
+    return processEntryCapInheritable(this.entry);
+  }
+
+  /** Whether a capability is effective; 21 is CAP_SYS_ADMIN. */
+  hasCapability(number: u32): bool {
+    return hasBit(this.capabilities, number);
+  }
+
+  /** Its process id within its own pid namespace; 1 is the first process of a container. */
+  get namespacePid(): u32 {
+    return processEntryNamespacePid(this.entry);
   }
 
   /** Inode number of a namespace; see NamespaceKind. */
@@ -193,6 +293,11 @@ export class Process {
   /** Links that the binary had when it was executed: 0 where it was deleted or never had a name. */
   get links(): u32 {
     return processEntryLinks(this.entry);
+  }
+
+  /** Mode of the binary's inode. */
+  get mode(): u32 {
+    return processEntryMode(this.entry);
   }
 
   get binary(): Bytes {
@@ -236,6 +341,36 @@ export class Process {
     return changetype<Pod>(podAt(processEntryPodIndex(this.entry)));
   }
 
+  /** Its environment, each variable followed by NUL; empty where the policy does not ask for it. */
+  get environment(): Bytes {
+    return viewOf(
+      batchAt(),
+      processEntryEnvironmentOffset(this.entry),
+      processEntryEnvironmentLength(this.entry),
+    );
+  }
+
+  /** Value of a variable of its environment; empty where it has none of that name. */
+  variable(name: string): Bytes {
+    const all = this.environment;
+    let from = 0;
+    while (from < all.length) {
+      let end = all.indexOfByte(0, from);
+      if (end < 0) end = all.length;
+      const equals = all.indexOfByte(0x3d, from);
+      if (equals >= 0 && equals < end && all.slice(from, equals).equals(name)) return all.slice(equals + 1, end);
+      from = end + 1;
+    }
+    return all.slice(0, 0);
+  }
+
+  /** An ancestor: 1 is the parent, 2 its parent, to 64; unknown where the line ends before. */
+  ancestor(generation: i32): Process {
+    let process: Process = this;
+    for (let i = 0; i < min(generation, ANCESTORS_MAX) && process.isKnown; i++) process = process.parent;
+    return process;
+  }
+
   /** Whether one of its ancestors (not itself) runs a binary whose path matches a pattern; see Bytes.glob. */
   hasAncestor(pattern: string): bool {
     let process = this.parent;
@@ -267,6 +402,16 @@ export class Pod {
     return viewOf(batchAt(), podEntryNameOffset(this.entry), podEntryNameLength(this.entry));
   }
 
+  get uid(): Bytes {
+    return viewOf(batchAt(), podEntryUidOffset(this.entry), podEntryUidLength(this.entry));
+  }
+
+  /** Identity of its workload as a key of state; of a pod without one, of the pod. */
+  get workloadKey(): u64 {
+    const workload = this.workload;
+    return mix(this.namespace.hash, workload.isEmpty ? this.name.hash : workload.hash);
+  }
+
   get workload(): Bytes {
     return viewOf(batchAt(), podEntryWorkloadOffset(this.entry), podEntryWorkloadLength(this.entry));
   }
@@ -289,6 +434,25 @@ export class Pod {
 
   get image(): Bytes {
     return viewOf(batchAt(), podEntryImageNameOffset(this.entry), podEntryImageNameLength(this.entry));
+  }
+
+  get imageId(): Bytes {
+    return viewOf(batchAt(), podEntryImageIdOffset(this.entry), podEntryImageIdLength(this.entry));
+  }
+
+  /** When the container began, in nanoseconds since 1970. */
+  get containerStartNs(): u64 {
+    return podEntryContainerStartUnixNs(this.entry);
+  }
+
+  /** Process id of the container's first process, within its own pid namespace. */
+  get containerPid(): u32 {
+    return podEntryContainerPid(this.entry);
+  }
+
+  /** Whether what runs may be a probe that the pod's own specification has the kubelet run. */
+  get mayBeProbe(): bool {
+    return (podEntryFlags(this.entry) & 2) != 0;
   }
 
   get isPrivileged(): bool {

@@ -114,6 +114,53 @@ export function beginsWith(at: usize, end: usize, text: string): bool {
   return true;
 }
 
+/** A byte or code unit with A to Z turned into a to z; all else as it is. */
+@inline
+function fold(unit: u32): u32 {
+  return unit - 0x41 < 26 ? unit | 0x20 : unit;
+}
+
+/** The same as beginsWith, but A to Z are the same as a to z. Beyond ASCII, case counts. */
+export function beginsWithFolded(at: usize, end: usize, text: string): bool {
+  const units = text.length;
+  if (<usize>units > end - at) return false;
+  const from = changetype<usize>(text);
+  let to = at;
+  let i = 0;
+  while (i < units) {
+    const unit = <u32>load<u16>(from + ((<usize>i) << 1));
+    if (unit < 0x80) {
+      if (to >= end || fold(<u32>load<u8>(to)) != fold(unit)) return false;
+      to++;
+      i++;
+      continue;
+    }
+    const point = codePoint(text, i);
+    const matched = matchPoint(to, end, <u32>point);
+    if (matched == 0) return false;
+    to += matched;
+    i += <i32>(point >> 32);
+  }
+  return true;
+}
+
+/** Writes a number in decimal; returns how many bytes, 0 where there is no room. */
+export function writeNumber(value: i64, to: usize, most: u32): u32 {
+  const negative = value < 0;
+  let rest: u64 = negative ? -value : value;
+  let bytes: u32 = negative ? 2 : 1;
+  for (let left = rest / 10; left > 0; left /= 10) bytes++;
+  if (bytes > most) return 0;
+  if (negative) store<u8>(to, 0x2d);
+  let at = to + bytes;
+  do {
+    at--;
+    store<u8>(at, <u8>(0x30 + (rest % 10)));
+    rest /= 10;
+  } while (rest != 0);
+  return bytes;
+}
+
 /** Writes the literal as UTF-8, cut at a code point to at most `most` bytes; returns how many. */
 export function writeText(text: string, to: usize, most: u32): u32 {
   const units = text.length;

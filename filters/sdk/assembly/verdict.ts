@@ -5,7 +5,8 @@
 //   labels       ANNOTATIONS_MAX x 256   16 structs filter_label for each annotation
 //   words        INTERNED_BYTES          literals as UTF-8, each encoded once
 //   table        INTERNED_MAX x 16       address of a literal, address and length of its bytes
-//   scratch      SCRATCH_BYTES           text that is no literal, until the host has read it
+//   redactions   REDACTIONS_BYTES        a struct filter_spans for each event that has some, and its spans
+// Text that is no literal is in scratch.ts.
 //
 // Before an event, `hasRoom` makes sure that whatever one event may say fits; where it does not, weir_filter answers
 // `again`, the host reads what there is, and the areas are empty again.
@@ -14,16 +15,24 @@ import {
   filterAnnotationBytes,
   filterAnnotationLabelCount,
   filterLabelBytes,
+  filterSpanBytes,
+  filterSpansBytes,
+  filterSpansCount,
   setFilterAnnotationAlert,
   setFilterAnnotationLabelCount,
   setFilterAnnotationLabelsAt,
   setFilterAnnotationMessage,
   setFilterAnnotationRecord,
-  setFilterAnnotationReserved,
+  setFilterAnnotationRedactionsAt,
   setFilterAnnotationSeverity,
   setFilterLabelName,
   setFilterLabelValue,
+  setFilterSpanPiece,
+  setFilterSpansCount,
+  setFilterSpansReserved,
 } from './generated/layout';
+import { Process } from './process';
+import { openEventScratch, openScratch, scratchAt, scratchHasRoom, takeScratch } from './scratch';
 import { writeText } from './text';
 
 const ANNOTATIONS_MAX: u32 = 512;
@@ -33,15 +42,16 @@ const LABELS_MAX: u32 = 16;
 const MESSAGE_BYTES_MAX: u32 = 512;
 const VALUE_BYTES_MAX: u32 = 256;
 const NAME_BYTES_MAX: u32 = 63;
-/** The most that one event writes: 4 messages, 64 names, 64 values. */
-const EVENT_SCRATCH_BYTES: u32 = 24_576;
-const SCRATCH_BYTES: u32 = 98_304;
+/** Pieces that one event may have masked. */
+const REDACTIONS_MAX: u32 = 64;
+const EVENT_REDACTIONS_BYTES: u32 = 8 + REDACTIONS_MAX * 8;
+const REDACTIONS_BYTES: u32 = 32_768;
 const INTERNED_BYTES: u32 = 16_384;
 const INTERNED_MAX: u32 = 256;
 
 const annotations: usize = memory.data(12288, 8);
 const labels: usize = memory.data(131072, 8);
-const scratch: usize = memory.data(98304, 8);
+const redactions: usize = memory.data(32768, 8);
 const words: usize = memory.data(16384, 8);
 const table: usize = memory.data(4096, 8);
 /** Never read through: their addresses are the verdicts. */
@@ -50,7 +60,9 @@ const DROP: usize = memory.data(8, 8);
 
 let annotationCount: u32 = 0;
 let eventFirst: u32 = 0;
-let scratchUsed: u32 = 0;
+let redactionsUsed: u32 = 0;
+/** Address of the event's list of redactions, 0 where it has none yet. */
+let masked: usize = 0;
 let wordsUsed: u32 = 0;
 let interned: u32 = 0;
 let record: u32 = 0;
@@ -59,20 +71,24 @@ let note: usize = 0;
 
 export function openAnnotations(): void {
   annotationCount = 0;
-  scratchUsed = 0;
+  redactionsUsed = 0;
+  openScratch();
 }
 
 export function hasRoom(): bool {
   return (
     annotationCount + EVENT_ANNOTATIONS_MAX <= ANNOTATIONS_MAX &&
-    scratchUsed + EVENT_SCRATCH_BYTES <= SCRATCH_BYTES
+    redactionsUsed + EVENT_REDACTIONS_BYTES <= REDACTIONS_BYTES &&
+    scratchHasRoom()
   );
 }
 
 export function openVerdict(index: u32): void {
   record = index;
   note = 0;
+  masked = 0;
   eventFirst = annotationCount;
+  openEventScratch();
 }
 
 export function annotationsAt(): u32 {
@@ -96,7 +112,7 @@ function newAnnotation(alert: u8): usize {
   setFilterAnnotationAlert(at, alert);
   setFilterAnnotationLabelCount(at, 0);
   setFilterAnnotationLabelsAt(at, <u32>(labels + <usize>annotationCount * LABELS_MAX * filterLabelBytes));
-  setFilterAnnotationReserved(at, 0);
+  setFilterAnnotationRedactionsAt(at, 0);
   setFilterAnnotationMessage(at, 0, 0);
   annotationCount++;
   return at;
@@ -135,9 +151,9 @@ function place(text: string, most: u32): u64 {
       slot = (slot + 1) & (INTERNED_MAX - 1);
     }
   }
-  const at = scratch + scratchUsed;
+  const at = scratchAt();
   const bytes = writeText(text, at, most);
-  scratchUsed += bytes;
+  takeScratch(bytes);
   return ((<u64>bytes) << 32) | <u32>at;
 }
 
@@ -160,6 +176,23 @@ function addText(annotation: usize, name: string, value: string): void {
 function addMessage(annotation: usize, text: string): void {
   const placed = place(text, MESSAGE_BYTES_MAX);
   setFilterAnnotationMessage(annotation, <u32>placed, <u32>(placed >> 32));
+}
+
+function addRedaction(address: u32, bytes: u32): void {
+  if (bytes == 0) return;
+  if (masked == 0) {
+    masked = redactions + redactionsUsed;
+    redactionsUsed += filterSpansBytes;
+    setFilterSpansCount(masked, 0);
+    setFilterSpansReserved(masked, 0);
+    setFilterAnnotationRedactionsAt(ownAnnotation(), <u32>masked);
+  }
+  const count = filterSpansCount(masked);
+  // The host masks all that the manifest names of an event on which its redactor fails.
+  if (count >= REDACTIONS_MAX) throw new Error('more than 64 redactions on one event');
+  setFilterSpanPiece(masked + filterSpansBytes + count * filterSpanBytes, address, bytes);
+  setFilterSpansCount(masked, count + 1);
+  redactionsUsed += filterSpanBytes;
 }
 
 /** What a filter says of an event. Made by `keep` and `drop`. */
@@ -188,6 +221,25 @@ export class Verdict {
   message(text: string): Verdict {
     addMessage(ownAnnotation(), text);
     return this;
+  }
+
+  /**
+   * Has bytes of the event masked: each becomes `*` before anything else sees or stores the event. They must lie
+   * within one field that `redacts` in filter.json names. At most 64 pieces an event.
+   */
+  redact(bytes: Bytes): Verdict {
+    addRedaction(bytes.address, bytes.length);
+    return this;
+  }
+
+  /** The same for all arguments of a process; where they begin and end can still be seen. */
+  redactArguments(process: Process): Verdict {
+    return this.redact(process.arguments.raw);
+  }
+
+  /** The same for the environment of a process. */
+  redactEnvironment(process: Process): Verdict {
+    return this.redact(process.environment);
   }
 }
 

@@ -3240,7 +3240,7 @@ export const FILTER_ANNOTATION_SEVERITY_AT = 4;
 export const FILTER_ANNOTATION_ALERT_AT = 5;
 export const FILTER_ANNOTATION_LABEL_COUNT_AT = 6;
 export const FILTER_ANNOTATION_LABELS_AT_AT = 8;
-export const FILTER_ANNOTATION_RESERVED_AT = 12;
+export const FILTER_ANNOTATION_REDACTIONS_AT_AT = 12;
 export const FILTER_ANNOTATION_MESSAGE_AT = 16;
 export const FILTER_ANNOTATION_BYTES = 24;
 
@@ -3256,8 +3256,8 @@ export interface FilterAnnotation {
   labelCount: number;
   /** address of the labels */
   labelsAt: number;
-  /** 0 */
-  reserved: number;
+  /** address of a struct filter_spans: bytes of the batch to mask; 0 where there are none */
+  redactionsAt: number;
   /** address and bytes */
   message: Span;
 }
@@ -3270,7 +3270,7 @@ export function readFilterAnnotation(view: DataView, at: number): FilterAnnotati
     alert: view.getUint8(at + 5),
     labelCount: view.getUint16(at + 6, true),
     labelsAt: view.getUint32(at + 8, true),
-    reserved: view.getUint32(at + 12, true),
+    redactionsAt: view.getUint32(at + 12, true),
     message: { offset: view.getUint32(at + 16, true), length: view.getUint32(at + 16 + 4, true) },
   };
 }
@@ -3282,7 +3282,7 @@ export function writeFilterAnnotation(view: DataView, at: number, value: FilterA
   view.setUint8(at + 5, value.alert);
   view.setUint16(at + 6, value.labelCount, true);
   view.setUint32(at + 8, value.labelsAt, true);
-  view.setUint32(at + 12, value.reserved, true);
+  view.setUint32(at + 12, value.redactionsAt, true);
   view.setUint32(at + 16, value.message.offset, true);
   view.setUint32(at + 16 + 4, value.message.length, true);
 }
@@ -3290,6 +3290,64 @@ export function writeFilterAnnotation(view: DataView, at: number, value: FilterA
 /** Makes a FilterAnnotation of zeros, with the given fields set. */
 export function makeFilterAnnotation(fields: Partial<FilterAnnotation> = {}): FilterAnnotation {
   return { ...readFilterAnnotation(zeros, 0), ...fields };
+}
+
+export const FILTER_SPANS_COUNT_AT = 0;
+export const FILTER_SPANS_RESERVED_AT = 4;
+export const FILTER_SPANS_BYTES = 8;
+
+/** A list of pieces of memory: what is to be masked, or what a state consists of. `count` structs filter_span follow. */
+export interface FilterSpans {
+  /** how many */
+  count: number;
+  /** 0 */
+  reserved: number;
+}
+
+/** Reads 8 bytes. @throws {RangeError} where they reach past the view. */
+export function readFilterSpans(view: DataView, at: number): FilterSpans {
+  return {
+    count: view.getUint32(at, true),
+    reserved: view.getUint32(at + 4, true),
+  };
+}
+
+/** Writes 8 bytes. @throws {RangeError} where they reach past the view. */
+export function writeFilterSpans(view: DataView, at: number, value: FilterSpans): void {
+  view.setUint32(at, value.count, true);
+  view.setUint32(at + 4, value.reserved, true);
+}
+
+/** Makes a FilterSpans of zeros, with the given fields set. */
+export function makeFilterSpans(fields: Partial<FilterSpans> = {}): FilterSpans {
+  return { ...readFilterSpans(zeros, 0), ...fields };
+}
+
+export const FILTER_SPAN_PIECE_AT = 0;
+export const FILTER_SPAN_BYTES = 8;
+
+/** A piece of memory. */
+export interface FilterSpan {
+  /** address and bytes */
+  piece: Span;
+}
+
+/** Reads 8 bytes. @throws {RangeError} where they reach past the view. */
+export function readFilterSpan(view: DataView, at: number): FilterSpan {
+  return {
+    piece: { offset: view.getUint32(at, true), length: view.getUint32(at + 4, true) },
+  };
+}
+
+/** Writes 8 bytes. @throws {RangeError} where they reach past the view. */
+export function writeFilterSpan(view: DataView, at: number, value: FilterSpan): void {
+  view.setUint32(at, value.piece.offset, true);
+  view.setUint32(at + 4, value.piece.length, true);
+}
+
+/** Makes a FilterSpan of zeros, with the given fields set. */
+export function makeFilterSpan(fields: Partial<FilterSpan> = {}): FilterSpan {
+  return { ...readFilterSpan(zeros, 0), ...fields };
 }
 
 export const FILTER_LABEL_NAME_AT = 0;

@@ -956,13 +956,29 @@ export const filterAnnotationBytes: u32 = 24;
 /** address of the labels */
 @inline export function filterAnnotationLabelsAt(at: usize): u32 { return load<u32>(at, 8); }
 @inline export function setFilterAnnotationLabelsAt(at: usize, value: u32): void { store<u32>(at, value, 8); }
-/** 0 */
-@inline export function filterAnnotationReserved(at: usize): u32 { return load<u32>(at, 12); }
-@inline export function setFilterAnnotationReserved(at: usize, value: u32): void { store<u32>(at, value, 12); }
+/** address of a struct filter_spans: bytes of the batch to mask; 0 where there are none */
+@inline export function filterAnnotationRedactionsAt(at: usize): u32 { return load<u32>(at, 12); }
+@inline export function setFilterAnnotationRedactionsAt(at: usize, value: u32): void { store<u32>(at, value, 12); }
 /** address and bytes */
 @inline export function filterAnnotationMessageOffset(at: usize): u32 { return load<u32>(at, 16); }
 @inline export function filterAnnotationMessageLength(at: usize): u32 { return load<u32>(at, 20); }
 @inline export function setFilterAnnotationMessage(at: usize, offset: u32, length: u32): void { store<u32>(at, offset, 16); store<u32>(at, length, 20); }
+
+// A list of pieces of memory: what is to be masked, or what a state consists of. `count` structs filter_span follow.
+export const filterSpansBytes: u32 = 8;
+/** how many */
+@inline export function filterSpansCount(at: usize): u32 { return load<u32>(at, 0); }
+@inline export function setFilterSpansCount(at: usize, value: u32): void { store<u32>(at, value, 0); }
+/** 0 */
+@inline export function filterSpansReserved(at: usize): u32 { return load<u32>(at, 4); }
+@inline export function setFilterSpansReserved(at: usize, value: u32): void { store<u32>(at, value, 4); }
+
+// A piece of memory.
+export const filterSpanBytes: u32 = 8;
+/** address and bytes */
+@inline export function filterSpanPieceOffset(at: usize): u32 { return load<u32>(at, 0); }
+@inline export function filterSpanPieceLength(at: usize): u32 { return load<u32>(at, 4); }
+@inline export function setFilterSpanPiece(at: usize, offset: u32, length: u32): void { store<u32>(at, offset, 0); store<u32>(at, length, 4); }
 
 // A label that a filter puts on a record.
 export const filterLabelBytes: u32 = 16;
