@@ -11,7 +11,8 @@ import { Desired } from './desired.js';
 import { Users } from './identity/users.js';
 import { Accounting, type CpuBooks, type CpuLoss, decodeAccounting } from './join/accounting.js';
 import { Bindings } from './join/bindings.js';
-import { Join, lossRecord } from './join/join.js';
+import { Join } from './join/join.js';
+import { lossRecord } from './join/loss-record.js';
 import { labelled, type Metric, metricsText, single } from './metrics/prometheus.js';
 import { Pipeline } from './pipeline/pipeline.js';
 import { HookKernel, PolicySet, readHostNamespaces } from './policy/index.js';
@@ -232,8 +233,7 @@ export class Agent {
   #skipped(): number {
     let sum = this.#sensor.skipped();
     for (const { program } of this.#policies?.hooks() ?? []) {
-      const misses = (program as { recursionMisses?: bigint | number }).recursionMisses;
-      sum += Number(misses ?? 0);
+      sum += Number(program.recursionMisses);
     }
     return sum;
   }

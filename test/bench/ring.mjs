@@ -14,7 +14,13 @@ import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { Agent, readConfig } from '@weir/agent';
 import { buildFilter } from '@weir/filter-compile';
+import { whyNothingLoads } from '@weir/native';
 
+const reason = process.getuid?.() === 0 ? whyNothingLoads() : 'it needs root';
+if (reason !== undefined) {
+  console.log(JSON.stringify({ skipped: reason }));
+  process.exit(0);
+}
 const tiny = process.argv.includes('--tiny');
 const LAPS = tiny ? 1 : 16;
 const FLAT_MS = tiny ? 200 : 3000;

@@ -8,7 +8,8 @@ import { Survivors } from '../pipeline/survivors.js';
 import { ProcessTable, type ProcessTableOptions } from '../process/table.js';
 import { Accounting, decodeAccounting } from './accounting.js';
 import { Bindings } from './bindings.js';
-import { Join, lossRecord, type SlotViews, slotViews } from './join.js';
+import { Join, type SlotViews, slotViews } from './join.js';
+import { lossRecord } from './loss-record.js';
 
 const container = '0123456789abcdef'.repeat(4);
 
