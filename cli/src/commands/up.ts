@@ -105,7 +105,7 @@ async function up(options: UpOptions, output: Output, signal: AbortSignal): Prom
     if (credentials === undefined)
       throw new CliError(`${at.credentialsFile} is not there.`, ['weir down, then weir up, begins anew.']);
     const client = new ControlPlaneClient({ url: controlPlane.url, token: credentials.adminToken });
-    const samples = await putSamples(client);
+    const samples = await putSamples(client, output);
     output.line(
       `samples: ${samples.policies.length} policies and the filter ${samples.filters.join(', ')}, in force as release ${samples.sequence}`,
     );

@@ -3,9 +3,10 @@
 // in one release.
 import { existsSync, readdirSync } from 'node:fs';
 import { join } from 'node:path';
-import type { ControlPlaneClient } from '@weir/control-plane/client';
+import { type ControlPlaneClient, ControlPlaneClientError } from '@weir/control-plane/client';
 import { CliError } from '../errors.js';
 import { readInput } from '../files.js';
+import type { Output } from '../output.js';
 import { repository } from './repository.js';
 
 /** The filter that is put in force; the other examples are for weir filter push. */
@@ -17,7 +18,23 @@ export interface Samples {
   readonly filters: readonly string[];
 }
 
-export async function putSamples(client: ControlPlaneClient): Promise<Samples> {
+/** Uploads the sample; where an earlier build of the same version is there already, that one stays. */
+async function putFilter(client: ControlPlaneClient, path: string, output: Output) {
+  try {
+    const { filter } = await client.uploadFilter(readInput(path).bytes, { release: false });
+    return { name: filter.name, version: filter.version };
+  } catch (cause) {
+    if (!(cause instanceof ControlPlaneClientError && cause.code === 'conflict')) throw cause;
+    const existing = (await client.filters()).find(({ name }) => name === sampleFilter);
+    if (existing === undefined) throw cause;
+    output.note(
+      `the filter ${sampleFilter} has been built anew since; weir down, then weir up, begins with the new one`,
+    );
+    return { name: existing.name, version: existing.version };
+  }
+}
+
+export async function putSamples(client: ControlPlaneClient, output: Output): Promise<Samples> {
   const folder = join(repository, 'policy/library');
   const policies: Array<{ name: string; namespace?: string; version: number }> = [];
   for (const file of readdirSync(folder)
@@ -29,8 +46,7 @@ export async function putSamples(client: ControlPlaneClient): Promise<Samples> {
   }
   const path = join(repository, 'filters/examples/build', `${sampleFilter}.wasm`);
   if (!existsSync(path)) throw new CliError(`${path} is not built.`, ['npm run build:filters builds it.']);
-  const { filter } = await client.uploadFilter(readInput(path).bytes, { release: false });
-  const filters = [{ name: filter.name, version: filter.version }];
+  const filters = [await putFilter(client, path, output)];
   const { sequence } = await client.putRelease({ policies, filters, settings: {} });
   return {
     sequence,
