@@ -10,6 +10,7 @@ export {
   type ProgramKind,
   readHostNamespaces,
 } from './hook-kernel.js';
+export { hostRealPath, realPathIn } from './host-paths.js';
 export {
   type HookStatus,
   type PolicyOutcome,

@@ -3,7 +3,6 @@
 // there, write the new configurations beside the old ones, flip each hook by one store, wait until no run can use the
 // old, delete that. A policy comes into force as a whole or not at all, and one that cannot leaves its former
 // version in force.
-import { realpathSync } from 'node:fs';
 import {
   type FollowedLink,
   type HookPlan,
@@ -30,6 +29,7 @@ import {
 } from './encode.js';
 import { PolicyLoadError } from './errors.js';
 import type { HookKernel, HookProgram, HookProgramFacts } from './hook-kernel.js';
+import { hostRealPath } from './host-paths.js';
 
 export interface PolicyOutcome {
   readonly name: string;
@@ -57,7 +57,7 @@ export interface HookStatus {
 export interface PolicySetOptions {
   readonly kernel: HookKernel;
   readonly hostNamespaces: HostNamespaces;
-  /** How links of this host are followed; by default, those of this process's root. */
+  /** How links of this host are followed; by default as its first process does. */
   readonly realPath?: RealPath;
 }
 
@@ -123,18 +123,10 @@ function keyOf(policy: Policy): string {
   return `${policy.namespace}/${policy.name}`;
 }
 
-const hostRealPath: RealPath = (path) => {
-  try {
-    return realpathSync(path);
-  } catch {
-    return undefined; // not there, or not to be seen: then nothing is known of its links
-  }
-};
-
 /** Follows the links in a policy's paths on this host; both texts then are values. */
 export function resolvePolicyPaths(
   policy: Policy,
-  realPath: RealPath = hostRealPath,
+  realPath: RealPath = hostRealPath(),
 ): { policy: Policy; followed: FollowedLink[] } {
   return resolveLinks(policy, realPath);
 }
