@@ -66,11 +66,9 @@ export class Sync {
               const copy = new Uint8Array(bytes);
               return (await this.#client.uploadSegment(segment.sequence, copy, { signal })).status;
             } catch (error) {
-              // Wrong bytes never become right; all else may pass.
-              if (
-                error instanceof ControlPlaneClientError &&
-                (error.status === 400 || error.status === 422)
-              ) {
+              // Wrong bytes never become right, nor does a place in the chain that another segment has; all else
+              // may pass.
+              if (error instanceof ControlPlaneClientError && [400, 409, 422].includes(error.status)) {
                 this.#agent.fail('upload', error);
                 return 'refused';
               }
