@@ -102,6 +102,14 @@ async function readModule(request: {
   arrayBuffer(): Promise<ArrayBuffer>;
   formData(): Promise<FormData>;
 }): Promise<{ module: Bytes; config: string | undefined }> {
+  // Nothing is inflated here: a small body could become a large one.
+  const encoding = request.header('content-encoding')?.trim().toLowerCase() ?? 'identity';
+  if (encoding !== 'identity') {
+    throw new ControlPlaneError(
+      'unsupported_media_type',
+      'Send the module as it is, without a content-encoding: it is not inflated.',
+    );
+  }
   const type = request.header('content-type')?.split(';')[0]?.trim().toLowerCase();
   if (type === 'application/wasm' || type === 'application/octet-stream') {
     return { module: await readBytes(request), config: undefined };

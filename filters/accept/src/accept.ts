@@ -103,8 +103,12 @@ function checkExports(shape: ModuleShape): void {
     }
   }
   for (const { name } of shape.exports) {
-    if (name.startsWith('weir_') && !Object.hasOwn(exportable, name)) {
-      throw new Refusal('export', `exports ${quote(name)}; names that begin with weir_ belong to the ABI`);
+    // `weir.` is what the host adds to count fuel.
+    if (/^weir[_.]/.test(name) && !Object.hasOwn(exportable, name)) {
+      throw new Refusal(
+        'export',
+        `exports ${quote(name)}; names that begin with weir_ or weir. belong to the ABI`,
+      );
     }
   }
 }

@@ -102,6 +102,10 @@ function table(reader: Reader, policy: AcceptancePolicy): void {
       `the table has up to ${maximum ?? minimum} elements; at most ${most} are allowed`,
     );
   }
+  // Without one, table.grow takes what the engine gives: 80 MB beside the memory that is bounded.
+  if (maximum === undefined) {
+    throw new Refusal('table', `the table has no maximum; declare one of at most ${most} elements`);
+  }
 }
 
 type Parse = (reader: Reader, shape: ModuleShape, policy: AcceptancePolicy) => void;

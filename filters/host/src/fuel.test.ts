@@ -143,7 +143,7 @@ describe('a module that cannot be metered', () => {
     });
     await expect(host.setFilters([{ bytes: bad }])).rejects.toMatchObject({
       code: 'refused',
-      message: expect.stringMatching(/\(reserved\).*"weir.fuel"/),
+      message: expect.stringMatching(/\(export\).*"weir.fuel"/),
     });
   });
 });
