@@ -61,18 +61,18 @@ export function sqrts(at: i32, n: i32, times: i32): f64 {
 /** Bodies of loops that make the most of a unit of fuel. */
 const hogs = `
 let x: i64 = 1; let y: i32 = 3;
-@inline function at(i: i32): i32 { return i & 0xfffff; }
 function nothing(): void { y++; }
 function again(n: i32): void { if (n > 0) again(n - 1); }
-let table: (() => void)[] = [nothing];
+function other(): void { y--; }
+let table: (() => void)[] = [nothing, other];
 export function empty(n: i32): void { for (let i = 0; i < n; i++) y = i; }
 export function divisions(n: i32): void { let v: i64 = 0x7fffffffffffffff; for (let i = 1; i < n; i++) v = v / (<i64>i | 3) + 0x7ffffffffff; x = v; }
 export function remainders(n: i32): void { let v: i32 = 7; for (let i = 1; i < n; i++) v = 0x7fffffff % (v | 1) + i; y = v; }
 export function roots(n: i32): void { let v: f64 = 2; for (let i = 0; i < n; i++) v = Math.sqrt(v) + 1.7; x = <i64>v; }
-export function chase(n: i32): void { let p: i32 = 1; for (let i = 0; i < n; i++) p = (load<i32>(p & 0x3ffffc) + p * 1103515245 + 12345); y = p; }
-export function scattered(n: i32): void { let p: u32 = 1; for (let i = 0; i < n; i++) { p = p * 1664525 + 1013904223; store<i32>((p >> 10) & 0x3ffffc, i); } }
+export function chase(n: i32): void { let p: i32 = 1; for (let i = 0; i < n; i++) p = (load<i32>(0x20000 + (p & 0x1ffffc)) + p * 1103515245 + 12345); y = p; }
+export function scattered(n: i32): void { let p: u32 = 1; for (let i = 0; i < n; i++) { p = p * 1664525 + 1013904223; store<i32>(0x20000 + ((p >> 10) & 0x1ffffc), i); } }
 export function calls(n: i32): void { for (let i = 0; i < n; i += 500) again(500); }
-export function indirect(n: i32): void { for (let i = 0; i < n; i++) call_indirect<void>(load<i32>(changetype<usize>(table[0])), 0); }
+export function indirect(n: i32): void { for (let i = 0; i < n; i++) table[i & 1](); }
 export function fills(n: i32): void { for (let i = 0; i < n; i += 100) memory.fill(0x20000, 1, 7); }
 export function largeFills(n: i32): void { for (let i = 0; i < n; i += 10000) memory.fill(0x20000, 1, 0x300000); }
 export function largeCopies(n: i32): void { for (let i = 0; i < n; i += 10000) memory.copy(0x20000, 0x200001, 0x1f0000); }

@@ -1,8 +1,19 @@
 // SPDX-License-Identifier: Apache-2.0
 import { describe, expect, it } from 'vitest';
-import { type Instance, instantiate, randomModule, randomOf, testEngine } from './fixtures.js';
+import { Reader } from './bytes.js';
+import { Decoder } from './decode.js';
+import {
+  type Code,
+  type Instance,
+  i64,
+  instantiate,
+  randomModule,
+  randomOf,
+  SPARE_GLOBAL,
+  testEngine,
+} from './fixtures.js';
 import { fuelOf, type MeterOptions, meterModule } from './index.js';
-import { Type } from './opcodes.js';
+import { Op, Type } from './opcodes.js';
 
 const FUEL = 20_000_000n;
 const SEEDS = 150;
@@ -103,5 +114,57 @@ describe('random programs do the same metered and not metered', () => {
 
   it('with every function counted in depth', () => {
     for (let seed = 1; seed <= 40; seed++) compare(seed + 9000, false, { depthMax: 60 });
+  });
+});
+
+/** Counts every instruction where it stands, but for those that only mark where blocks are. */
+function counted(code: Code): Code {
+  const bytes = Uint8Array.from(code);
+  const decoder = new Decoder(new Reader(bytes, 0, bytes.length));
+  const marks: number[] = [Op.nop, Op.block, Op.loop, Op.else, Op.end];
+  const out: number[] = [];
+  while (!decoder.reader.done) {
+    const op = decoder.next();
+    if (!marks.includes(op)) {
+      out.push(...[Op.globalGet, SPARE_GLOBAL], ...i64(1n), ...[0x7c, Op.globalSet, SPARE_GLOBAL]);
+    }
+    out.push(...bytes.subarray(decoder.at, decoder.reader.at));
+  }
+  return out;
+}
+
+describe('fuel', () => {
+  it('is charged for every instruction that is run', () => {
+    let instructions = 0;
+    for (let seed = 1; seed <= SEEDS; seed++) {
+      const options = { floatBits: false };
+      const { bytes, signatures } = randomModule(seed, options);
+      const counting = instantiate(randomModule(seed, options, counted).bytes, { env: { seen() {} } });
+      const metered = instantiate(meterModule(bytes), { env: { seen() {} } });
+      const fuel = fuelOf(metered);
+      const count = counting.exports[`g${SPARE_GLOBAL}`] as { value: bigint };
+      for (const [index, { parameters }] of signatures.entries()) {
+        const random = randomOf(seed);
+        const values = parameters.map((type) => argument(type, random));
+        fuel.refill(FUEL);
+        count.value = 0n;
+        const ends = [metered, counting].map(({ exports }) => {
+          (exports.g4 as { value: number }).value = 0;
+          try {
+            (exports[`f${index}`] as (...values: unknown[]) => unknown)(...values);
+            return undefined;
+          } catch (error) {
+            return (error as Error).message;
+          }
+        });
+        if (fuel.exhausted() !== undefined) break;
+        expect(ends[0], `seed ${seed}`).toBe(ends[1]);
+        // After a trap, what a loop had used may not be written back.
+        if (ends[0] !== undefined) continue;
+        expect(FUEL - fuel.remaining, `seed ${seed}, f${index}`).toBeGreaterThanOrEqual(count.value);
+        instructions += Number(count.value);
+      }
+    }
+    expect(instructions).toBeGreaterThan(100_000);
   });
 });

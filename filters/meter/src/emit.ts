@@ -3,7 +3,7 @@
 //
 //   entry:   depth -= w, trap below zero; fuel -= cost, trap below zero
 //   block    (only where something is to be done on the way out)
-//     ...    as before; `return` becomes a branch to the block's end, labels stay what they were, for the block takes
+//     ...    as before; where a branch goes back to a loop's head, fuel -= cost of a turn, trap below zero; `return` becomes a branch to the block's end, labels stay what they were, for the block takes
 //            the place of the function's own label
 //   end
 //   exit:    write the fuel back; depth += w
@@ -49,6 +49,8 @@ const QUIET_F64 = [0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0xf8, 0x7f];
 
 class FunctionWriter {
   readonly #out = new Writer(1024);
+  /** Of the blocks around: what a turn costs, 0 where it is no loop. */
+  readonly #turnCosts: number[] = [];
   readonly #extra: number[] = [];
   readonly #scratch = new Map<string, number>();
   readonly #context: EmitContext;
@@ -206,7 +208,7 @@ class FunctionWriter {
   #body(): void {
     const { measures } = this.#context;
     const { reader } = this.#decoder;
-    let nesting = 0;
+    const costs = this.#turnCosts;
     let loop = 0;
     let made: number = Nan.none;
     for (;;) {
@@ -219,27 +221,31 @@ class FunctionWriter {
       switch (op) {
         case Op.block:
         case Op.if:
-          nesting++;
+          costs.push(0);
           break;
-        case Op.loop: {
-          nesting++;
-          const cost = this.#plan.loopCosts[loop++] as number;
-          if (!this.#charges) break;
-          this.#copyTo(reader.at);
-          this.#charge(() => this.#out.byte(Op.i64Const).signed(cost));
+        case Op.loop:
+          costs.push(this.#plan.loopCosts[loop++] as number);
           break;
-        }
         case Op.end:
-          if (nesting === 0) {
+          if (costs.length === 0) {
             this.#copyTo(reader.at);
             return;
           }
-          nesting--;
+          costs.pop();
+          break;
+        case Op.br:
+        case Op.brIf:
+          if (this.#charges) this.#branch(this.#turnCost(this.#decoder.index));
+          break;
+        case Op.brTable:
+          if (this.#charges) {
+            this.#branch(Math.max(...this.#decoder.labels.map((label) => this.#turnCost(label))));
+          }
           break;
         case Op.return:
           if (!this.#wraps) break;
           this.#copyTo(this.#decoder.at);
-          this.#out.byte(Op.br).u32(nesting);
+          this.#out.byte(Op.br).u32(costs.length);
           this.#copied = reader.at;
           break;
         case Op.call:
@@ -254,6 +260,20 @@ class FunctionWriter {
         }
       }
     }
+  }
+
+  /** What a branch to a label costs: a turn where it is a loop's. */
+  #turnCost(label: number): number {
+    const costs = this.#turnCosts;
+    // The function's own label is no loop's.
+    return costs[costs.length - 1 - label] ?? 0;
+  }
+
+  /** Charges before a branch, whether it is taken or not: what it takes stays on the stack. */
+  #branch(cost: number): void {
+    if (cost === 0) return;
+    this.#copyTo(this.#decoder.at);
+    this.#charge(() => this.#out.byte(Op.i64Const).signed(cost));
   }
 
   /** A function that is called may look at the global; imported ones, and those that are charged here, do not. */

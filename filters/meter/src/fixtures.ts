@@ -513,10 +513,14 @@ class RandomFunction {
   }
 }
 
-/** A random valid module: all its functions `f0`… are exported; it imports `env.seen (i32) -> ()`. */
+/** The global of a random module that it leaves alone. */
+export const SPARE_GLOBAL = 5;
+
+/** A random valid module, its functions' code changed at last by `change`: all its functions `f0`… are exported; it imports `env.seen (i32) -> ()`. */
 export function randomModule(
   seed: number,
   options: RandomOptions,
+  change: (code: Code) => Code = (code) => code,
 ): { bytes: Uint8Array; signatures: readonly Signature[] } {
   const random = randomOf(seed);
   const types = (most: number) =>
@@ -528,7 +532,7 @@ export function randomModule(
   const functions = signatures.map(({ parameters, results }, index) => {
     const writer = new RandomFunction(random, index, signatures, options);
     const code = writer.code();
-    return { parameters, results, locals: writer.locals, code, name: `f${index}` };
+    return { parameters, results, locals: writer.locals, code: change(code), name: `f${index}` };
   });
   const bytes = assemble({
     functions,
@@ -542,6 +546,7 @@ export function randomModule(
       { type: Type.f32, value: f32(3) },
       { type: Type.f64, value: f64(4) },
       { type: Type.i32, value: i32(0) },
+      { type: Type.i64, value: i64(0n) },
     ],
     exportGlobals: true,
     passiveData: [1, 2, 3, 4, 5],

@@ -344,7 +344,30 @@ describe('fuel', () => {
     expect(used(branch(2, 3), 1)).toBe(8n);
   });
 
-  it('is charged for a bulk operation by its length, in bytes of 32 a unit', () => {
+  it('is charged for what lies before, in and after a loop, whichever way that is left', () => {
+    const some = (count: number): Code => new Array<number[]>(count).fill([...i32(0), Op.drop]).flat();
+    const used = (code: Code): bigint => {
+      const instance = instantiate(meterModule(assemble({ functions: [{ name: 'run', code }] })));
+      const fuel = fuelOf(instance);
+      fuel.refill(1000n);
+      func(instance, 'run')();
+      return 1000n - fuel.remaining;
+    };
+    const loop = (...code: Code): Code => [Op.loop, EMPTY_BLOCK, ...code, Op.end];
+    const block = (...code: Code): Code => [Op.block, EMPTY_BLOCK, ...code, Op.end];
+    // To its end; by a branch out of it, of one loop and of two; by a return, where what follows is not charged.
+    expect(used([...some(10), ...loop(...some(3)), ...some(2)])).toBe(30n);
+    expect(used([...block(...some(10), ...loop(...some(3), Op.br, 1)), ...some(2)])).toBe(31n);
+    expect(
+      used([...block(...some(10), ...loop(...some(3), ...loop(...some(4), Op.br, 2))), ...some(2)]),
+    ).toBe(39n);
+    expect(used([...some(10), ...loop(...some(3), ...loop(...some(4), Op.return)), ...some(2)])).toBe(35n);
+    // Deeper in than it is left: the dearest way counts.
+    const either = [...i32(0), Op.brIf, 1, ...some(4)];
+    expect(used([...block(...some(10), ...loop(...some(3), ...either)), ...some(2)])).toBe(40n);
+  });
+
+  it('is charged for a bulk operation by its length, 16 bytes a unit', () => {
     const instance = instantiate(
       meterModule(
         assemble({
@@ -365,7 +388,7 @@ describe('fuel', () => {
       func(instance, 'run')(length);
       return 1_000_000n - fuel.remaining;
     };
-    expect(used(PAGE * 16) - used(0)).toBe(BigInt((PAGE * 16) / 32));
+    expect(used(PAGE * 16) - used(0)).toBe(BigInt(PAGE));
     // A length that is out of bounds is charged before it traps.
     fuel.refill(1_000_000n);
     expect(() => func(instance, 'run')(-1)).toThrow();

@@ -205,10 +205,10 @@ export function baseCost(op: number): number {
   }
 }
 
-/** Units for each page, and each element, that an instruction with a length on top of the stack works on; bytes go by 2^5. */
+/** Units for each page, and each element, that an instruction with a length on top of the stack works on; bytes go by 2^4. */
 export const PAGE_COST = 4096;
 export const ELEMENT_COST = 64;
-export const BULK_BYTES_SHIFT = 5;
+export const BULK_BYTES_SHIFT = 4;
 
 export type Bulk = 'bytes' | 'pages' | 'elements';
 

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// Owns what each function is charged, and how: the cost of the dearest way through it, once at its entry; of the
-// dearest way through a loop's body, at each turn. So a unit is about an instruction, never less than was run.
+// Owns what each function is charged, and how: at its entry the cost of the dearest way through it, each loop gone
+// through once; on the way back to a loop's head, the cost of the dearest way through the loop. So all that is run is
+// charged before it runs, a unit is about an instruction, and a loop that ends in its first turn is not charged again.
 import { Reader } from './bytes.js';
 import { Decoder } from './decode.js';
 import { MeterError } from './error.js';
@@ -21,7 +22,7 @@ export type Charging =
 export interface FunctionPlan {
   charging: Charging;
   entryCost: number;
-  /** In the order of the loops. */
+  /** Of another turn, in the order of the loops. */
   loopCosts: readonly number[];
   /** What its frame takes of the depth while it runs; 0 where it is not counted. */
   depth: number;
@@ -32,8 +33,11 @@ const CALLER_COST_MAX = 256;
 /** Words of a frame that cost one of depth. A small frame is about 100 bytes, so one is at most some 230. */
 const WORDS_PER_DEPTH = 16;
 
+/** A function or a loop, and the ways from its head. */
 interface Scope {
+  /** The dearest way to where the walk is; of an outer scope, to the head of the loop within. */
   cost: number;
+  /** The dearest way to anywhere. */
   highest: number;
   parent: Scope | undefined;
   loop: number;
@@ -67,8 +71,12 @@ function costs(
   const branch = (depth: number): void => {
     const label = labels[labels.length - 1 - depth];
     if (label === undefined) throw new MeterError('malformed', decoder.at, `label ${depth} does not exist`);
-    // From within a loop, the way so far is that of the label's own scope; the rest was charged in the loop.
-    if (label.op !== Op.loop) label.cost = Math.max(label.cost, label.scope.cost);
+    if (label.op === Op.loop) return;
+    let way = scope.cost;
+    for (let inner = scope; inner !== label.scope; inner = inner.parent as Scope) {
+      way += (inner.parent as Scope).cost;
+    }
+    label.cost = Math.max(label.cost, way);
   };
   for (;;) {
     const op = decoder.next();
@@ -108,7 +116,8 @@ function costs(
           loops[scope.loop] = TURN_COST + scope.highest;
           const ended = scope;
           scope = ended.parent as Scope;
-          if (ended.cost === NOWHERE) scope.cost = NOWHERE;
+          scope.highest = Math.max(scope.highest, scope.cost + ended.highest);
+          scope.cost = ended.cost === NOWHERE ? NOWHERE : scope.cost + ended.cost;
           break;
         }
         scope.cost = Math.max(scope.cost, label.cost);

@@ -30,7 +30,7 @@ export interface FunctionScan {
 /** Nested blocks of one function. */
 const NESTING_MAX = 4096;
 
-export function blockTypeOf(shape: ModuleShape, blockType: number, at: number): FunctionType {
+function blockTypeOf(shape: ModuleShape, blockType: number, at: number): FunctionType {
   if (blockType >= 0) return typeOf(shape, blockType, at);
   if (blockType === Decoder.EMPTY) return { parameters: [], results: [] };
   return { parameters: [], results: [-blockType] };
