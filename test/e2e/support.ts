@@ -117,6 +117,9 @@ export class World {
   #port = 0;
   #url = '';
 
+  /** The command line, as node runs it. */
+  readonly program = programs.weir;
+
   get url(): string {
     return this.#url;
   }
