@@ -63,6 +63,10 @@ for (const [kind, code] of kindCodes) {
 isUnseen[0] = 1;
 isProtected[0] = 1;
 
+export function isHookCode(code: number): boolean {
+  return isHook[code] === 1;
+}
+
 const text = new TextDecoder();
 
 export class BatchView {

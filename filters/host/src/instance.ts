@@ -2,13 +2,20 @@
 // Owns one filter's instance inside the worker: made anew after a trap, its memory read with suspicion. Addresses
 // that come from a filter are compared with its memory before they are used; nothing of the filter is trusted.
 import { type Fuel, fuelOf } from '@weir/filter-meter';
-import { FILTER_CALL_BYTES } from '@weir/schema';
+import {
+  FILTER_CALL_BYTES,
+  FILTER_SPAN_BYTES,
+  FILTER_SPAN_PIECE_AT,
+  FILTER_SPANS_BYTES,
+  FILTER_SPANS_COUNT_AT,
+} from '@weir/schema';
 import { engine, type WasmMemory } from './engine.js';
 import type { FilterEntry } from './shared.js';
 import type { TrapCause } from './types.js';
 
 const LOG_BYTES_MAX = 512;
 const LEVEL_MAX = 4;
+const STATE_PIECES_MAX = 64;
 
 export function align8(bytes: number): number {
   return (bytes + 7) & ~7;
@@ -41,6 +48,8 @@ export class FilterInstance {
   lastError: string | undefined;
   readonly #memory: WasmMemory;
   readonly #filter: (call: number) => unknown;
+  readonly #save: (() => number) | undefined;
+  readonly #restore: ((at: number, bytes: number) => number) | undefined;
   readonly #fuel: Fuel;
 
   /**
@@ -71,13 +80,16 @@ export class FilterInstance {
     memory = exports.memory as WasmMemory;
     this.#memory = memory;
     this.#filter = exports.weir_filter as (call: number) => unknown;
+    this.#save = exports.weir_state_save as (() => number) | undefined;
+    this.#restore = exports.weir_state_restore as ((at: number, bytes: number) => number) | undefined;
     this.bytes = new Uint8Array(memory.buffer);
     this.view = new DataView(memory.buffer);
     this.#fuel.refill(BigInt(fuel));
     try {
       this.#load(entry, areaSize, exports);
     } catch (error) {
-      if (this.cause === 'trap') throw error;
+      // What it said before it trapped tells more than the engine does.
+      if (this.cause === 'trap') throw this.lastError === undefined ? error : new Error(this.lastError);
       throw new Error(this.limitReached(fuel), { cause: error });
     }
   }
@@ -115,6 +127,55 @@ export class FilterInstance {
         `weir_configure refuses its configuration: ${this.lastError ?? `answer ${String(answer)}`}`,
       );
     }
+  }
+
+  /**
+   * What the filter hands over to its next version, in a copy: nothing where it has nothing, or more than `bytesMax`.
+   * @throws {Error} where it traps or lies.
+   */
+  saveState(bytesMax: number, fuel: number): Uint8Array | undefined {
+    if (this.#save === undefined) return undefined;
+    this.#fuel.refill(BigInt(fuel));
+    const at = this.#save() >>> 0;
+    this.refresh();
+    if (at === 0) return undefined;
+    const outside = () => new Error('its state lies outside of its memory');
+    if (at + FILTER_SPANS_BYTES > this.bytes.length) throw outside();
+    const count = this.view.getUint32(at + FILTER_SPANS_COUNT_AT, true);
+    if (count > STATE_PIECES_MAX) {
+      throw new Error(`its state has ${count} pieces; at most ${STATE_PIECES_MAX} are allowed`);
+    }
+    if (at + FILTER_SPANS_BYTES + count * FILTER_SPAN_BYTES > this.bytes.length) throw outside();
+    const pieces: Uint8Array[] = [];
+    let total = 0;
+    for (let index = 0; index < count; index++) {
+      const piece = at + FILTER_SPANS_BYTES + index * FILTER_SPAN_BYTES + FILTER_SPAN_PIECE_AT;
+      const from = this.view.getUint32(piece, true);
+      const length = this.view.getUint32(piece + 4, true);
+      if (from + length > this.bytes.length) throw outside();
+      total += length;
+      if (total > bytesMax) throw new Error(`its state has more than ${bytesMax} bytes`);
+      pieces.push(this.bytes.subarray(from, from + length));
+    }
+    return Buffer.concat(pieces);
+  }
+
+  /** Whether it reads what an older version hands over. */
+  get takesState(): boolean {
+    return this.#restore !== undefined;
+  }
+
+  /**
+   * Hands it the state of an older version. Returns false where it does not take it.
+   * @throws {Error} where it traps; its state is then worth nothing.
+   */
+  restoreState(state: Uint8Array, fuel: number): boolean {
+    if (this.#restore === undefined) return false;
+    this.#fuel.refill(BigInt(fuel));
+    this.bytes.set(state, this.area);
+    const taken = this.#restore(this.area, state.length);
+    this.refresh();
+    return taken > 0;
   }
 
   /** Looks at the memory again, which has another buffer once it has grown. */

@@ -103,6 +103,8 @@ export async function prepare(
       kinds: manifest.binds.kinds.map((kind) => EventKind[kind]),
       policies: manifest.binds.policies,
       labels: manifest.labels,
+      redacts: manifest.redacts,
+      readsLabels: manifest.reads.includes('labels'),
       config: source.config === undefined ? undefined : new TextEncoder().encode(source.config),
       module,
       quarantined: false,

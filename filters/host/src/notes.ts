@@ -40,6 +40,7 @@ export class Notes {
   alertsAt = 0;
   #count = 0;
   #labelCount = 0;
+  #records = 0;
   #textAt = 0;
   #end = 0;
   #bytes: Uint8Array = new Uint8Array(0);
@@ -69,8 +70,7 @@ export class Notes {
     this.lost = 0;
     this.alertCount = 0;
     this.alertsAt = 0;
-    this.#first.fill(-1, 0, records);
-    this.#last.fill(-1, 0, records);
+    this.#records = records;
   }
 
   get count(): number {
@@ -156,9 +156,12 @@ export class Notes {
   layOut(view: DataView, offsets: Uint32Array, offsetsAt: number, judgements: Uint8Array): number {
     if (this.#count === 0) return -1;
     const notes = this.#notes;
+    this.#first.fill(-1, 0, this.#records);
+    this.#last.fill(-1, 0, this.#records);
     // Chained here, not as they came: what was rolled back is in no chain.
     for (let index = 0; index < this.#count; index++) {
       const at = index * NOTE_WORDS;
+      notes[at + NEXT] = -1;
       if (((notes[at + KIND] as number) & 0x100) !== 0) continue;
       const record = notes[at + RECORD] as number;
       if (judgements[record] !== 0) continue;
@@ -181,6 +184,28 @@ export class Notes {
       to = end;
     }
     return this.#layOutAlerts(view, to);
+  }
+
+  /**
+   * Lays out what there is so far for a filter that reads labels, has `use` look at it, and takes it back: more will
+   * be said, and some records may still be dropped. `use` is given the end of what the slot holds, or -1.
+   */
+  show(
+    view: DataView,
+    offsets: Uint32Array,
+    offsetsAt: number,
+    judgements: Uint8Array,
+    use: (end: number) => void,
+  ): void {
+    const { lost } = this;
+    use(this.layOut(view, offsets, offsetsAt, judgements));
+    this.lost = lost;
+    this.alertCount = 0;
+    this.alertsAt = 0;
+    for (let index = 0; index < this.#count; index++) {
+      const record = this.#notes[index * NOTE_WORDS + RECORD] as number;
+      view.setUint32((offsets[offsetsAt + record] as number) + RECORD_HEADER_ANNOTATION_AT, 0, true);
+    }
   }
 
   #layOutAlerts(view: DataView, start: number): number {

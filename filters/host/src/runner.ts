@@ -3,12 +3,14 @@
 // happens when it traps or lies. Hot: a filter without bindings costs one copy of the batch, its call, and a pass
 // over the verdict bytes. Its verdicts and notes count only once its whole turn is known to be sound.
 import {
+  BATCH_HEADER_BYTE_LENGTH_AT,
   FILTER_ANNOTATION_ALERT_AT,
   FILTER_ANNOTATION_BYTES,
   FILTER_ANNOTATION_LABEL_COUNT_AT,
   FILTER_ANNOTATION_LABELS_AT_AT,
   FILTER_ANNOTATION_MESSAGE_AT,
   FILTER_ANNOTATION_RECORD_AT,
+  FILTER_ANNOTATION_REDACTIONS_AT_AT,
   FILTER_ANNOTATION_SEVERITY_AT,
   FILTER_CALL_ANNOTATION_COUNT_AT,
   FILTER_CALL_ANNOTATIONS_AT_AT,
@@ -22,6 +24,10 @@ import {
   FILTER_LABEL_BYTES,
   FILTER_LABEL_NAME_AT,
   FILTER_LABEL_VALUE_AT,
+  FILTER_SPAN_BYTES,
+  FILTER_SPAN_PIECE_AT,
+  FILTER_SPANS_BYTES,
+  FILTER_SPANS_COUNT_AT,
   FilterAnswer,
   FilterMark,
   Severity,
@@ -29,6 +35,7 @@ import {
 import { type BatchView, KIND_CODES, kindCode, State } from './batch-view.js';
 import { align8, areaBytes, cleanText, describeError, FilterInstance } from './instance.js';
 import type { Notes } from './notes.js';
+import { Redactor } from './redaction.js';
 import {
   type Bounds,
   Counter,
@@ -43,6 +50,7 @@ import { Judgement, type QuarantineCode, type TrapCause } from './types.js';
 const MESSAGE_BYTES_MAX = 512;
 const VALUE_BYTES_MAX = 1024;
 const LABELS_MAX = 16;
+const REDACTIONS_MAX = 64;
 /** Annotations of one record: its own and a few alerts. */
 const RECORD_ANNOTATIONS_MAX = 8;
 
@@ -79,6 +87,10 @@ export class FilterRunner {
   readonly #labels = new Map<string, { text: Uint8Array; at: number; batch: number }>();
   readonly #errorLabel: Uint8Array;
   readonly #errorPosition: { at: number; batch: number } = { at: -1, batch: -1 };
+  /** Masks what the filter wants masked; none where its manifest declares no field. */
+  readonly #redactor: Redactor | undefined;
+  /** Bytes of the batch as it is shown to the filter: with what others said, where it reads that. */
+  #shownBytes = 0;
   #instance: FilterInstance | undefined;
   #trapTimesMs: number[] = [];
   #logLinesLeft: number;
@@ -91,7 +103,9 @@ export class FilterRunner {
     this.#context = context;
     this.#row = entry.row * Counter.columns;
     this.#marks = marks;
-    this.#areaSize = areaBytes(context.bounds.batchBytesMax, context.bounds.recordsMax);
+    const { annotationBytesMax, batchBytesMax, recordsMax } = context.bounds;
+    this.#areaSize = areaBytes(batchBytesMax + (entry.readsLabels ? annotationBytesMax : 0), recordsMax);
+    if (entry.redacts.length > 0) this.#redactor = new Redactor(entry.redacts);
     this.#logLinesLeft = context.bounds.logLinesMax;
     if (entry.kinds.length > 0) {
       this.#kinds = new Uint8Array(KIND_CODES);
@@ -114,6 +128,32 @@ export class FilterRunner {
       this.#context.counters[this.#row + Counter.memoryBytes] = this.#instance.memoryBytes;
     } catch (error) {
       throw new Error(describeError(error), { cause: error });
+    } finally {
+      this.#context.leave();
+    }
+  }
+
+  /**
+   * Takes over the state of the version before, where that has some and this one reads it. Whatever goes wrong, this
+   * one begins with fresh state, and it is logged.
+   */
+  takeOver(old: FilterRunner): void {
+    const from = old.#instance;
+    if (from === undefined || this.#instance?.takesState !== true) return;
+    const { fuelPerLoad } = this.#context.bounds;
+    const say = (level: number, text: string) =>
+      this.#context.post({ type: 'log', row: this.entry.row, level, text });
+    const which = `version ${old.entry.version}`;
+    let state: Uint8Array | undefined;
+    this.#context.enter(Phase.load, this.entry.row);
+    try {
+      state = from.saveState(this.#areaSize, fuelPerLoad);
+      if (state === undefined) return;
+      const taken = this.#instance.restoreState(state, fuelPerLoad);
+      say(1, taken ? `took over the state of ${which}` : `does not read the state of ${which}`);
+    } catch (error) {
+      say(2, `does not take over the state of ${which}: ${describeError(error)}`);
+      if (state !== undefined) this.load();
     } finally {
       this.#context.leave();
     }
@@ -172,10 +212,11 @@ export class FilterRunner {
   judge(batch: BatchView, judgements: Uint8Array, live: number, notes: Notes): number {
     this.#batch++;
     this.#logLinesLeft = this.#context.bounds.logLinesMax;
-    if (this.quarantined && !this.entry.failClosed) return 0;
+    if (this.quarantined && !this.entry.failClosed && this.#redactor === undefined) return 0;
     const judged = this.#select(batch, judgements, live);
     if (judged === 0) return 0;
-    if (this.quarantined) return this.#holdBack(batch, judgements, 0);
+    if (this.quarantined) return this.#withoutFilter(batch, judgements, 0);
+    this.#redactor?.begin();
     const start = this.#context.nowNs();
     const mark = notes.mark();
     let ended = 0;
@@ -187,11 +228,26 @@ export class FilterRunner {
       notes.rollback(mark);
       this.#forgetLabels();
       this.quarantine(error.code, error.message);
-      ended = this.entry.failClosed ? this.#holdBack(batch, judgements, 0) : 0;
+      this.#redactor?.begin();
+      ended = this.#withoutFilter(batch, judgements, 0);
     }
+    this.#redactor?.apply(batch);
     this.#count(Counter.events, judged);
     this.#count(Counter.nanoseconds, this.#context.nowNs() - start);
     return ended;
+  }
+
+  /**
+   * What becomes of the records that it was to judge, from one on, while it is in quarantine: they are held back or go
+   * on, as its manifest says, and what it was to mask of them is masked as a whole.
+   */
+  #withoutFilter(batch: BatchView, judgements: Uint8Array, from: number): number {
+    if (this.#redactor !== undefined) {
+      for (let index = from; index < batch.recordCount; index++) {
+        if (this.#marks[index] !== FilterMark.skip) this.#redactor.maskWhole(batch, index);
+      }
+    }
+    return this.entry.failClosed ? this.#holdBack(batch, judgements, from) : 0;
   }
 
   #holdBack(batch: BatchView, judgements: Uint8Array, from: number): number {
@@ -211,7 +267,7 @@ export class FilterRunner {
     // In this turn, a mark of this value is a drop that has been read from the filter and is not in force yet.
     const DROP = 1;
     let from = 0;
-    this.#handOver(batch, 0);
+    this.#handOver(batch, 0, judgements, notes);
     let errors = 0;
     let quarantineCode: QuarantineCode = 'traps';
     let quarantineReason: string | undefined;
@@ -261,7 +317,7 @@ export class FilterRunner {
       this.#readAnnotations(instance, batch, from, until, notes);
       from = until;
       if (trap === undefined) {
-        if (from < recordCount) this.#markPassed(instance, batch, from);
+        if (from < recordCount) this.#markPassed(instance, from);
         continue;
       }
       errors++;
@@ -276,7 +332,7 @@ export class FilterRunner {
         quarantineReason = `trapped ${this.#trapTimesMs.length} times within ${this.#context.bounds.trapWindowMs} ms, the last time on: ${trap}`;
         break;
       }
-      if (from < recordCount && !this.#restart(batch, from)) {
+      if (from < recordCount && !this.#restart(batch, from, judgements, notes)) {
         quarantineReason = undefined;
         break;
       }
@@ -286,7 +342,7 @@ export class FilterRunner {
     if (memory !== undefined) this.#context.counters[this.#row + Counter.memoryBytes] = memory;
     let ended = this.#apply(judgements, DROP, from);
     if (quarantineReason !== undefined) this.quarantine(quarantineCode, quarantineReason);
-    if (this.quarantined && this.entry.failClosed) ended += this.#holdBack(batch, judgements, from);
+    if (this.quarantined) ended += this.#withoutFilter(batch, judgements, from);
     return ended;
   }
 
@@ -317,25 +373,32 @@ export class FilterRunner {
   }
 
   /** Copies the batch in, and what it is to judge from `from` on. */
-  #handOver(batch: BatchView, from: number): void {
+  #handOver(batch: BatchView, from: number, judgements: Uint8Array, notes: Notes): void {
     const instance = this.#instance as FilterInstance;
     const { area, view, bytes } = instance;
     const batchAt = area + FILTER_CALL_BYTES;
-    const verdictsAt = batchAt + align8(batch.byteLength);
-    bytes.set(batch.bytes.subarray(0, batch.byteLength), batchAt);
+    this.#shownBytes = batch.byteLength;
+    if (this.entry.readsLabels) {
+      notes.show(batch.view, batch.words, batch.offsetsAt, judgements, (end) => {
+        if (end >= 0) this.#shownBytes = align8(end);
+        bytes.set(batch.bytes.subarray(0, this.#shownBytes), batchAt);
+      });
+      view.setUint32(batchAt + BATCH_HEADER_BYTE_LENGTH_AT, this.#shownBytes, true);
+    } else bytes.set(batch.bytes.subarray(0, batch.byteLength), batchAt);
+    const verdictsAt = batchAt + align8(this.#shownBytes);
     view.setUint32(area + FILTER_CALL_BATCH_AT_AT, batchAt, true);
-    view.setUint32(area + FILTER_CALL_BATCH_BYTES_AT, batch.byteLength, true);
+    view.setUint32(area + FILTER_CALL_BATCH_BYTES_AT, this.#shownBytes, true);
     view.setUint32(area + FILTER_CALL_RECORD_COUNT_AT, batch.recordCount, true);
     view.setUint32(area + FILTER_CALL_VERDICTS_AT_AT, verdictsAt, true);
     view.setUint32(area + FILTER_CALL_RESERVED_AT, 0, true);
     bytes.set(this.#marks.subarray(0, batch.recordCount), verdictsAt);
-    this.#markPassed(instance, batch, from);
+    this.#markPassed(instance, from);
   }
 
   /** Prepares a call from `from` on: what lies before is passed over. */
-  #markPassed(instance: FilterInstance, batch: BatchView, from: number): void {
+  #markPassed(instance: FilterInstance, from: number): void {
     const { area, view, bytes } = instance;
-    const verdictsAt = area + FILTER_CALL_BYTES + align8(batch.byteLength);
+    const verdictsAt = area + FILTER_CALL_BYTES + align8(this.#shownBytes);
     bytes.fill(FilterMark.skip, verdictsAt, verdictsAt + from);
     view.setUint32(area + FILTER_CALL_CURSOR_AT, from, true);
     view.setUint32(area + FILTER_CALL_ANNOTATION_COUNT_AT, 0, true);
@@ -346,7 +409,7 @@ export class FilterRunner {
     const marks = this.#marks;
     const { bytes } = instance;
     const { states } = batch;
-    const verdictsAt = instance.area + FILTER_CALL_BYTES + align8(batch.byteLength);
+    const verdictsAt = instance.area + FILTER_CALL_BYTES + align8(this.#shownBytes);
     for (let index = from; index < until; index++) {
       const verdict = bytes[verdictsAt + index] as number;
       if (verdict === 0 || marks[index] !== FilterMark.judge) continue;
@@ -426,6 +489,7 @@ export class FilterRunner {
     if (labelsAt + labelCount * FILTER_LABEL_BYTES > bytes.length) {
       throw new Lie(`${labelCount} labels at ${labelsAt} lie outside of its memory`);
     }
+    this.#readRedactions(instance, batch, note, record);
     const placed = this.#place(instance, batch, messageAt, messageBytes, notes);
     if (placed < 0) notes.lost++;
     if (
@@ -455,6 +519,31 @@ export class FilterRunner {
         this.#place(instance, batch, valueAt, valueBytes, notes),
         valueBytes,
       );
+    }
+  }
+
+  #readRedactions(instance: FilterInstance, batch: BatchView, note: number, record: number): void {
+    const { view, bytes } = instance;
+    const at = view.getUint32(note + FILTER_ANNOTATION_REDACTIONS_AT_AT, true);
+    if (at === 0) return;
+    if (this.#redactor === undefined) {
+      throw new Lie(`a redaction on record ${record}; its manifest says that it redacts nothing`);
+    }
+    const count =
+      at + FILTER_SPANS_BYTES <= bytes.length ? view.getUint32(at + FILTER_SPANS_COUNT_AT, true) : 0;
+    if (count > REDACTIONS_MAX) {
+      throw new Lie(`${count} redactions on record ${record}; at most ${REDACTIONS_MAX} are allowed`);
+    }
+    if (at + FILTER_SPANS_BYTES + count * FILTER_SPAN_BYTES > bytes.length) {
+      throw new Lie(`redactions at ${at} lie outside of its memory`);
+    }
+    const batchAt = instance.area + FILTER_CALL_BYTES;
+    for (let index = 0; index < count; index++) {
+      const piece = at + FILTER_SPANS_BYTES + index * FILTER_SPAN_BYTES + FILTER_SPAN_PIECE_AT;
+      const from = view.getUint32(piece, true) - batchAt;
+      const length = view.getUint32(piece + 4, true);
+      const wrong = this.#redactor.add(batch, record, from, length);
+      if (wrong !== undefined) throw new Lie(wrong);
     }
   }
 
@@ -489,6 +578,7 @@ export class FilterRunner {
 
   #trapped(batch: BatchView, record: number, cause: TrapCause, reason: string, notes: Notes): void {
     batch.flagError(record);
+    this.#redactor?.addWhole(record);
     this.#context.post({ type: 'trap', row: this.entry.row, cause, reason, record });
     const position = this.#errorPosition;
     if (position.batch !== this.#batch) {
@@ -509,14 +599,14 @@ export class FilterRunner {
   }
 
   /** Begins anew after a trap: what a trap left half done in the filter's state is worth nothing. */
-  #restart(batch: BatchView, from: number): boolean {
+  #restart(batch: BatchView, from: number, judgements: Uint8Array, notes: Notes): boolean {
     try {
       this.load();
     } catch (error) {
       this.quarantine('load', `could not be started again after a trap: ${describeError(error)}`);
       return false;
     }
-    this.#handOver(batch, from);
+    this.#handOver(batch, from, judgements, notes);
     return true;
   }
 }

@@ -106,6 +106,8 @@ export interface FilterEntry {
   kinds: readonly number[];
   policies: readonly string[];
   labels: readonly string[];
+  redacts: readonly string[];
+  readsLabels: boolean;
   config: Uint8Array | undefined;
   module: WasmModule;
   quarantined: boolean;

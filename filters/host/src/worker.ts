@@ -55,6 +55,7 @@ function post(message: WorkerMessage): void {
 
 function configure(message: ConfigMessage): void {
   const current = new Map(runners.map((runner) => [runner.entry.id, runner]));
+  const byName = new Map(runners.map((runner) => [runner.entry.name, runner]));
   const next: FilterRunner[] = [];
   for (const entry of message.entries) {
     const running = current.get(entry.id);
@@ -67,6 +68,8 @@ function configure(message: ConfigMessage): void {
     if (runner.quarantined) continue;
     try {
       runner.load();
+      const before = byName.get(entry.name);
+      if (before !== undefined) runner.takeOver(before);
     } catch (error) {
       const reason = error instanceof Error ? error.message : 'unknown';
       if (!message.tolerant) {
