@@ -261,9 +261,11 @@ const script = `
     let best = Infinity;
     for (let round = 0; round < ${tiny ? 2 : 8}; round++) {
       exports['weir.fuel'].value = 1n << 50n;
-      const started = process.hrtime.bigint();
+      // Processor time: what else the machine does is not the unit's.
+      const started = process.cpuUsage();
       exports[name](${tiny ? 20_000 : 2_000_000});
-      const ns = Number(process.hrtime.bigint() - started);
+      const { user, system } = process.cpuUsage(started);
+      const ns = (user + system) * 1000;
       best = Math.min(best, ns / Number((1n << 50n) - exports['weir.fuel'].value));
     }
     result[name] = Math.round(best * 1000) / 1000;

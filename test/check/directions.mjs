@@ -11,7 +11,7 @@ const allowed = {
   native: [],
   'filters/sdk': [],
   'filters/accept': ['schema'],
-  'filters/meter': ['schema', 'filters/accept'],
+  'filters/meter': [],
   'filters/host': ['schema', 'filters/accept', 'filters/meter'],
   'filters/compile': ['schema', 'segment', 'filters/sdk', 'filters/accept', 'filters/host'],
   agent: ['schema', 'policy', 'segment', 'native', 'filters/accept', 'filters/host', 'control-plane/client'],

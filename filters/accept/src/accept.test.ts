@@ -480,6 +480,14 @@ const refused: [string, Uint8Array, RefusalCode, RegExp][] = [
     'export',
     /belong to the ABI/,
   ],
+  [
+    'takes the name of what counts its fuel',
+    changed((from) => {
+      from.exports.push(exported('weir.fuel', 0, 1));
+    }),
+    'export',
+    /belong to the ABI/,
+  ],
   ['uses atomics', withCode(0x41, 0, 0xfe, 0x10, 2, 0, 0x1a), 'feature', /threads/],
   ['uses relaxed SIMD', withCode(0xfd, 0x80, 0x02), 'feature', /relaxed SIMD/],
   ['uses tail calls', withCode(0x12, 0), 'feature', /tail calls/],

@@ -36,6 +36,9 @@ async function load(name: string, options: FilterHostOptions = {}): Promise<void
   host = await FilterHost.create({
     onReport: (report) => reports.push(report),
     timeLimitMs: 5000,
+    // One event of the filter that uses everything costs as much as twenty of an ordinary one.
+    fuelPerRecord: 1_000_000,
+    fuelPerBatch: 10_000_000_000,
     ...options,
   });
   await host.setFilters([{ bytes }]);
