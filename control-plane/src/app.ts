@@ -10,6 +10,7 @@ import { administrationRoutes } from './routes/administration.js';
 import { agentRoutes } from './routes/agents.js';
 import { archiveRoutes } from './routes/archive.js';
 import { type App, answers, type Environment, errors, secured } from './routes/environment.js';
+import { filterKeyRoutes } from './routes/filter-keys.js';
 import { filterRoutes } from './routes/filters.js';
 import { policyRoutes } from './routes/policies.js';
 import { releaseRoutes } from './routes/releases.js';
@@ -160,6 +161,7 @@ export function createApp({ services, metrics = new Metrics() }: AppOptions): Ap
   app.openapi(keyRoute, (c) => c.json({ publicKey: services.signer.publicKey }, 200));
   app.openapi(metricsRoute, async (c) => c.text(await metricsOf(services, c.get('principal'), metrics), 200));
   filterRoutes(app);
+  filterKeyRoutes(app);
   policyRoutes(app);
   releaseRoutes(app);
   agentRoutes(app);

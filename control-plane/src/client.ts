@@ -2,6 +2,7 @@
 // Owns the public client of the control plane: fetch, WebCrypto and types, nothing heavier, for the agent and the
 // command line. What it answers to an agent is verified here: signature, then agent, then digests.
 import type {
+  AddFilterKeyRequest,
   Agent,
   AgentReport,
   AgentWithReport,
@@ -19,6 +20,8 @@ import type {
   ErrorBody,
   Filter,
   FilterConfig,
+  FilterKey,
+  FilterSignature,
   Policy,
   PolicyWithSource,
   ProcessTree,
@@ -255,7 +258,13 @@ export class ControlPlaneClient {
 
   uploadFilter(
     module: Bytes,
-    options: { name?: string; version?: string; config?: FilterConfig; release?: boolean } = {},
+    options: {
+      name?: string;
+      version?: string;
+      config?: FilterConfig;
+      release?: boolean;
+      signature?: FilterSignature;
+    } = {},
   ): Promise<UploadedFilter> {
     return this.#json('POST', '/v1/filters', {
       body: module,
@@ -265,6 +274,8 @@ export class ControlPlaneClient {
         version: options.version,
         release: options.release,
         config: options.config === undefined ? undefined : JSON.stringify(options.config),
+        key: options.signature?.keyId,
+        signature: options.signature?.signature,
       },
     });
   }
@@ -281,6 +292,19 @@ export class ControlPlaneClient {
     const { digest } = await this.filter(name, version);
     const path = `/v1/filters/${encodeURIComponent(name)}/${encodeURIComponent(version)}/module`;
     return verified(digest, await this.#send('GET', path));
+  }
+
+  /** Trusts an author's key: from the first one on, filters must be signed. */
+  addFilterKey(request: AddFilterKeyRequest): Promise<FilterKey> {
+    return this.#json('POST', '/v1/filter-keys', { body: JSON.stringify(request) });
+  }
+
+  async filterKeys(): Promise<FilterKey[]> {
+    return (await this.#json<{ keys: FilterKey[] }>('GET', '/v1/filter-keys')).keys;
+  }
+
+  async retireFilterKey(id: string): Promise<void> {
+    await this.#send('DELETE', `/v1/filter-keys/${encodeURIComponent(id)}`);
   }
 
   createPolicy(yaml: string, options: { release?: boolean } = {}): Promise<CreatedPolicy> {

@@ -14,6 +14,7 @@ export const statusByCode = {
   unsupported_media_type: 415,
   invalid_policy: 422,
   invalid_filter: 422,
+  untrusted_filter: 422,
   invalid_segment: 422,
   busy: 503,
   unavailable: 503,

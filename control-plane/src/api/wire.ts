@@ -151,6 +151,41 @@ const jsonObject = z.record(z.string().max(128), json);
 /** Settings of a filter, handed to it as it starts. */
 export const filterConfig = jsonObject.openapi('FilterConfig');
 
+/** As `FilterKey.id` of @weir/filter-accept. */
+export const filterKeyId = z
+  .string()
+  .regex(/^fk-[0-9a-f]{32}$/, { error: 'must be fk- and 32 hexadecimal digits' })
+  .openapi({ example: `fk-${'0'.repeat(32)}` });
+
+export const filterSignature = z
+  .object({
+    keyId: filterKeyId,
+    signature: base64Of64.openapi({
+      description: 'Ed25519 by the author over "weir.filter.v1\\n" and the digest in UTF-8',
+    }),
+  })
+  .openapi('FilterSignature');
+
+export const addFilterKeyRequest = z
+  .object({
+    publicKey: base64Of32.openapi({ description: 'Ed25519, raw, base64' }),
+    description: line(256).default(''),
+  })
+  .openapi('AddFilterKeyRequest');
+
+export const filterKey = z
+  .object({
+    id: filterKeyId,
+    publicKey: base64Of32,
+    description: z.string(),
+    createdMs: timeMs,
+    createdBy: z.string(),
+    retiredMs: timeMs.optional().openapi({ description: 'from then on it signs nothing new' }),
+  })
+  .openapi('FilterKey');
+
+export const filterKeyList = z.object({ keys: z.array(filterKey) }).openapi('FilterKeyList');
+
 export const filter = z
   .object({
     name,
@@ -159,6 +194,7 @@ export const filter = z
     bytes: z.int().min(0),
     manifest: jsonObject.openapi({ description: 'what the module says of itself' }),
     config: filterConfig,
+    signatures: z.array(filterSignature).openapi({ description: "its authors', oldest first" }),
     createdMs: timeMs,
     createdBy: z.string(),
   })
@@ -308,6 +344,7 @@ export const desiredState = z
           bytes: z.int(),
           url: z.string().openapi({ description: 'path on the control plane; the answer has the digest' }),
           config: filterConfig,
+          signatures: z.array(filterSignature).optional(),
         }),
       )
       .openapi({ description: 'in the order in which they run' }),

@@ -23,6 +23,8 @@ const upload = secured(
       query: z.object({
         release: flag,
         config: z.string().max(65_536).optional().openapi({ description: 'FilterConfig as JSON text' }),
+        key: wire.filterKeyId.optional().openapi({ description: 'the key of the signature' }),
+        signature: wire.filterSignature.shape.signature.optional(),
       }),
       // Not `required`: the form's validator would then refuse a plain body. The handler refuses an empty one.
       body: {
@@ -142,11 +144,17 @@ async function readModule(request: {
 
 export function filterRoutes(app: App): void {
   app.openapi(upload, async (c) => {
-    const { release, config } = c.req.valid('query');
+    const { release, config, key, signature } = c.req.valid('query');
+    if ((key === undefined) !== (signature === undefined)) {
+      throw new ControlPlaneError('invalid', 'A signature goes with its key.', [
+        { path: key === undefined ? 'key' : 'signature', message: 'is missing' },
+      ]);
+    }
     const { module, config: formConfig } = await readModule(c.req);
     const uploaded = await uploadFilter(c.get('services'), c.get('principal'), module, {
       config: parseConfig(config ?? formConfig),
       release: release !== 'false',
+      signature: key === undefined || signature === undefined ? undefined : { keyId: key, signature },
     });
     return c.json(uploaded, uploaded.created ? 201 : 200);
   });

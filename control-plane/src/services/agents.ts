@@ -131,8 +131,10 @@ async function sign(
       const { kind, source } = found;
       return { name, ...(namespace === '' ? {} : { namespace }), kind, version, digest, source };
     }),
-    filters: release.filters.map(({ name, version, digest, bytes, config }) => {
-      return { name, version, digest, bytes, url: `/v1/agents/me/filters/${digest}`, config };
+    filters: release.filters.map(({ name, version, digest, bytes, config, signatures }) => {
+      const url = `/v1/agents/me/filters/${digest}`;
+      const signed = signatures === undefined ? {} : { signatures: [...signatures] };
+      return { name, version, digest, bytes, url, config, ...signed };
     }),
     settings: release.settings,
   };

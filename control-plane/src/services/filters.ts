@@ -1,20 +1,25 @@
 // SPDX-License-Identifier: Apache-2.0
 // Owns filters: accepted, stored by digest, immutable by name and version. Name and version are the module's own, so
 // that a module means the same wherever it is found.
-import { acceptModule } from '@weir/filter-accept';
-import type { Filter, FilterConfig, UploadedFilter } from '../api/types.js';
+import { acceptModule, FILTER_SIGNATURES_MAX } from '@weir/filter-accept';
+import type { Filter, FilterConfig, FilterSignature, UploadedFilter } from '../api/types.js';
 import { authorise, type Principal } from '../auth/permissions.js';
 import { type Bytes, digestOf } from '../crypto.js';
 import { ControlPlaneError } from '../errors.js';
 import type { FilterRow } from '../store/store.js';
 import { auditOf, type Services } from './context.js';
+import { requireTrustedSignature } from './filter-keys.js';
 import { releaseFilter } from './releases.js';
 
 export async function uploadFilter(
   services: Services,
   principal: Principal,
   module: Bytes,
-  options: { config: FilterConfig | undefined; release: boolean },
+  options: {
+    config: FilterConfig | undefined;
+    release: boolean;
+    signature?: FilterSignature | undefined;
+  },
 ): Promise<UploadedFilter> {
   authorise(principal, 'filter.create');
   const accepted = acceptModule(module);
@@ -25,6 +30,11 @@ export async function uploadFilter(
   }
   const { manifest } = accepted;
   const digest = await digestOf(module);
+  await checkSignature(
+    services,
+    { name: manifest.name, version: manifest.version, digest },
+    options.signature,
+  );
   const row: FilterRow = {
     name: manifest.name,
     version: manifest.version,
@@ -54,23 +64,78 @@ export async function uploadFilter(
     }
     stored = existing;
   }
-  const base = { filter: filterToWire(stored), created };
+  if (options.signature !== undefined) await keepSignature(services, principal, stored, options.signature);
+  const signatures = await signaturesOf(services, digest);
+  const base = { filter: filterToWire(stored, signatures), created };
   if (!options.release) return base;
   const { name, version, bytes } = stored;
   const config = options.config ?? stored.config;
   return {
     ...base,
-    releaseSequence: await releaseFilter(services, principal, { name, version, digest, bytes, config }),
+    releaseSequence: await releaseFilter(services, principal, {
+      name,
+      version,
+      digest,
+      bytes,
+      config,
+      ...(signatures.length === 0 ? {} : { signatures }),
+    }),
   };
 }
 
-export function filterToWire(row: FilterRow): Filter {
-  return { ...row };
+/** Refuses what is not signed as it must be; where no key is trusted here, what a signature is worth is the agents' to say. */
+async function checkSignature(
+  services: Services,
+  filter: { name: string; version: string; digest: string },
+  signature: FilterSignature | undefined,
+): Promise<void> {
+  const given = signature === undefined ? [] : [signature];
+  await requireTrustedSignature(services, filter, given);
+}
+
+async function keepSignature(
+  services: Services,
+  principal: Principal,
+  { name, version, digest }: FilterRow,
+  { keyId, signature }: FilterSignature,
+): Promise<void> {
+  const there = await signaturesOf(services, digest);
+  const known = there.find((other) => other.keyId === keyId);
+  if (known?.signature === signature) return;
+  if (known === undefined && there.length >= FILTER_SIGNATURES_MAX) {
+    throw new ControlPlaneError(
+      'conflict',
+      `Version ${version} of filter ${name} has ${FILTER_SIGNATURES_MAX} signatures already.`,
+    );
+  }
+  const createdMs = services.clock.nowMs();
+  await services.store.insertFilterSignature(
+    { digest, keyId, signature, createdMs, createdBy: principal.tokenId },
+    auditOf(services, principal, 'filter.sign', `${name}@${version}`, { digest, key: keyId }),
+  );
+}
+
+/** Signatures of a module, as they are handed on. */
+export async function signaturesOf(services: Services, digest: string): Promise<FilterSignature[]> {
+  const rows = (await services.store.filterSignatures([digest])).get(digest) ?? [];
+  return rows.map(({ keyId, signature }) => ({ keyId, signature }));
+}
+
+export function filterToWire(row: FilterRow, signatures: FilterSignature[]): Filter {
+  return { ...row, signatures };
 }
 
 export async function listFilters(services: Services, principal: Principal): Promise<Filter[]> {
   authorise(principal, 'filter.read');
-  return (await services.store.listFilters()).map(filterToWire);
+  const rows = await services.store.listFilters();
+  const signatures = await services.store.filterSignatures(rows.map(({ digest }) => digest));
+  return rows.map((row) => {
+    const found = signatures.get(row.digest) ?? [];
+    return filterToWire(
+      row,
+      found.map(({ keyId, signature }) => ({ keyId, signature })),
+    );
+  });
 }
 
 export async function getFilter(
@@ -83,7 +148,7 @@ export async function getFilter(
   const row = await services.store.findFilter(name, version);
   if (row === undefined)
     throw new ControlPlaneError('not_found', `There is no version ${version} of filter ${name}.`);
-  return filterToWire(row);
+  return filterToWire(row, await signaturesOf(services, row.digest));
 }
 
 export async function downloadFilter(

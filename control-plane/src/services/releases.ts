@@ -7,6 +7,7 @@ import { digestOf, utf8 } from '../crypto.js';
 import { ControlPlaneError, type ErrorDetail } from '../errors.js';
 import type { ReleasedFilter, ReleaseRow, RolloutRow } from '../store/store.js';
 import { auditOf, defaultTarget, type Services, triesMax } from './context.js';
+import { requireTrustedSignature } from './filter-keys.js';
 
 type Content = Omit<ReleaseRow, 'digest'>;
 
@@ -164,7 +165,17 @@ async function resolve(services: Services, request: PutReleaseRequest): Promise<
       details.push({ path, message: `there is no version ${version} of filter ${name}` });
     } else {
       const { digest, bytes } = filter;
-      filters.push({ name, version, digest, bytes, config: config ?? filter.config });
+      const signed = (await services.store.filterSignatures([digest])).get(digest) ?? [];
+      const signatures = signed.map(({ keyId, signature }) => ({ keyId, signature }));
+      await requireTrustedSignature(services, filter, signatures);
+      filters.push({
+        name,
+        version,
+        digest,
+        bytes,
+        config: config ?? filter.config,
+        ...(signatures.length === 0 ? {} : { signatures }),
+      });
     }
   }
   if (details.length > 0)

@@ -5,7 +5,9 @@ import { type Compilable, type Kysely, sql } from 'kysely';
 import type { FilterConfig } from '../api/types.js';
 import {
   agentRow,
+  filterKeyRow,
   filterRow,
+  filterSignatureRow,
   jobRow,
   policySummary,
   policySummaryColumns,
@@ -16,7 +18,9 @@ import {
 import {
   type AgentRow,
   type Audit,
+  type FilterKeyRow,
   type FilterRow,
+  type FilterSignatureRow,
   type JobRow,
   type JobState,
   listMax,
@@ -65,7 +69,10 @@ export class KyselyStore implements Store {
   }
 
   /** An audit row that is inserted only where the change that it tells of has been made. */
-  #audit(audit: Audit, table: 'tokens' | 'filters' | 'policies' | 'rollouts' | 'agents'): Compilable {
+  #audit(
+    audit: Audit,
+    table: 'tokens' | 'filters' | 'filter_keys' | 'filter_signatures' | 'policies' | 'rollouts' | 'agents',
+  ): Compilable {
     return this.#db
       .insertInto('audit')
       .columns(['id', 'time_ms', 'actor', 'role', 'action', 'subject', 'details'])
@@ -172,6 +179,78 @@ export class KyselyStore implements Store {
       .limit(listMax.filters)
       .execute();
     return rows.map(filterRow);
+  }
+
+  async insertFilterKey(row: FilterKeyRow, audit: Audit): Promise<boolean> {
+    const insert = this.#db
+      .insertInto('filter_keys')
+      .values({
+        id: row.id,
+        public_key: row.publicKey,
+        description: row.description,
+        created_ms: row.createdMs,
+        created_by: row.createdBy,
+        retired_ms: row.retiredMs ?? null,
+        change_id: audit.id,
+      })
+      .onConflict((conflict) => conflict.column('id').doNothing());
+    return (await this.#batch(insert, this.#audit(audit, 'filter_keys'))) > 0;
+  }
+
+  async listFilterKeys(): Promise<FilterKeyRow[]> {
+    const rows = await this.#db
+      .selectFrom('filter_keys')
+      .selectAll()
+      .orderBy('created_ms')
+      .orderBy('id')
+      .limit(listMax.filterKeys)
+      .execute();
+    return rows.map(filterKeyRow);
+  }
+
+  async retireFilterKey(id: string, nowMs: number, audit: Audit): Promise<boolean> {
+    const update = this.#db
+      .updateTable('filter_keys')
+      .set({ retired_ms: nowMs, change_id: audit.id })
+      .where('id', '=', id)
+      .where('retired_ms', 'is', null);
+    return (await this.#batch(update, this.#audit(audit, 'filter_keys'))) > 0;
+  }
+
+  async insertFilterSignature(row: FilterSignatureRow, audit: Audit): Promise<boolean> {
+    const insert = this.#db
+      .insertInto('filter_signatures')
+      .values({
+        digest: row.digest,
+        key_id: row.keyId,
+        signature: row.signature,
+        created_ms: row.createdMs,
+        created_by: row.createdBy,
+        change_id: audit.id,
+      })
+      .onConflict((conflict) =>
+        conflict
+          .columns(['digest', 'key_id'])
+          .doUpdateSet({ signature: row.signature, change_id: audit.id })
+          .where('filter_signatures.signature', '!=', row.signature),
+      );
+    return (await this.#batch(insert, this.#audit(audit, 'filter_signatures'))) > 0;
+  }
+
+  async filterSignatures(digests: readonly string[]): Promise<Map<string, FilterSignatureRow[]>> {
+    const found = new Map<string, FilterSignatureRow[]>();
+    for (let from = 0; from < digests.length; from += variablesMax) {
+      const rows = await this.#db
+        .selectFrom('filter_signatures')
+        .selectAll()
+        .where('digest', 'in', digests.slice(from, from + variablesMax))
+        .orderBy('created_ms')
+        .orderBy('key_id')
+        .execute();
+      for (const row of rows)
+        found.set(row.digest, [...(found.get(row.digest) ?? []), filterSignatureRow(row)]);
+    }
+    return found;
   }
 
   async insertPolicy(

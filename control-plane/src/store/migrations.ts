@@ -111,7 +111,36 @@ const initial: Migration = {
   },
 };
 
-const migrations: Record<string, Migration> = { '0001_initial': initial };
+const filterSignatures: Migration = {
+  async up(db: Kysely<unknown>): Promise<void> {
+    await db.schema
+      .createTable('filter_keys')
+      .addColumn('id', 'text', (c) => c.primaryKey())
+      .addColumn('public_key', 'text', (c) => c.notNull())
+      .addColumn('description', 'text', (c) => c.notNull())
+      .addColumn('created_ms', 'bigint', (c) => c.notNull())
+      .addColumn('created_by', 'text', (c) => c.notNull())
+      .addColumn('retired_ms', 'bigint')
+      .addColumn('change_id', 'text', (c) => c.notNull())
+      .execute();
+    // By digest, not by name and version: what is signed is the module's bytes.
+    await db.schema
+      .createTable('filter_signatures')
+      .addColumn('digest', 'text', (c) => c.notNull())
+      .addColumn('key_id', 'text', (c) => c.notNull())
+      .addColumn('signature', 'text', (c) => c.notNull())
+      .addColumn('created_ms', 'bigint', (c) => c.notNull())
+      .addColumn('created_by', 'text', (c) => c.notNull())
+      .addColumn('change_id', 'text', (c) => c.notNull())
+      .addPrimaryKeyConstraint('filter_signatures_key', ['digest', 'key_id'])
+      .execute();
+  },
+};
+
+const migrations: Record<string, Migration> = {
+  '0001_initial': initial,
+  '0002_filter_signatures': filterSignatures,
+};
 
 /** Brings the database to the newest form. Several replicas may call it at once: the migrator takes a lock. */
 export async function migrate(db: Kysely<Tables>): Promise<void> {

@@ -4,7 +4,9 @@ import type { Selectable } from 'kysely';
 import type { FilterConfig } from '../api/types.js';
 import type {
   AgentRow,
+  FilterKeyRow,
   FilterRow,
+  FilterSignatureRow,
   JobRow,
   JobState,
   Labels,
@@ -65,6 +67,27 @@ export function filterRow(row: Selectable<Tables['filters']>): FilterRow {
     bytes: row.bytes,
     manifest: JSON.parse(row.manifest) as FilterConfig,
     config: JSON.parse(row.config) as FilterConfig,
+    createdMs: row.created_ms,
+    createdBy: row.created_by,
+  };
+}
+
+export function filterKeyRow(row: Selectable<Tables['filter_keys']>): FilterKeyRow {
+  return {
+    id: row.id,
+    publicKey: row.public_key,
+    description: row.description,
+    createdMs: row.created_ms,
+    createdBy: row.created_by,
+    retiredMs: row.retired_ms ?? undefined,
+  };
+}
+
+export function filterSignatureRow(row: Selectable<Tables['filter_signatures']>): FilterSignatureRow {
+  return {
+    digest: row.digest,
+    keyId: row.key_id,
+    signature: row.signature,
     createdMs: row.created_ms,
     createdBy: row.created_by,
   };

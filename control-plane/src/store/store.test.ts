@@ -146,6 +146,39 @@ for (const kind of kinds) {
       expect((await store.listAudit()).filter(({ id }) => id === 'revoke-t3')).toHaveLength(1);
     });
 
+    test('keeps keys of authors, retires each once, and one signature a key and module', async () => {
+      const key = {
+        id: 'fk-1',
+        publicKey: 'raw',
+        description: 'ci',
+        createdMs: 5,
+        createdBy: 'tester',
+        retiredMs: undefined,
+      };
+      expect(await store.insertFilterKey(key, audit())).toBe(true);
+      expect(await store.insertFilterKey({ ...key, publicKey: 'other' }, audit())).toBe(false);
+      expect(await store.listFilterKeys()).toEqual([key]);
+      expect(await store.retireFilterKey('fk-1', 9, audit())).toBe(true);
+      expect(await store.retireFilterKey('fk-1', 10, audit())).toBe(false);
+      expect(await store.listFilterKeys()).toEqual([{ ...key, retiredMs: 9 }]);
+      const signature = {
+        digest: 'sha256:a',
+        keyId: 'fk-1',
+        signature: 's',
+        createdMs: 6,
+        createdBy: 'tester',
+      };
+      expect(await store.insertFilterSignature(signature, audit())).toBe(true);
+      expect(await store.insertFilterSignature(signature, audit())).toBe(false);
+      expect(await store.insertFilterSignature({ ...signature, signature: 't' }, audit())).toBe(true);
+      const second = { ...signature, keyId: 'fk-2', createdMs: 7 };
+      expect(await store.insertFilterSignature(second, audit())).toBe(true);
+      const found = await store.filterSignatures(['sha256:a', 'sha256:b']);
+      expect([...found.keys()]).toEqual(['sha256:a']);
+      expect(found.get('sha256:a')).toEqual([{ ...signature, signature: 't' }, second]);
+      expect(await store.filterSignatures([])).toEqual(new Map());
+    });
+
     test('never changes a version of a filter', async () => {
       expect(await store.insertFilter(filter, audit())).toBe(true);
       expect(await store.insertFilter({ ...filter, digest: 'sha256:2' }, audit())).toBe(false);

@@ -43,6 +43,26 @@ export interface FilterRow {
   readonly createdBy: string;
 }
 
+/** An author's key. Retired, it signs nothing new. */
+export interface FilterKeyRow {
+  readonly id: string;
+  /** Ed25519, raw, base64. */
+  readonly publicKey: string;
+  readonly description: string;
+  readonly createdMs: number;
+  readonly createdBy: string;
+  readonly retiredMs: number | undefined;
+}
+
+/** An author's signature of a module, by the module's digest. */
+export interface FilterSignatureRow {
+  readonly digest: string;
+  readonly keyId: string;
+  readonly signature: string;
+  readonly createdMs: number;
+  readonly createdBy: string;
+}
+
 export interface PolicyRow {
   readonly name: string;
   /** Empty for a cluster-wide policy. */
@@ -64,6 +84,8 @@ export interface ReleasedFilter {
   readonly digest: string;
   readonly bytes: number;
   readonly config: FilterConfig;
+  /** As they were when it was released. */
+  readonly signatures?: ReadonlyArray<{ keyId: string; signature: string }> | undefined;
 }
 
 /** An immutable set; digests included, so that its own digest says all of it. */
@@ -114,6 +136,7 @@ export interface JobRow {
 export const listMax = {
   tokens: 10_000,
   filters: 10_000,
+  filterKeys: 1_000,
   policies: 20_000,
   rollouts: 1_000,
   agents: 20_000,
@@ -138,6 +161,17 @@ export interface Store {
   insertFilter(row: FilterRow, audit: Audit): Promise<boolean>;
   findFilter(name: string, version: string): Promise<FilterRow | undefined>;
   listFilters(): Promise<FilterRow[]>;
+
+  /** Is false where a key with that id is there. */
+  insertFilterKey(row: FilterKeyRow, audit: Audit): Promise<boolean>;
+  /** Oldest first. */
+  listFilterKeys(): Promise<FilterKeyRow[]>;
+  /** Is false where there is none, or it is retired already. */
+  retireFilterKey(id: string, nowMs: number, audit: Audit): Promise<boolean>;
+  /** One a key and module: another takes its place. Is false where this very one is there. */
+  insertFilterSignature(row: FilterSignatureRow, audit: Audit): Promise<boolean>;
+  /** Signatures by digest, oldest first, for those modules that have any. */
+  filterSignatures(digests: readonly string[]): Promise<Map<string, FilterSignatureRow[]>>;
 
   /** Gives the version that the text took, or undefined where another took it at the same moment: try again. */
   insertPolicy(row: Omit<PolicyRow, 'version' | 'retiredMs'>, audit: Audit): Promise<number | undefined>;

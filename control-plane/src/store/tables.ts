@@ -30,6 +30,21 @@ export interface Tables {
     created_ms: number;
     created_by: string;
   };
+  filter_keys: Changed & {
+    id: string;
+    public_key: string;
+    description: string;
+    created_ms: number;
+    created_by: string;
+    retired_ms: number | null;
+  };
+  filter_signatures: Changed & {
+    digest: string;
+    key_id: string;
+    signature: string;
+    created_ms: number;
+    created_by: string;
+  };
   policies: Changed & {
     name: string;
     namespace: string;

@@ -15,4 +15,15 @@ export {
   readableFields,
   redactableFields,
 } from './manifest.js';
+export {
+  checkFilterSignatures,
+  FILTER_SIGNATURE_CONTEXT,
+  FILTER_SIGNATURES_MAX,
+  type FilterKey,
+  type FilterSignature,
+  filterKey,
+  filterSignatureMessage,
+  parseFilterKey,
+  type SignatureCheck,
+} from './signature.js';
 export type { Acceptance, AcceptancePolicy, RefusalCode } from './types.js';

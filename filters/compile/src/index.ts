@@ -13,3 +13,19 @@ export { type Diagnostic, FilterBuildError, type FilterBuildErrorCode, formatDia
 export { batchOfEvents, splitArguments } from './events.js';
 export { type CaseResult, formatTest, type TestOptions, type TestResult, testFilter } from './run-tests.js';
 export { formatNew, type NewFilterResult, newFilter } from './scaffold.js';
+export {
+  type FilterKey,
+  type FilterSignature,
+  FilterSignError,
+  type FilterSignErrorCode,
+  formatSignature,
+  moduleDigest,
+  type NewFilterKey,
+  newFilterKey,
+  parseSignature,
+  readFilterKey,
+  readSignature,
+  type SignatureCheck,
+  signFilter,
+  verifyFilter,
+} from './sign.js';
