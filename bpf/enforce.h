@@ -25,23 +25,6 @@ struct enforcement {
     __u32 may_deny;
 };
 
-/*
- * Number of the lowest bit of a word that has one. By hand: __builtin_ctzll crashes clang 14 where the target
- * is BPF.
- */
-__noinline int lowest_bit(__u64 word) {
-    __u32 bit = 0;
-
-#pragma unroll
-    for (__u32 width = WORD_BITS / 2; width > 0; width /= 2) {
-        __u32 step = (word & ((1ULL << width) - 1)) ? 0 : width;
-
-        word >>= step;
-        bit += step;
-    }
-    return bit;
-}
-
 /* The lowest candidate, WEIR_LIMIT_SELECTORS_PER_HOOK where there is none. */
 static __always_inline __u32 lowest_candidate(const struct weir_mask *mask) {
     __u64 lowest = 0;

@@ -78,6 +78,11 @@ __noinline int match_dimension(__u32 slot, __u32 config_index, __u32 number, __u
         found = look_up_integer(id, 0, PURPOSE_UNDECIDED);
     } else if (kind == WEIR_DIMENSION_KIND_INTEGER) {
         found = look_up_integer(id, argument->value, PURPOSE_VALUE);
+    } else if (kind == WEIR_DIMENSION_KIND_RANGE) {
+        found = look_up_range(id, argument->value, argument->type);
+    } else if (kind == WEIR_DIMENSION_KIND_BITS) {
+        look_up_bits(slot, config_index, d, argument->value);
+        found = &work->found;
     } else {
         if (kind == WEIR_DIMENSION_KIND_REVERSE)
             turn_text(slot, number, argument->payload.length);

@@ -53,8 +53,8 @@ struct {
     __type(value, struct weir_mask);
 } string_masks SEC(".maps");
 
-/* Integer dimensions of all hooks and scopes, and of each dimension the mask where its argument is not known.
- */
+/* Integer dimensions of all hooks and scopes, the masks of range and bits dimensions, and of each dimension
+ * the mask where its argument is not known. */
 struct {
     __uint(type, BPF_MAP_TYPE_HASH);
     __uint(map_flags, BPF_F_NO_PREALLOC);
@@ -62,6 +62,15 @@ struct {
     __type(key, struct weir_integer_key);
     __type(value, struct weir_mask);
 } integer_masks SEC(".maps");
+
+/* The bounds of range dimensions of all hooks: of each a tree of pages. */
+struct {
+    __uint(type, BPF_MAP_TYPE_HASH);
+    __uint(map_flags, BPF_F_NO_PREALLOC);
+    __uint(max_entries, 1 << 14);
+    __type(key, struct weir_range_key);
+    __type(value, struct weir_range_page);
+} range_pages SEC(".maps");
 
 struct {
     __uint(type, BPF_MAP_TYPE_HASH);
@@ -130,6 +139,7 @@ struct hook_work {
     __u32 done_is_enforced;
     __u32 done_posts;
     struct weir_mask candidates;
+    struct weir_mask found;     // by a look-up that puts its mask together
     struct class_key class_key; // its scopes are those that the process is in
     struct weir_argument arguments[HOOK_ARGUMENTS_MAX];
 };

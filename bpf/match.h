@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause) */
-// Owns how look-ups become masks: a string in a trie, an integer in a hash, a dimension without an answer.
+// Owns how look-ups become masks: a string in a trie, an integer in a hash, among bounds or bit by bit, a
+// dimension without an answer.
 // Hooks and scopes use the same functions; what they look at, and under which ids, they say themselves.
 //
 // A mask says for each selector whether its term on this dimension holds, given what was found. The masks of
@@ -16,7 +17,12 @@ enum {
     // Purposes of an integer_key.
     PURPOSE_VALUE = 0,
     PURPOSE_UNDECIDED = 1,
+    PURPOSE_INTERVAL = 2,
+    PURPOSE_BITS = 3,
+    PURPOSE_BIT = 4,
     WORD_BITS = 64,
+    // In what search_page() returns: the rest is an interval, not a page.
+    FOUND_INTERVAL = 1 << 30,
 };
 
 static __always_inline void mask_clear(struct weir_mask *mask) {
@@ -109,6 +115,112 @@ static __always_inline const struct weir_mask *look_up_integer(__u32 dimension_i
     struct weir_integer_key key = {.dimension_id = dimension_id, .purpose = purpose, .value = value};
 
     return bpf_map_lookup_elem(&integer_masks, &key);
+}
+
+/*
+ * Finds the place of a number among the bounds of one page: which page comes next, or which interval it is
+ * (FOUND_INTERVAL). Not static, so that the verifier walks once through the halvings, and not through those
+ * of each page after those of the one before.
+ */
+__noinline int search_page(__u32 dimension_id, __u32 number, __u64 value) {
+    struct weir_range_key key = {.dimension_id = dimension_id, .page = number};
+    const struct weir_range_page *page = bpf_map_lookup_elem(&range_pages, &key);
+    __u32 below = 0; // bounds that are not above the value
+
+    if (!page)
+        return FOUND_INTERVAL;
+#pragma unroll
+    for (__u32 step = (WEIR_LIMIT_RANGE_PAGE_BOUNDS + 1) / 2; step > 0; step /= 2) {
+        if (below + step <= page->count && page->bounds[below + step - 1] <= value)
+            below += step;
+    }
+    return (page->first + below) | (page->is_leaf ? FOUND_INTERVAL : 0);
+}
+_Static_assert(((WEIR_LIMIT_RANGE_PAGE_BOUNDS + 1) & WEIR_LIMIT_RANGE_PAGE_BOUNDS) == 0,
+               "search_page halves: a page has one bound less than a power of two");
+
+/* The mask of the interval that a number lies in. NULL is the first one. */
+static __always_inline const struct weir_mask *look_up_range(__u32 dimension_id, __u64 value, __u8 type) {
+    __u32 found = 0;
+
+    if (type != WEIR_ARGUMENT_TYPE_UINT64)
+        value ^= 1ULL << 63;
+#pragma clang loop unroll(disable)
+    for (int level = 0; level < WEIR_LIMIT_RANGE_PAGE_LEVELS; level++) {
+        found = search_page(dimension_id, found, value);
+        if (found & FOUND_INTERVAL)
+            break;
+    }
+    return look_up_integer(dimension_id, found & ~FOUND_INTERVAL, PURPOSE_INTERVAL);
+}
+
+/* What the bits of one number share; the context of bpf_loop, which keeps no pointers. */
+struct bits_look_up {
+    __u32 slot;
+    __u32 dimension_id;
+    __u64 left; // bits still to be looked up
+};
+
+/*
+ * Number of the lowest bit of a word that has one. By hand: __builtin_ctzll crashes clang 14 where the target
+ * is BPF.
+ */
+__noinline int lowest_bit(__u64 word) {
+    __u32 bit = 0;
+
+#pragma unroll
+    for (__u32 width = WORD_BITS / 2; width > 0; width /= 2) {
+        __u32 step = (word & ((1ULL << width) - 1)) ? 0 : width;
+
+        word >>= step;
+        bit += step;
+    }
+    return bit;
+}
+
+/* ORs the mask of the lowest bit that is left. Returns 1, which ends the loop, where that was the last. */
+static long look_up_bit(__u32 index, void *context) {
+    struct bits_look_up *bits = context;
+    struct hook_work *work = hook_work_of(bits->slot);
+
+    (void)index;
+    if (!work || bits->left == 0)
+        return 1;
+    const struct weir_mask *found = look_up_integer(bits->dimension_id, lowest_bit(bits->left), PURPOSE_BIT);
+
+    if (found) {
+#pragma unroll
+        for (__u32 word = 0; word < WEIR_LIMIT_MASK_WORDS; word++)
+            work->found.words[word] |= found->words[word];
+    }
+    bits->left &= bits->left - 1;
+    return 0;
+}
+
+/*
+ * The mask of a number bit by bit: what selectors ask of it is that one of some bits be set. Only bits that
+ * any selector asks for are looked up. Not static, for its stack.
+ */
+__noinline int look_up_bits(__u32 slot, __u32 config_index, __u32 d, __u64 value) {
+    struct hook_work *work = hook_work_of(slot);
+    const struct weir_hook_config *config = bpf_map_lookup_elem(&hook_configs, &config_index);
+
+    if (!work || !config)
+        return 0;
+    d &= WEIR_LIMIT_DIMENSIONS_PER_HOOK - 1;
+    barrier_var(d);
+    struct bits_look_up bits = {
+        .slot = slot,
+        .dimension_id = config->config_id * WEIR_LIMIT_DIMENSIONS_PER_HOOK + d,
+    };
+    const struct weir_mask *asked = look_up_integer(bits.dimension_id, 0, PURPOSE_BITS);
+
+    mask_copy(&work->found, &config->defaults[d], WEIR_LIMIT_MASK_WORDS);
+    if (!asked)
+        return 0;
+    bits.left = value & asked->words[0];
+    bpf_loop(WORD_BITS, look_up_bit, &bits, 0);
+    return 0;
 }
 
 #endif
