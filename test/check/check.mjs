@@ -28,7 +28,14 @@ const git = (...patterns) =>
 
 command('types', 'npx', ['--no-install', 'tsc', '-b']);
 command('generated code is what the schema generates', 'node', ['schema/dist/generate.js', '--check']);
-command('format and lint', 'npx', ['--no-install', 'biome', 'ci', '--error-on-warnings', '.']);
+command('format and lint', 'npx', [
+  '--no-install',
+  'biome',
+  'ci',
+  '--colors=off',
+  '--error-on-warnings',
+  '.',
+]);
 const cFiles = git('*.c', '*.h', '*.cc').filter((name) => !name.includes('generated'));
 if (cFiles.length > 0) command('C format', 'clang-format', ['--dry-run', '--Werror', ...cFiles]);
 report('dependency directions', wrongDirections(root));

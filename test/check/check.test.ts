@@ -14,7 +14,10 @@ function tree(files: Record<string, string>): string {
   const root = mkdtempSync(join(tmpdir(), 'weir-check-'));
   trees.push(root);
   const folders = ['schema', 'policy', 'segment', 'native', 'agent', 'control-plane', 'cli'];
-  for (const name of [...folders, ...['sdk', 'accept', 'host', 'compile', 'meter'].map((part) => `filters/${part}`)]) {
+  for (const name of [
+    ...folders,
+    ...['sdk', 'accept', 'host', 'compile', 'meter'].map((part) => `filters/${part}`),
+  ]) {
     mkdirSync(join(root, name), { recursive: true });
   }
   for (const [name, text] of Object.entries(files)) {
