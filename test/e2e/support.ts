@@ -14,13 +14,17 @@ import {
   writeFileSync,
 } from 'node:fs';
 import { tmpdir } from 'node:os';
-import { join } from 'node:path';
+import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { AgentClient, type AgentStatus } from '@weir/agent/client';
 import { ControlPlaneClient } from '@weir/control-plane/client';
 import { whyNothingLoads } from '@weir/native';
 
-const root = fileURLToPath(new URL('../..', import.meta.url));
+/** The repository: benches run what is built of this file, from another folder. */
+function findRoot(from: string): string {
+  return existsSync(join(from, 'ARCHITECTURE.md')) ? from : findRoot(dirname(from));
+}
+const root = findRoot(fileURLToPath(new URL('.', import.meta.url)));
 const programs = {
   controlPlane: join(root, 'control-plane/dist/server.js'),
   agent: join(root, 'agent/dist/main.js'),
@@ -239,6 +243,8 @@ export class World {
         headers: {
           authorization: `Bearer ${this.credentials.adminToken}`,
           'content-type': 'application/json',
+          // A command that is waited for blocks this process, and it would not see an idle connection being closed.
+          connection: 'close',
         },
         body: JSON.stringify({ sql, limit, timeoutMs: 60_000 }),
       });
@@ -276,10 +282,10 @@ export class World {
     return path;
   }
 
-  /** Compiles a C program of this folder. */
+  /** Compiles a C program of test/e2e. */
   compile(name: string): string {
     const program = join(this.folder, name);
-    const source = fileURLToPath(new URL(`${name}.c`, import.meta.url));
+    const source = join(root, 'test/e2e', `${name}.c`);
     execFileSync('gcc', ['-O1', '-Wall', '-Werror', '-static', '-o', program, source]);
     return program;
   }
