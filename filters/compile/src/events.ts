@@ -1,10 +1,21 @@
 // SPDX-License-Identifier: Apache-2.0
 // Owns making batches from events in the JSON shape that `weir events` writes (Tetragon's), so that recorded and
 // hand-written events can be judged by the real host. What the JSON does not say is 0 or empty in the batch.
-import { Action, ArgumentType, EventKind, ExecFlag, execFlagNames, RecordFlag } from '@weir/schema';
+import {
+  Action,
+  ArgumentType,
+  EventKind,
+  ExecFlag,
+  execFlagNames,
+  MODULE_ARGUMENT_BYTES,
+  MODULE_ARGUMENT_NAME_AT,
+  MODULE_ARGUMENT_SIGNATURE_OK_AT,
+  RecordFlag,
+} from '@weir/schema';
 import {
   type ArgumentDescription,
   BatchWriter,
+  bpfPayload,
   type HookKind,
   type ProcessDescription,
   socketPayload,
@@ -377,18 +388,33 @@ function actionNumber(field: Field): number {
   return number;
 }
 
+/** A name in a field of fixed size, with a NUL behind it. */
+function bytesOfName(name: string, size: number): number[] {
+  const bytes = Buffer.from(name).subarray(0, size - 1);
+  return [...bytes, ...new Array<number>(size - bytes.length).fill(0)];
+}
+
+const moduleName = (value: Field): Uint8Array => {
+  const name = Buffer.from(value.get('name').text()).subarray(0, 63);
+  const module = new Uint8Array(MODULE_ARGUMENT_BYTES);
+  module.set(name, MODULE_ARGUMENT_NAME_AT);
+  const signature = value.get('signature_ok').value;
+  new DataView(module.buffer).setUint32(
+    MODULE_ARGUMENT_SIGNATURE_OK_AT,
+    signature === true ? 1 : signature === false ? 0 : 2,
+    true,
+  );
+  return module;
+};
+
 /** Arguments that the JSON tells in words that cannot be turned back: they hold their position, without a value. */
 const positionOnly = [
   'cred_arg',
-  'bpf_attr_arg',
-  'bpf_map_arg',
-  'bpf_prog_arg',
   'bpf_cmd_arg',
   'perf_event_arg',
   'user_namespace_arg',
   'user_ns_arg',
   'process_credentials_arg',
-  'module_arg',
   'kernel_cap_t_arg',
   'cap_inheritable_arg',
   'cap_permitted_arg',
@@ -487,6 +513,23 @@ function argument(field: Field, index: number): ArgumentDescription {
       };
     case 'sockaddr_arg':
       return { type: ArgumentType.sockaddr, index, payload: socket(value, ['', ''], ['addr', 'port']) };
+    case 'module_arg':
+      return { type: ArgumentType.module, index, payload: moduleName(value) };
+    case 'bpf_prog_arg':
+    case 'bpf_map_arg':
+    case 'bpf_attr_arg':
+      return {
+        type:
+          name === 'bpf_prog_arg'
+            ? ArgumentType.bpfProg
+            : name === 'bpf_map_arg'
+              ? ArgumentType.bpfMap
+              : ArgumentType.bpfAttr,
+        index,
+        payload: bpfPayload({
+          name: bytesOfName(value.get('ProgName').text() || value.get('MapName').text(), 16),
+        }),
+      };
     case 'net_dev_arg':
       return { type: ArgumentType.netDevice, index, payload: value.get('name').text() };
     case 'capability_arg':
@@ -497,7 +540,7 @@ function argument(field: Field, index: number): ArgumentDescription {
       if (positionOnly.includes(name)) return { type: ArgumentType.nop, index };
       throw new FilterBuildError(
         'fixture',
-        `${field.path} has ${name === '' ? 'no value' : name}; fixtures can hold string_arg, int_arg, uint_arg, size_arg, long_arg, bytes_arg, truncated_bytes_arg, file_arg, path_arg, linux_binprm_arg, sock_arg, skb_arg, sockaddr_arg, sockaddrun_arg, net_dev_arg, capability_arg and syscall_id`,
+        `${field.path} has ${name === '' ? 'no value' : name}; fixtures can hold string_arg, int_arg, uint_arg, size_arg, long_arg, bytes_arg, truncated_bytes_arg, file_arg, path_arg, linux_binprm_arg, sock_arg, skb_arg, sockaddr_arg, sockaddrun_arg, net_dev_arg, module_arg, bpf_prog_arg, bpf_map_arg, bpf_attr_arg, capability_arg and syscall_id`,
       );
   }
 }

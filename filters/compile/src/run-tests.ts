@@ -7,9 +7,12 @@
 //       "events": [ ...events in JSON ]   or   "events": "recorded.jsonl"   or   "events": "captured.wseg",
 //       "expect": [ "drop", { "verdict": "keep", "labels": { "shell": "bash" }, "severity": "high" } ],
 //       "count": { "drop": 3, "keep": 1 },
+//       "absent": [ "hunter2" ],
 //       "alerts": 1
 //   } ] }
 //
+// `config` is an object, or a string that is passed on as it is. In `expect`, `arguments` are those of the process, as
+// they go on. No text of `absent` may be anywhere in what goes on: it was masked.
 // `expect` has one entry an event; `count` is for recordings. A case begins with fresh state.
 
 import { readdir, readFile } from 'node:fs/promises';
@@ -57,6 +60,7 @@ interface Expectation {
   severity?: string;
   message?: string;
   labels?: Record<string, string>;
+  arguments?: string;
 }
 
 interface Case {
@@ -65,6 +69,7 @@ interface Case {
   expect: Expectation[] | undefined;
   count: Record<string, number> | undefined;
   alerts: number | undefined;
+  absent: string[];
 }
 
 const bad = (where: string, what: string): FilterBuildError =>
@@ -86,19 +91,21 @@ function onlyFields(value: Record<string, unknown>, known: readonly string[], wh
 function expectation(value: unknown, where: string): Expectation {
   if (value === 'keep' || value === 'drop') return { verdict: value };
   const given = object(value, `${where} must be "keep", "drop", or an object; it`);
-  onlyFields(given, ['verdict', 'severity', 'message', 'labels'], where);
-  const { verdict = 'keep', severity, message, labels } = given;
+  onlyFields(given, ['verdict', 'severity', 'message', 'labels', 'arguments'], where);
+  const { verdict = 'keep', severity, message, labels, arguments: list } = given;
   if (verdict !== 'keep' && verdict !== 'drop') throw bad(`${where}.verdict`, 'must be "keep" or "drop"');
   if (severity !== undefined && !Object.values(severityNames).includes(severity as string)) {
     throw bad(`${where}.severity`, `must be one of ${Object.values(severityNames).join(', ')}`);
   }
   if (message !== undefined && typeof message !== 'string') throw bad(`${where}.message`, 'must be a string');
   if (labels !== undefined) object(labels, `${where}.labels`);
+  if (list !== undefined && typeof list !== 'string') throw bad(`${where}.arguments`, 'must be a string');
   return {
     verdict,
     ...(severity === undefined ? {} : { severity: severity as string }),
     ...(message === undefined ? {} : { message }),
     ...(labels === undefined ? {} : { labels: labels as Record<string, string> }),
+    ...(list === undefined ? {} : { arguments: list }),
   };
 }
 
@@ -174,7 +181,9 @@ async function readCases(file: string): Promise<{ config: string | undefined; ca
     const batches = await loadRecording(file, 'recording');
     return {
       config: undefined,
-      cases: [{ name: basename(file), batches, expect: undefined, count: undefined, alerts: undefined }],
+      cases: [
+        { name: basename(file), batches, expect: undefined, count: undefined, alerts: undefined, absent: [] },
+      ],
     };
   }
   let json: unknown;
@@ -185,18 +194,24 @@ async function readCases(file: string): Promise<{ config: string | undefined; ca
   }
   const given = object(json, file);
   onlyFields(given, ['config', 'cases'], file);
-  const { config, cases } = given;
-  if (config !== undefined && typeof config !== 'string') throw bad(`${file}: config`, 'must be a string');
+  const { cases } = given;
+  const config =
+    given.config === undefined || typeof given.config === 'string'
+      ? given.config
+      : JSON.stringify(object(given.config, `${file}: config`));
   if (!Array.isArray(cases) || cases.length === 0)
     throw bad(`${file}: cases`, 'must be a list with at least one case');
   const found: Case[] = [];
   for (const [index, one] of cases.entries()) {
     const where = `${file}: cases[${index}]`;
     const fields = object(one, where);
-    onlyFields(fields, ['name', 'events', 'expect', 'count', 'alerts'], where);
+    onlyFields(fields, ['name', 'events', 'expect', 'count', 'alerts', 'absent'], where);
     if (typeof fields.name !== 'string' || fields.name === '')
       throw bad(`${where}.name`, 'must say what is tested');
-    const { expect, count, alerts } = fields;
+    const { expect, count, alerts, absent = [] } = fields;
+    if (!Array.isArray(absent) || absent.some((text) => typeof text !== 'string' || text === '')) {
+      throw bad(`${where}.absent`, 'must be a list of strings');
+    }
     if (expect === undefined && count === undefined) throw bad(where, 'must have expect or count');
     if (expect !== undefined && !Array.isArray(expect)) throw bad(`${where}.expect`, 'must be a list');
     if (alerts !== undefined && (!Number.isInteger(alerts) || (alerts as number) < 0)) {
@@ -209,6 +224,7 @@ async function readCases(file: string): Promise<{ config: string | undefined; ca
       expect: expect?.map((entry: unknown, at: number) => expectation(entry, `${where}.expect[${at}]`)),
       count: count as Record<string, number> | undefined,
       alerts: alerts as number | undefined,
+      absent: absent as string[],
     });
   }
   return { config, cases: found };
@@ -242,13 +258,16 @@ interface Judged {
   verdict: 'keep' | 'drop' | 'held back';
   annotation: DecodedAnnotation | undefined;
   what: string;
+  arguments: string;
 }
 
 async function judge(
   host: FilterHost,
   batches: readonly Uint8Array[],
-): Promise<{ judged: Judged[]; alerts: number; errors: number }> {
+  absent: readonly string[],
+): Promise<{ judged: Judged[]; alerts: number; errors: number; found: string[] }> {
   const judged: Judged[] = [];
+  const found = new Set<string>();
   let alerts = 0;
   let errors = 0;
   for (const batch of batches) {
@@ -262,6 +281,8 @@ async function judge(
       errors += result.errors;
       // A copy: the decoder keeps views, and the slot is used again.
       const bytes = slot.bytes.slice(0, result.byteLength);
+      const held = Buffer.from(bytes);
+      for (const text of absent) if (held.includes(text)) found.add(text);
       const decoder = new BatchDecoder(new BatchReader(bytes));
       for (let index = 0; index < result.recordCount; index++) {
         const record = decoder.record(index);
@@ -269,6 +290,7 @@ async function judge(
         judged.push({
           verdict: verdict === Judgement.keep ? 'keep' : verdict === Judgement.drop ? 'drop' : 'held back',
           annotation: record.annotation,
+          arguments: record.process?.arguments.join(' ') ?? '',
           what: `${record.kind} of ${record.process?.binary || `pid ${record.pid}`}`,
         });
       }
@@ -276,7 +298,7 @@ async function judge(
       host.release(slot);
     }
   }
-  return { judged, alerts, errors };
+  return { judged, alerts, errors, found: [...found] };
 }
 
 function compare(index: number, expected: Expectation, actual: Judged, prefix: string): string[] {
@@ -292,6 +314,7 @@ function compare(index: number, expected: Expectation, actual: Judged, prefix: s
   differs('verdict', expected.verdict, actual.verdict);
   differs('severity', expected.severity, actual.annotation?.severity ?? 'none');
   differs('message', expected.message, actual.annotation?.message ?? '');
+  differs('arguments', expected.arguments, actual.arguments);
   for (const [name, value] of Object.entries(expected.labels ?? {})) {
     differs(`label ${name}`, value, actual.annotation?.labels[`${prefix}${name}`]);
   }
@@ -320,7 +343,7 @@ async function runCase(
       config === undefined ? { bytes: options.module } : { bytes: options.module, config },
     ]);
     const prefix = `filter.${set.filters[0]?.name ?? ''}.`;
-    const { judged, alerts, errors } = await judge(host, one.batches);
+    const { judged, alerts, errors, found } = await judge(host, one.batches, one.absent);
     const failures: string[] = [];
     if (one.expect !== undefined) {
       if (one.expect.length !== judged.length) {
@@ -336,6 +359,7 @@ async function runCase(
       const got = counted(verdict);
       if (got !== wanted) failures.push(`${verdict}: ${got} events, expected ${wanted}`);
     }
+    for (const text of found) failures.push(`${JSON.stringify(text)} is in what goes on, unmasked`);
     if (one.alerts !== undefined && alerts !== one.alerts)
       failures.push(`${alerts} alerts, expected ${one.alerts}`);
     for (const report of reports) {

@@ -1,22 +1,26 @@
 // SPDX-License-Identifier: Apache-2.0
-// Marks a parent that starts more than a hundred programs within ten seconds, once a window: scanners, brute force,
-// fork bombs. Shows state between events: counters of fixed size, by event time. MITRE ATT&CK T1110, T1046.
-import { alert, Counters, Event, keep, Severity, Verdict } from '@weir/filter-sdk';
+// Marks a parent that starts very many programs in a short time, once a window: brute force, scanners, fork bombs.
+// MITRE ATT&CK T1110, T1046, T1499.
+import { alert, Config, Counters, Event, keep, Severity, TextList, Verdict } from '@weir/filter-sdk';
 
-const WINDOW_NS: u64 = 10_000_000_000;
-const LIMIT: u64 = 100;
+let limit: u64 = 100;
+let ignored = new TextList([]);
+const execs = new Counters(4096, 10_000_000_000, 'execs');
 
-const execs = new Counters(4096, WINDOW_NS);
+export function configure(config: Config): void {
+  limit = <u64>config.integer('limit', limit, 2, 1_000_000);
+  execs.window = config.duration('window', execs.window);
+  ignored = config.texts('ignoredParents', ignored);
+}
 
 export function filter(event: Event): Verdict {
   const parent = event.parent;
-  if (!parent.isKnown) return keep();
-  // A process id is used again; with the start time it is not.
-  const key = (parent.startNs ^ ((<u64>parent.pid) << 40)) * 0x9e3779b97f4a7c15;
-  if (execs.add(key, event.bootTimeNs) != LIMIT) return keep();
+  if (!parent.isKnown || ignored.has(parent.binary)) return keep();
+  if (execs.add(parent.key, event.bootTimeNs) != limit) return keep();
   alert(Severity.medium, 'a process starts programs in a burst').label('parent', parent.binary);
   return keep()
     .severity(Severity.medium)
     .label('parent', parent.binary)
-    .message('the hundredth program within ten seconds');
+    .labelText('attack', 'T1110')
+    .message('more programs than its limit within its window');
 }

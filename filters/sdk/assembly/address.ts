@@ -80,7 +80,7 @@ function spread(from: i32, count: i32): void {
   parsedHigh = 0;
   parsedLow = 0;
   for (let group = 0; group < count; group++) {
-    const value = (group < 4 ? high >> (<u64>(48 - group * 16)) : low >> (<u64>(48 - (group - 4) * 16))) & 0xffff;
+    const value = (group < 4 ? high >> <u64>(48 - group * 16) : low >> <u64>(48 - (group - 4) * 16)) & 0xffff;
     putGroup(group < from ? group : group + 8 - count, value);
   }
 }
@@ -198,9 +198,9 @@ export class IpAddress {
   /** Whether its first `bits` bits are those. */
   matches(high: u64, low: u64, bits: i32): bool {
     if (!this.isKnown) return false;
-    if (bits < 64) return bits <= 0 || (this.high ^ high) >> (<u64>(64 - bits)) == 0;
+    if (bits < 64) return bits <= 0 || (this.high ^ high) >> <u64>(64 - bits) == 0;
     if (this.high != high) return false;
-    return bits == 64 || (this.low ^ low) >> (<u64>(128 - bits)) == 0;
+    return bits == 64 || (this.low ^ low) >> <u64>(128 - bits) == 0;
   }
 
   /** Whether it is in a network: `isWithin('10.0.0.0/8')`, `isWithin('fd00::/8')`. Traps where the text is none. */

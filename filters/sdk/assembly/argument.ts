@@ -83,6 +83,16 @@ export class Argument {
     return viewOf(this.record, argumentPayloadOffset(this.struct), argumentPayloadLength(this.struct));
   }
 
+  /** Whether it carries text or bytes that are no path: strings and buffers. */
+  get isText(): bool {
+    const type = this.type;
+    return (
+      (type >= ArgumentType.string && type <= ArgumentType.constBuf) ||
+      type == ArgumentType.iovIter ||
+      type == ArgumentType.dataLoc
+    );
+  }
+
   /** Whether it names a file: file names, descriptors, files, paths, programs. */
   get isPath(): bool {
     const type = this.type;

@@ -124,7 +124,12 @@ export class Config {
     for (let i = 0; i < texts.length; i++) {
       if (parseNetwork(texts[i])) continue;
       refuse(
-        this.nameOf(field) + '[' + i.toString() + '] must be a network such as 10.0.0.0/8; it is "' + texts[i] + '"',
+        this.nameOf(field) +
+          '[' +
+          i.toString() +
+          '] must be a network such as 10.0.0.0/8; it is "' +
+          texts[i] +
+          '"',
       );
       return otherwise;
     }
@@ -151,7 +156,8 @@ export class Config {
   /** Notes fields that nobody asked for: a misspelt one would else be passed over in silence. */
   checkAsked(): void {
     for (let i = 0; i < this.value.names.length; i++) {
-      if (!this.value.asked[i]) refuse(this.nameOf(this.value.names[i]) + ' is no field that this filter knows');
+      if (!this.value.asked[i])
+        refuse(this.nameOf(this.value.names[i]) + ' is no field that this filter knows');
     }
   }
 }
@@ -185,7 +191,8 @@ export function openConfig(at: usize, bytes: u32): Config {
   const reader = new JsonReader(at, bytes);
   const value = reader.read();
   if (reader.problem != '') refuse('the configuration ' + reader.problem);
-  else if (value.kind != JsonKind.object) refuse('the configuration must be an object; it is ' + value.show());
+  else if (value.kind != JsonKind.object)
+    refuse('the configuration must be an object; it is ' + value.show());
   const config = new Config(value, '');
   sections = [config];
   return config;

@@ -166,7 +166,11 @@ export class Policy {
   /** What the policy calls an argument, empty where it has no label. */
   argumentLabel(index: i32): Bytes {
     return entryOf(
-      viewOf(batchAt(), bindingEntryArgumentLabelsOffset(this.entry), bindingEntryArgumentLabelsLength(this.entry)),
+      viewOf(
+        batchAt(),
+        bindingEntryArgumentLabelsOffset(this.entry),
+        bindingEntryArgumentLabelsLength(this.entry),
+      ),
       index,
     );
   }
@@ -418,7 +422,8 @@ export class Event {
     const count = this.argumentCount;
     for (let i = 0; i < count; i++) {
       const argument = this.argument(i);
-      if (argument.isPath || (argument.type == ArgumentType.string && argument.bytes.at(0) == 0x2f)) return argument;
+      if (argument.isPath || (argument.type == ArgumentType.string && argument.bytes.at(0) == 0x2f))
+        return argument;
     }
     return this.argument(-1);
   }
@@ -505,7 +510,11 @@ export class Event {
   /** Tamper events: what was found. */
   get tamperMessage(): Bytes {
     if (this.kind != EventKind.tamper) return viewOf(this.record, 0, 0);
-    return viewOf(this.record, tamperRecordMessageOffset(this.record), tamperRecordMessageLength(this.record));
+    return viewOf(
+      this.record,
+      tamperRecordMessageOffset(this.record),
+      tamperRecordMessageLength(this.record),
+    );
   }
 
   /** Alerts, which are shown to filters over the archive only: severity; 0 for other kinds. */

@@ -5,7 +5,12 @@
 //
 //   table    STATES_MAX x 32   name's hash u64, kind u32, bytes u32, address u32, reserved u32, parameter u64
 //   spans    the list that the host reads: the table, then the bytes of each state
-import { filterSpanBytes, filterSpansBytes, setFilterSpanPiece, setFilterSpansCount } from './generated/layout';
+import {
+  filterSpanBytes,
+  filterSpansBytes,
+  setFilterSpanPiece,
+  setFilterSpansCount,
+} from './generated/layout';
 
 const STATES_MAX: u32 = 16;
 const ROW_BYTES: usize = 32;

@@ -60,7 +60,7 @@ function nameAt(at: usize, most: i32): Bytes {
 
 /** Whether a set of capability bits holds one. */
 export function hasBit(bits: u64, number: u32): bool {
-  return number < 64 && ((bits >> (<u64>number)) & 1) != 0;
+  return number < 64 && ((bits >> <u64>number) & 1) != 0;
 }
 
 /** A socket, or the address of one: `sock`, `socket`, `skb` and `sockaddr`. */

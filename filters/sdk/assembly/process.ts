@@ -124,6 +124,35 @@ export class ArgumentList {
     return raw.slice(from, end < 0 ? raw.length : end);
   }
 
+  /**
+   * The first of them. All of them, in one walk:
+   * `for (let one = list.first; list.holds(one); one = list.after(one)) …`
+   */
+  get first(): Bytes {
+    const raw = this.raw;
+    const end = raw.indexOfByte(0);
+    return raw.slice(0, end < 0 ? raw.length : end);
+  }
+
+  /** The one that follows; after the last, one that the list does not hold. */
+  after(argument: Bytes): Bytes {
+    const raw = this.raw;
+    const from = <i32>(argument.end - raw.address) + 1;
+    if (<u32>from > <u32>raw.length) return viewOf(raw.end + 1, 0, 0);
+    const end = raw.indexOfByte(0, from);
+    return viewOf(raw.address, from, (end < 0 ? raw.length : end) - from);
+  }
+
+  /** Whether an argument that `first` or `after` gave is one of them. */
+  holds(argument: Bytes): bool {
+    return this.bytes > 0 && argument.address >= this.address && argument.end <= this.raw.end;
+  }
+
+  /** Whether a text is in one of them, whatever the case of ASCII letters. */
+  contain(text: string): bool {
+    return this.raw.containsIgnoreCase(text);
+  }
+
   /** Whether one of them is exactly this. */
   has(text: string): bool {
     const raw = this.raw;
@@ -358,7 +387,8 @@ export class Process {
       let end = all.indexOfByte(0, from);
       if (end < 0) end = all.length;
       const equals = all.indexOfByte(0x3d, from);
-      if (equals >= 0 && equals < end && all.slice(from, equals).equals(name)) return all.slice(equals + 1, end);
+      if (equals >= 0 && equals < end && all.slice(from, equals).equals(name))
+        return all.slice(equals + 1, end);
       from = end + 1;
     }
     return all.slice(0, 0);

@@ -245,7 +245,7 @@ export class Bloom {
     const step = <u32>(key >> 32) | 1;
     for (let i: u32 = 0; i < 7; i++) {
       const bit = (first + i * step) & this.bitMask;
-      if ((load<u8>(half + (bit >> 3)) & (1 << (bit & 7))) == 0) return false;
+      if (((<u32>load<u8>(half + (bit >> 3)) >> (bit & 7)) & 1) == 0) return false;
     }
     return true;
   }
@@ -272,7 +272,7 @@ export class Bloom {
     for (let i: u32 = 0; i < 7; i++) {
       const bit = (first + i * step) & this.bitMask;
       const at = half + (bit >> 3);
-      store<u8>(at, load<u8>(at) | <u8>(1 << (bit & 7)));
+      store<u8>(at, load<u8>(at) | <u8>((<u32>1) << (bit & 7)));
     }
     store<u32>(this.at, load<u32>(this.at, 8) + 1, 8);
     return isNew;

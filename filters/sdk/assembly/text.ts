@@ -115,7 +115,6 @@ export function beginsWith(at: usize, end: usize, text: string): bool {
 }
 
 /** A byte or code unit with A to Z turned into a to z; all else as it is. */
-@inline
 function fold(unit: u32): u32 {
   return unit - 0x41 < 26 ? unit | 0x20 : unit;
 }

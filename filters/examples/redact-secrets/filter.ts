@@ -1,0 +1,119 @@
+// SPDX-License-Identifier: Apache-2.0
+// Masks secrets in arguments and environments before anything is stored: values of options and variables by their
+// names, tokens by their prefixes, what authorises, passwords in URLs, private keys. Of whatever it fails on, the host
+// masks all arguments. Must be the first in the list of filters. MITRE ATT&CK T1552 is what it takes away.
+import { Bytes, Config, Event, keep, LruSet, mix, Process, TextList, Verdict } from '@weir/filter-sdk';
+
+let names = new TextList([
+  'password',
+  'passwd',
+  'passphrase',
+  'secret',
+  'token',
+  'api-key',
+  'api_key',
+  'apikey',
+  'access-key',
+  'access_key',
+  'private-key',
+  'private_key',
+  'credential',
+]);
+let prefixes = new TextList([
+  'ghp_',
+  'gho_',
+  'ghs_',
+  'github_pat_',
+  'glpat-',
+  'xoxb-',
+  'xoxp-',
+  'AKIA',
+  'ASIA',
+  'sk_live_',
+  'rk_live_',
+  'eyJhbGciOi',
+  'npm_',
+  'hvs.',
+]);
+// Executions without a secret, most of all: looked at once.
+const clean = new LruSet(16384);
+
+export function configure(config: Config): void {
+  names = config.texts('names', names);
+  prefixes = config.texts('prefixes', prefixes);
+}
+
+export function filter(event: Event): Verdict {
+  let found = redactProcess(event.process) + redactProcess(event.parent);
+  let ancestor = event.process.parent;
+  for (let i = 0; i < 8 && ancestor.isKnown; i++) {
+    found += redactProcess(ancestor);
+    ancestor = ancestor.parent;
+  }
+  for (let i = 0; i < event.argumentCount; i++) {
+    const argument = event.argument(i);
+    if (argument.isText) found += redactText(argument.bytes);
+  }
+  return found > 0 ? keep().labelText('redacted', 'true') : keep();
+}
+
+function redactProcess(process: Process): i32 {
+  if (!process.isKnown) return 0;
+  const key = mix(process.key, process.execNs);
+  if (clean.has(key)) return 0;
+  let found = 0;
+  const list = process.arguments;
+  let isValue = false;
+  for (let one = list.first; list.holds(one); one = list.after(one)) {
+    if (isValue && one.at(0) != 0x2d) found += redact(one);
+    else found += redactText(one);
+    isValue = one.at(0) == 0x2d && one.indexOfByte(0x3d) < 0 && names.isIn(one);
+  }
+  const all = process.environment;
+  for (let from = 0; from < all.length; ) {
+    const end = all.indexOfByte(0, from);
+    found += redactText(all.slice(from, end < 0 ? all.length : end));
+    from = end < 0 ? all.length : end + 1;
+  }
+  if (found == 0) clean.add(key);
+  return found;
+}
+
+/** Masks what is secret within one text; returns how many pieces that are. */
+function redactText(text: Bytes): i32 {
+  if (text.startsWith('-----BEGIN')) return redact(text);
+  let found = 0;
+  const equals = text.indexOfByte(0x3d);
+  if (equals > 0 && names.isIn(text.slice(0, equals))) found += redact(text.slice(equals + 1));
+  const scheme = text.indexOf('://');
+  if (scheme > 0) {
+    const at = text.indexOfByte(0x40, scheme);
+    const colon = text.indexOfByte(0x3a, scheme + 3);
+    if (colon > 0 && colon < at) found += redact(text.slice(colon + 1, at));
+  }
+  const authorization = text.indexOfIgnoreCase('authorization:');
+  if (authorization >= 0) found += redact(text.slice(authorization + 14));
+  for (let i = 0; i < prefixes.length; i++) {
+    const start = text.indexOf(prefixes.at(i));
+    if (start >= 0) found += redact(text.slice(start, endOfToken(text, start)));
+  }
+  return found;
+}
+
+function redact(secret: Bytes): i32 {
+  if (secret.isEmpty) return 0;
+  keep().redact(secret);
+  return 1;
+}
+
+function endOfToken(text: Bytes, start: i32): i32 {
+  let end = start;
+  while (end < text.length) {
+    const byte = <u32>text.at(end);
+    const isPart =
+      (byte | 0x20) - 0x61 < 26 || byte - 0x30 < 10 || byte == 0x2d || byte == 0x2e || byte == 0x5f;
+    if (!isPart) break;
+    end++;
+  }
+  return end;
+}
