@@ -129,14 +129,10 @@ describe('building', () => {
 
   it('lets a filter be configured', async () => {
     const path = await project(
-      `import { Bytes, drop, Event, keep, Verdict } from '@weir/filter-sdk';
-let pid: u32 = 0;
-export function configure(config: Bytes): bool {
-  for (let i = 0; i < config.length; i++) {
-    if (config.at(i) < 0x30 || config.at(i) > 0x39) return false;
-    pid = pid * 10 + (config.at(i) - 0x30);
-  }
-  return true;
+      `import { Config, drop, Event, keep, Verdict } from '@weir/filter-sdk';
+let pid: i64 = 0;
+export function configure(config: Config): void {
+  pid = config.integer('pid', pid);
 }
 export function filter(event: Event): Verdict { return event.pid == pid ? drop() : keep(); }`,
     );
@@ -148,14 +144,16 @@ export function filter(event: Event): Verdict { return event.pid == pid ? drop()
     ];
     await writeFile(
       file,
-      JSON.stringify({ config: '42', cases: [{ name: 'c', events, expect: ['drop', 'keep'] }] }),
+      JSON.stringify({ config: { pid: 42 }, cases: [{ name: 'c', events, expect: ['drop', 'keep'] }] }),
     );
     expect(formatTest(await testFilter({ module: bytes, tests: [file] }))).toMatch(/1 of 1 cases pass/);
     await writeFile(
       file,
-      JSON.stringify({ config: 'x', cases: [{ name: 'c', events, expect: ['drop', 'keep'] }] }),
+      JSON.stringify({ config: { pid: 'x' }, cases: [{ name: 'c', events, expect: ['drop', 'keep'] }] }),
     );
-    await expect(testFilter({ module: bytes, tests: [file] })).rejects.toThrow(/refuses its configuration/);
+    await expect(testFilter({ module: bytes, tests: [file] })).rejects.toThrow(
+      /refuses its configuration: pid must be a whole number/,
+    );
   });
 });
 

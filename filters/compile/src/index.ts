@@ -1,6 +1,15 @@
 // SPDX-License-Identifier: Apache-2.0
 // Public names of building and testing filters.
 export {
+  type BenchOptions,
+  type BenchResult,
+  benchFilter,
+  formatBench,
+  formatCost,
+  type ModuleSize,
+  sizeOfModule,
+} from './bench.js';
+export {
   appendCustomSection,
   type BuildOptions,
   type BuildResult,

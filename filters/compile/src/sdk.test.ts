@@ -110,6 +110,9 @@ function globReference(subject: string, pattern: string): boolean {
   return new RegExp(`^${source}$`, 's').test(subject);
 }
 
+/** A to Z as a to z; all else as it is. */
+const fold = (text: string): string => text.replace(/[A-Z]/g, (letter) => letter.toLowerCase());
+
 function reference([operation, bytes, text]: Question): boolean {
   const subject = latin(bytes);
   const other = latin(new TextEncoder().encode(text));
@@ -121,6 +124,14 @@ function reference([operation, bytes, text]: Question): boolean {
       return subject.startsWith(other);
     case 'endsWith':
       return subject.endsWith(other);
+    case 'equalsIgnoreCase':
+      return fold(subject) === fold(other);
+    case 'startsWithIgnoreCase':
+      return fold(subject).startsWith(fold(other));
+    case 'endsWithIgnoreCase':
+      return fold(subject).endsWith(fold(other));
+    case 'containsIgnoreCase':
+      return fold(subject).includes(fold(other));
     case 'contains':
       return subject.includes(other);
     case 'glob':
@@ -158,6 +169,12 @@ describe('string helpers', () => {
     ['glob', '/usr/lib/a/libc.so', '/usr/lib/*', false],
     ['glob', '/a/b', '/?/?', true],
     ['glob', '//', '/?', false],
+    ['equalsIgnoreCase', 'Bearer ÄB', 'bEARER Äb', true],
+    ['equalsIgnoreCase', 'ä', 'Ä', false],
+    ['equalsIgnoreCase', '@[`{', '`{@[', false],
+    ['containsIgnoreCase', 'x: AUTHORIZATION: y', 'Authorization:', true],
+    ['startsWithIgnoreCase', 'ab', 'ABC', false],
+    ['endsWithIgnoreCase', '/x/A.SH', '.sh', true],
     ['glob', '', '**', true],
     ['glob', '', '?', false],
     ['glob', 'ab', '*b*', true],
@@ -178,10 +195,39 @@ describe('string helpers', () => {
   const seed = Number(process.env.WEIR_SEED ?? 20260103);
   it(`agree with a plain reference on bytes of every kind (seed ${seed})`, async () => {
     const next = random(seed);
-    const alphabet = ['a', 'b', '/', 'ab', '/a', 'ä', '€', '\u{1f600}', '.so', 'aaaa', 'abcdefgh'];
+    const alphabet = [
+      'a',
+      'A',
+      'b',
+      'B',
+      '/',
+      'ab',
+      'Z',
+      '@',
+      '[',
+      '/a',
+      'ä',
+      '€',
+      '\u{1f600}',
+      '.so',
+      'aaaa',
+      'abcdefgh',
+    ];
     const word = (most: number) =>
       Array.from({ length: next(most) }, () => alphabet[next(alphabet.length)]).join('');
-    const operations = ['equals', 'same', 'startsWith', 'endsWith', 'contains', 'isWithin', 'glob'];
+    const operations = [
+      'equals',
+      'same',
+      'startsWith',
+      'endsWith',
+      'contains',
+      'isWithin',
+      'glob',
+      'equalsIgnoreCase',
+      'startsWithIgnoreCase',
+      'endsWithIgnoreCase',
+      'containsIgnoreCase',
+    ];
     let held = 0;
     for (let round = 0; round < 8; round++) {
       const questions = Array.from({ length: 1000 }, (): Question => {
@@ -220,6 +266,34 @@ describe('string helpers', () => {
     const { records } = await judge(ask(questions));
     const parts = records().map((record) => record.annotation?.labels['filter.helpers.part']);
     expect(parts).toEqual(['bash', '/usr/bin', 'bash', '', 'bash', '', '', '/usr', '', '']);
+  });
+
+  it('tell extension, depth, part and number', async () => {
+    const cases: [string, string, string][] = [
+      ['extension', '/usr/lib/libc.so.6', '6'],
+      ['extension', '/a.b/c', ''],
+      ['extension', '/home/.profile', ''],
+      ['extension', 'x.', ''],
+      ['depth', '/usr/bin/ls', '3'],
+      ['depth', '/', '0'],
+      ['depth', '//a//b/', '2'],
+      ['depth', 'a', '1'],
+      ['part', '/usr/bin/ls', 'bin'],
+      ['part', 'a//b', 'b'],
+      ['part', '/a', ''],
+      ['number', '0042', '42'],
+      ['number', '999999999999999999', '999999999999999999'],
+      ['number', '9999999999999999999', '-1'],
+      ['number', '-1', '-1'],
+      ['number', '', '-1'],
+      ['number', '4x', '-1'],
+    ];
+    const { records } = await judge(
+      ask(cases.map(([operation, subject]): Question => [operation, new TextEncoder().encode(subject), ''])),
+    );
+    expect(records().map((record) => record.annotation?.labels['filter.helpers.part'])).toEqual(
+      cases.map((one) => one[2]),
+    );
   });
 
   it('that run out of views trap, with the place in the source, and cost that event only', async () => {

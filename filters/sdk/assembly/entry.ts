@@ -24,7 +24,7 @@ const AREA_BYTES_MAX: usize = 16 << 20;
 /** Finds room for the host to write in; asked for at load, and again only for more. */
 export function reserve(bytes: usize): usize {
   if (bytes > AREA_BYTES_MAX) return 0;
-  if (bytes > areaBytes) {
+  if (bytes > areaBytes || area == 0) {
     area = heap.alloc((bytes + 7) & ~7);
     areaBytes = bytes;
   }
