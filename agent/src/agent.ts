@@ -3,6 +3,7 @@
 import { mkdirSync, readFileSync } from 'node:fs';
 import { release } from 'node:os';
 import { basename, join } from 'node:path';
+import type { FilterSignature } from '@weir/filter-accept';
 import { FilterHost, type FilterReport } from '@weir/filter-host';
 import { bootId, clockOffsetNs, possibleCpus, RingReader } from '@weir/native';
 import { EventKind, LossStage, lossStageNames, PROCESS_ENTRY_BYTES, readProcessEntry } from '@weir/schema';
@@ -22,6 +23,7 @@ import { ProcessTable } from './process/table.js';
 import { AgentSocket } from './socket/server.js';
 import type { AgentStatus } from './socket/types.js';
 import { Spool } from './spool/index.js';
+import { FilterTrust } from './trust.js';
 
 export const agentVersion = '0.1.0';
 
@@ -56,6 +58,7 @@ export class Agent {
   readonly #sensor: Sensor;
   readonly #ring: RingReader;
   readonly #host: FilterHost;
+  readonly #trust: FilterTrust;
   readonly #join: Join;
   readonly #table: ProcessTable;
   readonly #accounting: Accounting;
@@ -80,6 +83,7 @@ export class Agent {
     identity: AgentIdentity;
     sensor: Sensor;
     host: FilterHost;
+    trust: FilterTrust;
     spool: Spool | undefined;
     bootId: Uint8Array;
     policies: PolicySet | undefined;
@@ -92,6 +96,7 @@ export class Agent {
     this.spool = spool;
     this.#sensor = sensor;
     this.#host = host;
+    this.#trust = parts.trust;
     this.#bootId = parts.bootId;
     this.#policies = parts.policies;
     this.#hookKernel = parts.hookKernel;
@@ -144,6 +149,7 @@ export class Agent {
       policies: set,
       noPolicies: parts.noPolicies,
       host,
+      trust: parts.trust,
       monitor: config.monitor,
     });
     this.#baseCounters = sensor.counters();
@@ -152,6 +158,8 @@ export class Agent {
 
   /** Makes the agent, attaches the process sensor and begins to read. @throws with the reason in words */
   static async start(config: AgentConfig, identity: AgentIdentity): Promise<Agent> {
+    const trust = new FilterTrust(config.filterKeyPaths);
+    if (trust.required) await trust.read();
     mkdirSync(config.dataFolder, { recursive: true, mode: 0o700 });
     const boot = bootId();
     let agent: Agent | undefined;
@@ -181,7 +189,7 @@ export class Agent {
       onReport: (report) => agent?.filterReport(report),
     });
     const hooks = openHooks(config, sensor);
-    agent = new Agent({ config, identity, sensor, host, spool, bootId: boot, ...hooks });
+    agent = new Agent({ config, identity, sensor, host, trust, spool, bootId: boot, ...hooks });
     agent.#begin();
     await agent.#listen();
     return agent;
@@ -315,6 +323,7 @@ export class Agent {
       releaseSequence: this.#join.releaseSequence,
       policies: this.desired.policies(),
       filters: this.desired.filters(),
+      ...(this.#trust.required ? { filterKeys: this.#trust.keys.map(({ id }) => id) } : {}),
       events: {
         produced: this.#sensor.produced().reduce((sum, count) => sum + count, 0),
         handled: totals.handled,
@@ -429,6 +438,7 @@ export class Agent {
         type: 'counter',
         samples: status.filters.map(({ name, version, dropped }) => [{ filter: name, version }, dropped]),
       },
+      ...perFilter(status.filters),
       {
         name: 'weir_policy_loaded',
         help: '1 where a policy is in force.',
@@ -486,6 +496,36 @@ export class Agent {
   }
 }
 
+/** What each filter costs, and what befell it. */
+function perFilter(filters: AgentStatus['filters']): Metric[] {
+  const each = (
+    name: string,
+    type: Metric['type'],
+    help: string,
+    value: (filter: AgentStatus['filters'][number]) => number,
+  ): Metric => ({
+    name,
+    help,
+    type,
+    samples: filters.map((filter) => [{ filter: filter.name, version: filter.version }, value(filter)]),
+  });
+  return [
+    each('weir_filter_cpu_seconds_total', 'counter', 'Time in each filter.', ({ cpuNs }) => cpuNs / 1e9),
+    each('weir_filter_fuel_total', 'counter', 'Fuel that each filter used.', ({ fuel }) => fuel),
+    each('weir_filter_memory_bytes', 'gauge', 'Memory of each filter.', ({ memoryBytes }) => memoryBytes),
+    each('weir_filter_traps_total', 'counter', 'Events on which each filter trapped.', ({ traps }) => traps),
+    each(
+      'weir_filter_held_back_total',
+      'counter',
+      'Events that each filter held back in quarantine: lost.',
+      ({ heldBack }) => heldBack,
+    ),
+    each('weir_filter_quarantined', 'gauge', '1 where a filter is in quarantine.', ({ state }) =>
+      state === 'quarantined' ? 1 : 0,
+    ),
+  ];
+}
+
 function nowNs(): bigint {
   // hrtime is the monotonic clock; a suspended machine is the difference.
   return process.hrtime.bigint() + clockOffsetNs('monotonic', 'boottime');
@@ -522,6 +562,20 @@ export async function applyFiles(agent: Agent): Promise<void> {
     policyFiles.map((file) => ({ origin: basename(file), text: readFileSync(file, 'utf8') })),
   );
   await agent.desired.applyFilters(
-    filterFiles.map((file) => ({ name: basename(file, '.wasm'), bytes: readFileSync(file) })),
+    filterFiles.map((file) => ({
+      name: basename(file, '.wasm'),
+      bytes: readFileSync(file),
+      signatures: signatureBeside(file),
+    })),
   );
+}
+
+/** The signature in FILE.sig. What is none is as good as none: the filter is then refused where one is asked for. */
+function signatureBeside(file: string): FilterSignature[] {
+  try {
+    const { keyId, signature } = JSON.parse(readFileSync(`${file}.sig`, 'utf8')) as Partial<FilterSignature>;
+    return typeof keyId === 'string' && typeof signature === 'string' ? [{ keyId, signature }] : [];
+  } catch {
+    return [];
+  }
 }

@@ -14,6 +14,8 @@ export interface AgentConfig {
   /** Policies and filters of an agent that stands alone. */
   readonly policyFiles: readonly string[];
   readonly filterFiles: readonly string[];
+  /** Files and folders of the authors' keys that are trusted; none: filters need no signature of an author. */
+  readonly filterKeyPaths: readonly string[];
   readonly dataFolder: string;
   readonly socketPath: string;
   readonly nodeName: string;
@@ -51,6 +53,9 @@ Options
   --token-file FILE      file that holds the bootstrap token
   --policy FILE          policy to load; can be given again
   --filter FILE          filter (.wasm) to run, in the order given; can be given again
+  --filter-key PATH      public key of an author, or a folder of them (*.pub): filters that none of them signed
+                         are refused; can be given again. Without any, the signature of the release is all
+                         (a filter FILE is signed by FILE.sig beside it)
   --monitor              policies only say what they would have done: nothing is killed or denied
   --data FOLDER          state and spool (/var/lib/weir)
   --socket PATH          Unix socket for the command line (/run/weir/agent.sock)
@@ -118,7 +123,8 @@ export function readConfig(
       '--control-plane says which policies and filters run: give it, or --policy and --filter',
     );
   }
-  for (const file of [...policyFiles, ...filterFiles]) {
+  const filterKeyPaths = values['filter-key'] ?? [];
+  for (const file of [...policyFiles, ...filterFiles, ...filterKeyPaths]) {
     if (!existsSync(file)) throw new ConfigError(`${file} is not there`);
   }
   const labels: Record<string, string> = {};
@@ -141,6 +147,7 @@ export function readConfig(
       token: readToken(values, environment),
       policyFiles,
       filterFiles,
+      filterKeyPaths,
       dataFolder: values.data ?? environment.WEIR_AGENT_DATA ?? '/var/lib/weir',
       socketPath: values.socket ?? environment.WEIR_SOCKET ?? '/run/weir/agent.sock',
       nodeName,
@@ -184,6 +191,7 @@ function parse(args: readonly string[]) {
       'token-file': { type: 'string' },
       policy: { type: 'string', multiple: true },
       filter: { type: 'string', multiple: true },
+      'filter-key': { type: 'string', multiple: true },
       monitor: { type: 'boolean' },
       data: { type: 'string' },
       socket: { type: 'string' },

@@ -1,9 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 // Owns what is to be in force: policies and filters, wherever they come from, and what became of each.
+import { createHash } from 'node:crypto';
+import type { FilterSignature } from '@weir/filter-accept';
 import type { FilterHost, FilterSource } from '@weir/filter-host';
 import { type Policy, parsePolicies } from '@weir/policy';
 import type { PolicySet } from './policy/index.js';
 import type { FilterState, PolicyStatus } from './socket/types.js';
+import type { FilterTrust } from './trust.js';
 
 /** A policy's text, as it came. */
 export interface PolicyText {
@@ -17,6 +20,8 @@ export interface FilterModule extends FilterSource {
   readonly name: string;
   readonly version?: string;
   readonly digest?: string;
+  /** Authors' signatures, where it came with any. */
+  readonly signatures?: readonly FilterSignature[];
 }
 
 /** Makes a policy say only what it would have done. */
@@ -40,6 +45,7 @@ export interface DesiredOptions {
   /** Why there is no set of policies. */
   readonly noPolicies: string;
   readonly host: FilterHost;
+  readonly trust: FilterTrust;
   /** All policies in monitor mode. */
   readonly monitor: boolean;
 }
@@ -49,6 +55,8 @@ export class Desired {
   readonly #options: DesiredOptions;
   #policies: PolicyStatus[] = [];
   #refusedFilters: FilterState[] = [];
+  /** What was put in force last. */
+  #running: readonly FilterModule[] = [];
   #queue: Promise<unknown> = Promise.resolve();
 
   constructor(options: DesiredOptions) {
@@ -103,30 +111,66 @@ export class Desired {
     return statuses;
   }
 
-  /** All that are wanted, in the order in which they run. Where the list is refused, the one before stays. */
-  applyFilters(modules: readonly FilterModule[]): Promise<FilterState[]> {
+  /**
+   * All that are wanted, in the order in which they run. One that no trusted author signed is left out; where another
+   * of its name runs, that one stays in its place. Where the list is refused for another reason, the one before stays.
+   */
+  applyFilters(wanted: readonly FilterModule[]): Promise<FilterState[]> {
     return this.#queued(async () => {
+      const { modules, untrusted } = await this.#trusted(wanted);
       try {
         await this.#options.host.setFilters(
           modules.map(({ bytes, config }) => (config === undefined ? { bytes } : { bytes, config })),
         );
-        this.#refusedFilters = [];
+        this.#running = modules;
+        this.#refusedFilters = untrusted;
       } catch (error) {
         const reason = error instanceof Error ? error.message : String(error);
         const inForce = new Set(this.#options.host.status().map(({ digest }) => digest));
-        this.#refusedFilters = modules
-          .filter(({ digest }) => digest === undefined || !inForce.has(digest.replace(/^sha256:/, '')))
-          .map(({ name, version, digest }) => ({
-            name,
-            version: version ?? '',
-            digest: digest ?? '',
-            state: 'refused' as const,
-            reason,
-            ...noCounts,
-          }));
+        this.#refusedFilters = [
+          ...untrusted,
+          ...modules
+            .filter(({ digest }) => digest === undefined || !inForce.has(digest.replace(/^sha256:/, '')))
+            .map((module) => refusedFilter(module, reason)),
+        ];
       }
       return this.filters();
     });
+  }
+
+  /** Sorts out what no trusted author signed. */
+  async #trusted(
+    wanted: readonly FilterModule[],
+  ): Promise<{ modules: readonly FilterModule[]; untrusted: FilterState[] }> {
+    const { trust } = this.#options;
+    if (!trust.required) return { modules: wanted, untrusted: [] };
+    let unreadable: string | undefined;
+    await trust.read().catch((error: unknown) => {
+      unreadable = error instanceof Error ? error.message : String(error);
+    });
+    const modules: FilterModule[] = [];
+    const untrusted: FilterState[] = [];
+    for (const module of wanted) {
+      // Of the bytes that would run, whatever they are said to be.
+      const digest = `sha256:${createHash('sha256').update(module.bytes).digest('hex')}`;
+      const check =
+        module.digest !== undefined && module.digest !== digest
+          ? { ok: false as const, reason: `its digest is ${digest}, not ${module.digest}` }
+          : await trust.check(digest, module.signatures ?? []);
+      if (check.ok) {
+        modules.push(module);
+        continue;
+      }
+      untrusted.push(
+        refusedFilter(module, unreadable ?? `no author whom this agent trusts signed it: ${check.reason}`),
+      );
+      const before = this.#running.find(({ name }) => name === module.name);
+      if (before !== undefined && unreadable === undefined) {
+        const still = `sha256:${createHash('sha256').update(before.bytes).digest('hex')}`;
+        if ((await trust.check(still, before.signatures ?? [])).ok) modules.push(before);
+      }
+    }
+    return { modules, untrusted };
   }
 
   #queued<T>(work: () => Promise<T>): Promise<T> {
@@ -154,13 +198,29 @@ export class Desired {
         alerts: status.alerts,
         cpuNs: status.nanoseconds,
         memoryBytes: status.memoryBytes,
+        fuel: status.fuel,
+        heldBack: status.heldBack,
       }),
     );
     return [...running, ...this.#refusedFilters];
   }
 }
 
-const noCounts = { events: 0, kept: 0, dropped: 0, traps: 0, alerts: 0, cpuNs: 0, memoryBytes: 0 };
+const noCounts = {
+  events: 0,
+  kept: 0,
+  dropped: 0,
+  traps: 0,
+  alerts: 0,
+  cpuNs: 0,
+  memoryBytes: 0,
+  fuel: 0,
+  heldBack: 0,
+};
+
+function refusedFilter({ name, version, digest }: FilterModule, reason: string): FilterState {
+  return { name, version: version ?? '', digest: digest ?? '', state: 'refused', reason, ...noCounts };
+}
 
 function refused(
   name: string,

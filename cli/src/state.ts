@@ -29,6 +29,8 @@ export interface Places {
   readonly controlPlaneData: string;
   readonly credentialsFile: string;
   readonly controlPlaneLog: string;
+  /** The author's key that `weir up` signs with; its public half is FILE.pub. */
+  readonly filterKeyFile: string;
   readonly agentData: string;
   readonly agentLog: string;
   readonly socket: string;
@@ -44,6 +46,7 @@ export function places(environment: NodeJS.ProcessEnv = process.env): Places {
     controlPlaneData,
     credentialsFile: join(controlPlaneData, 'credentials.json'),
     controlPlaneLog: join(folder, 'control-plane.log'),
+    filterKeyFile: join(folder, 'filter-author.key'),
     agentData: join(folder, 'agent'),
     agentLog: join(folder, 'agent.log'),
     socket: environment.WEIR_SOCKET ?? join(folder, 'agent.sock'),

@@ -158,13 +158,16 @@ describe('attackers together', () => {
       { pid: 4, kind: 'exec' },
       { pid: 5, kind: 'loss' },
     ]);
+    let heldBack = 0;
     for (let round = 0; round < 3; round++) {
       const judged = await judge(host, batch);
       expect(judged.kept + judged.dropped + judged.heldBack).toBe(5);
       expect(judged.heldBack).toBeGreaterThan(0);
+      heldBack += judged.heldBack;
       // A loss is held back by nobody.
       expect(judged.verdicts[4]).toBe(0);
     }
+    expect(host.status()[1]).toMatchObject({ heldBack });
   });
 });
 

@@ -27,6 +27,9 @@ export interface FilterState {
   readonly alerts: number;
   readonly cpuNs: number;
   readonly memoryBytes: number;
+  readonly fuel: number;
+  /** Events that it held back: it fails closed, and is in quarantine. They are lost. */
+  readonly heldBack: number;
 }
 
 export interface AgentStatus {
@@ -49,6 +52,8 @@ export interface AgentStatus {
   readonly releaseSequence: number;
   readonly policies: readonly PolicyStatus[];
   readonly filters: readonly FilterState[];
+  /** Ids of the authors' keys that filters must be signed by; undefined where none is asked for. */
+  readonly filterKeys?: readonly string[];
   readonly events: {
     /** Numbered by the kernel since the counters were made. */
     readonly produced: number;

@@ -145,7 +145,7 @@ export class Sync {
 
   async #filters(state: DesiredState, fresh: boolean): Promise<FilterModule[]> {
     const modules: FilterModule[] = [];
-    for (const { name, version, digest, config } of state.filters) {
+    for (const { name, version, digest, config, signatures } of state.filters) {
       let bytes = await this.#store.filter(digest);
       if (bytes === undefined) {
         bytes = await this.#client.desiredFilter(digest, { signal: this.#ended.signal });
@@ -153,7 +153,14 @@ export class Sync {
       }
       const text =
         config === undefined || Object.keys(config).length === 0 ? undefined : JSON.stringify(config);
-      modules.push({ name, version, digest, bytes, ...(text === undefined ? {} : { config: text }) });
+      modules.push({
+        name,
+        version,
+        digest,
+        bytes,
+        ...(text === undefined ? {} : { config: text }),
+        ...(signatures === undefined ? {} : { signatures }),
+      });
     }
     return modules;
   }
@@ -242,6 +249,8 @@ export class Sync {
           alerts: filter.alerts,
           cpuNs: Math.round(filter.cpuNs),
           memoryBytes: filter.memoryBytes,
+          fuel: filter.fuel,
+          heldBack: filter.heldBack,
         },
       })),
       losses: Object.fromEntries(Object.entries(status.losses).filter(([, count]) => count > 0)),

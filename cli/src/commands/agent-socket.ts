@@ -67,10 +67,17 @@ function showStatus(output: Output, status: AgentStatus): void {
       `policy ${cell(policy.name)} ${policy.state}, ${policy.mode}${hooks}${policy.reason === undefined ? '' : `: ${cell(policy.reason)}`}`,
     );
   }
+  output.line(
+    status.filterKeys === undefined
+      ? 'filters: no author need have signed them; the signature of the release is all (--filter-key names authors)'
+      : `filters: signed by one of ${status.filterKeys.length === 0 ? 'no key: all are refused' : status.filterKeys.map(cell).join(', ')}`,
+  );
   for (const filter of status.filters) {
     const reason = filter.reason === undefined ? '' : `: ${cell(filter.reason)}`;
+    const each = filter.events === 0 ? '' : ` (${Math.round(filter.cpuNs / filter.events)} ns an event)`;
+    const held = filter.heldBack === 0 ? '' : `, held back ${filter.heldBack}`;
     output.line(
-      `filter ${cell(filter.name)} ${cell(filter.version)} ${filter.state}, kept ${filter.kept}, dropped ${filter.dropped}, traps ${filter.traps}${reason}`,
+      `filter ${cell(filter.name)} ${cell(filter.version)} ${filter.state}, kept ${filter.kept}, dropped ${filter.dropped}, traps ${filter.traps}${held}, ${Math.round(filter.cpuNs / 1e6)} ms of processor${each}, ${Math.round(filter.memoryBytes / 1024)} KiB${reason}`,
     );
   }
   const { events } = status;

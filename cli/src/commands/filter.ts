@@ -2,21 +2,26 @@
 // Owns `weir filter …`.
 import { basename, dirname, join, resolve } from 'node:path';
 import {
+  benchFilter,
   buildFilter,
   FilterBuildError,
+  formatBench,
   formatBuild,
+  formatCost,
   formatDiagnostics,
   formatNew,
   formatTest,
   newFilter,
+  sizeOfModule,
   testFilter,
 } from '@weir/filter-compile';
 import { printable } from '@weir/segment';
-import { type Command, wantsJson } from '../command.js';
+import { type Command, wantsJson, wholeNumber } from '../command.js';
 import { CliError } from '../errors.js';
 import { readInput } from '../files.js';
 import { cell, type Output, table, time } from '../output.js';
 import { connect } from '../state.js';
+import { signatureFor } from './filter-sign.js';
 
 /** Lines of the compiler, which quote the author's source. */
 function lines(text: string): string[] {
@@ -62,6 +67,9 @@ export const filterCommands: readonly Command[] = [
         buildFilter({ source, ...(outFile === undefined ? {} : { outFile }) }),
       );
       for (const line of lines(formatBuild(result))) output.line(line);
+      // One that is bound to other kinds than the made-up events have, or that must be configured, has no cost to show.
+      const cost = await benchFilter({ module: result.bytes, eventsMin: 10_000 }).catch(() => undefined);
+      for (const line of lines(formatCost(sizeOfModule(result.bytes), cost))) output.line(line);
       return undefined;
     },
   },
@@ -84,13 +92,48 @@ export const filterCommands: readonly Command[] = [
     },
   },
   {
-    name: 'filter push',
-    parameters: '[--config JSON] [--no-release] FOLDER|MODULE.wasm',
-    summary: 'send a filter to the control plane, and put it in force',
+    name: 'filter bench',
+    parameters: '[--fixtures FILE]... [--config JSON] [--events N] [-o text|json] FOLDER|MODULE.wasm',
+    summary: 'measure what a filter costs: events a second, ns and fuel an event, memory',
     help: [
+      'Fixtures are recordings: weir events record, or JSON lines of weir events -o json. Without, made-up events.',
+    ],
+    options: {
+      fixtures: { type: 'string', multiple: true },
+      config: { type: 'string' },
+      events: { type: 'string' },
+      output: { type: 'string', short: 'o' },
+    },
+    takes: [0, 1],
+    async run({ output, positionals: [source = '.'], list, text }) {
+      const json = wantsJson(text('output'), 'text');
+      const config = text('config');
+      const eventsMin = wholeNumber('events', text('events'), { least: 1, most: 1e9, otherwise: 300_000 });
+      const result = await building(output, async () => {
+        const module = source.endsWith('.wasm')
+          ? readInput(source).bytes
+          : (await buildFilter({ source })).bytes;
+        return benchFilter({
+          module,
+          fixtures: list('fixtures'),
+          eventsMin,
+          ...(config === undefined ? {} : { config }),
+        });
+      });
+      if (json) output.json(result);
+      else for (const line of lines(formatBench(result))) output.line(line);
+      return undefined;
+    },
+  },
+  {
+    name: 'filter push',
+    parameters: '[--key FILE] [--config JSON] [--no-release] FOLDER|MODULE.wasm',
+    summary: 'build, sign and send a filter to the control plane, and put it in force',
+    help: [
+      'It is signed with --key, with the key of WEIR_FILTER_KEY, or by MODULE.wasm.sig; weir filter keygen makes a key.',
       'A folder is built first. Versions never change: raise "version" in filter.json for another content.',
     ],
-    options: { config: { type: 'string' }, 'no-release': { type: 'boolean' } },
+    options: { key: { type: 'string' }, config: { type: 'string' }, 'no-release': { type: 'boolean' } },
     takes: [1, 1],
     async run({ output, positionals: [source = ''], text, flag }) {
       const configText = text('config');
@@ -100,16 +143,21 @@ export const filterCommands: readonly Command[] = [
       } catch (cause) {
         throw new CliError('--config must be a JSON object.', [], 2, { cause });
       }
-      const module = source.endsWith('.wasm')
-        ? readInput(source).bytes
-        : new Uint8Array((await building(output, () => buildFilter({ source }))).bytes);
+      const moduleFile = source.endsWith('.wasm') ? source : undefined;
+      const module =
+        moduleFile !== undefined
+          ? readInput(moduleFile).bytes
+          : new Uint8Array((await building(output, () => buildFilter({ source }))).bytes);
+      const signature = await signatureFor(module, { keyFile: text('key'), moduleFile });
       const { filter, created, releaseSequence } = await connect().uploadFilter(module, {
         release: !flag('no-release'),
         ...(config === undefined ? {} : { config }),
+        ...(signature === undefined ? {} : { signature }),
       });
       const said = created ? '' : ' is there already';
       const released = releaseSequence === undefined ? '' : `, in force with release ${releaseSequence}`;
-      output.line(`${cell(filter.name)} ${cell(filter.version)}${said}${released} (${filter.digest})`);
+      const by = signature === undefined ? ', not signed' : `, signed by ${signature.keyId}`;
+      output.line(`${cell(filter.name)} ${cell(filter.version)}${said}${released}${by} (${filter.digest})`);
       return undefined;
     },
   },

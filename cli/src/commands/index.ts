@@ -5,6 +5,7 @@ import { socketCommands } from './agent-socket.js';
 import { archiveCommands } from './archive.js';
 import { downCommand } from './down.js';
 import { filterCommands } from './filter.js';
+import { filterSignCommands } from './filter-sign.js';
 import { fleetCommands } from './fleet.js';
 import { policyCommands } from './policy.js';
 import { upCommand } from './up.js';
@@ -15,6 +16,7 @@ export const commands: readonly Command[] = [
   ...socketCommands,
   ...policyCommands,
   ...filterCommands,
+  ...filterSignCommands,
   ...archiveCommands,
   ...fleetCommands,
 ];

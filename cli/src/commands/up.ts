@@ -4,6 +4,7 @@ import { type ChildProcess, spawnSync } from 'node:child_process';
 import { ControlPlaneClient } from '@weir/control-plane/client';
 import { type Command, oneOf, wholeNumber } from '../command.js';
 import { CliError, usageError } from '../errors.js';
+import { readInput } from '../files.js';
 import type { Output } from '../output.js';
 import { cell } from '../output.js';
 import { startRaised } from '../raise.js';
@@ -105,7 +106,7 @@ async function up(options: UpOptions, output: Output, signal: AbortSignal): Prom
     if (credentials === undefined)
       throw new CliError(`${at.credentialsFile} is not there.`, ['weir down, then weir up, begins anew.']);
     const client = new ControlPlaneClient({ url: controlPlane.url, token: credentials.adminToken });
-    const samples = await putSamples(client, output);
+    const samples = await putSamples(client, at.filterKeyFile, output);
     output.line(
       `samples: ${samples.policies.length} policies and the filter ${samples.filters.join(', ')}, in force as release ${samples.sequence}`,
     );
@@ -226,7 +227,13 @@ async function inGuest(
   const { client, options } = run;
   output.line(`booting a guest with Linux ${options.kernel}; the first time takes a minute or two`);
   const guest = await startGuest(
-    { url: run.state.url, token: run.token, marker: run.marker, kernel: options.kernel },
+    {
+      url: run.state.url,
+      token: run.token,
+      marker: run.marker,
+      kernel: options.kernel,
+      filterKey: readInput(`${run.at.filterKeyFile}.pub`).text,
+    },
     output,
   );
   closers.push(() => guest.close());

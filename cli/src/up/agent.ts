@@ -36,6 +36,7 @@ export async function startAgent(at: Places, options: AgentOptions): Promise<Sta
   const args = [
     ...['--control-plane', options.url, '--token-file', tokenFile],
     ...['--data', at.agentData, '--socket', at.socket, '--pin', pinFolder(at), '--report-seconds', '2'],
+    ...['--filter-key', `${at.filterKeyFile}.pub`],
     ...(options.monitor ? ['--monitor'] : []),
   ];
   const sudo = !isRoot();

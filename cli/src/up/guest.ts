@@ -12,6 +12,7 @@ const {
   WEIR_GUEST_URL: url = '',
   WEIR_GUEST_TOKEN: token = '',
   WEIR_GUEST_MARKER: marker = '',
+  WEIR_GUEST_FILTER_KEY: filterKey = '',
 } = process.env;
 const folder = '/run/weir-up';
 const socket = `${folder}/agent.sock`;
@@ -22,6 +23,7 @@ function tell(kind: string, value: unknown = null): void {
 
 mkdirSync(folder, { recursive: true });
 writeFileSync(`${folder}/token`, token, { mode: 0o600 });
+writeFileSync(`${folder}/author.pub`, `${filterKey.replaceAll('|', '\n')}\n`);
 const log = openSync(`${folder}/agent.log`, 'a');
 const agent = spawn(
   process.execPath,
@@ -29,6 +31,7 @@ const agent = spawn(
     '/weir/agent/dist/main.js',
     ...['--control-plane', url, '--token-file', `${folder}/token`, '--node', 'weir-guest'],
     ...['--data', `${folder}/data`, '--socket', socket, '--report-seconds', '2'],
+    ...['--filter-key', `${folder}/author.pub`],
   ],
   { stdio: ['ignore', log, log] },
 );

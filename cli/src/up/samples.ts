@@ -4,6 +4,7 @@
 import { existsSync, readdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { type ControlPlaneClient, ControlPlaneClientError } from '@weir/control-plane/client';
+import { newFilterKey, readFilterKey, signFilter } from '@weir/filter-compile';
 import { CliError } from '../errors.js';
 import { readInput } from '../files.js';
 import type { Output } from '../output.js';
@@ -19,9 +20,11 @@ export interface Samples {
 }
 
 /** Uploads the sample; where an earlier build of the same version is there already, that one stays. */
-async function putFilter(client: ControlPlaneClient, path: string, output: Output) {
+async function putFilter(client: ControlPlaneClient, path: string, keyFile: string, output: Output) {
+  const { bytes } = readInput(path);
+  const { keyId, signature } = await signFilter(bytes, keyFile);
   try {
-    const { filter } = await client.uploadFilter(readInput(path).bytes, { release: false });
+    const { filter } = await client.uploadFilter(bytes, { release: false, signature: { keyId, signature } });
     return { name: filter.name, version: filter.version };
   } catch (cause) {
     if (!(cause instanceof ControlPlaneClientError && cause.code === 'conflict')) throw cause;
@@ -34,7 +37,18 @@ async function putFilter(client: ControlPlaneClient, path: string, output: Outpu
   }
 }
 
-export async function putSamples(client: ControlPlaneClient, output: Output): Promise<Samples> {
+/** The author's key of this `weir up`, made where it is not there yet, and trusted by the control plane. */
+async function trustKey(client: ControlPlaneClient, keyFile: string): Promise<void> {
+  if (!existsSync(keyFile)) await newFilterKey(keyFile);
+  const { publicKey } = await readFilterKey(`${keyFile}.pub`);
+  await client.addFilterKey({ publicKey, description: 'made by weir up' });
+}
+
+export async function putSamples(
+  client: ControlPlaneClient,
+  keyFile: string,
+  output: Output,
+): Promise<Samples> {
   const folder = join(repository, 'policy/library');
   const policies: Array<{ name: string; namespace?: string; version: number }> = [];
   for (const file of readdirSync(folder)
@@ -46,7 +60,8 @@ export async function putSamples(client: ControlPlaneClient, output: Output): Pr
   }
   const path = join(repository, 'filters/examples/build', `${sampleFilter}.wasm`);
   if (!existsSync(path)) throw new CliError(`${path} is not built.`, ['npm run build:filters builds it.']);
-  const filters = [await putFilter(client, path, output)];
+  await trustKey(client, keyFile);
+  const filters = [await putFilter(client, path, keyFile, output)];
   const { sequence } = await client.putRelease({ policies, filters, settings: {} });
   return {
     sequence,

@@ -63,7 +63,7 @@ const readyMs = 180_000;
 const demoMs = 60_000;
 
 export async function startGuest(
-  options: { url: string; token: string; marker: string; kernel: string },
+  options: { url: string; token: string; marker: string; kernel: string; filterKey: string },
   output: Output,
 ): Promise<Guest> {
   const port = new URL(options.url).port;
@@ -97,6 +97,8 @@ export async function startGuest(
           WEIR_GUEST_URL: `http://10.0.2.2:${port}`,
           WEIR_GUEST_TOKEN: options.token,
           WEIR_GUEST_MARKER: options.marker,
+          // One line, whatever carries it: the guest puts the lines of the PEM back.
+          WEIR_GUEST_FILTER_KEY: options.filterKey.trim().replaceAll('\n', '|'),
         },
         files: [
           { from: join(dist, 'guest.js'), to: 'cli/dist/up/guest.js' },

@@ -361,6 +361,8 @@ export const filterStatistics = z
     alerts: count.optional(),
     cpuNs: count.optional(),
     memoryBytes: count.optional(),
+    fuel: count.optional(),
+    heldBack: count.optional().openapi({ description: 'events lost: it fails closed, and is in quarantine' }),
   })
   .openapi('FilterStatistics');
 

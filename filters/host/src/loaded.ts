@@ -128,5 +128,6 @@ export function statusOf(one: Loaded, rows: CounterRows): FilterStatus {
     labelsRefused: counter(Counter.labelsRefused),
     logLinesLost: counter(Counter.logLinesLost),
     fuel: counter(Counter.fuel),
+    heldBack: counter(Counter.heldBack),
   };
 }

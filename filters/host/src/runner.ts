@@ -258,6 +258,7 @@ export class FilterRunner {
       judgements[index] = Judgement.heldBack;
       held++;
     }
+    this.#count(Counter.heldBack, held);
     return held;
   }
 

@@ -60,7 +60,8 @@ export const Counter = {
   /** 1 + index in quarantineCodes, 0 where it is not quarantined. Survives a worker whose messages were lost. */
   quarantine: 10,
   fuel: 11,
-  columns: 12,
+  heldBack: 12,
+  columns: 13,
 } as const;
 
 export const quarantineCodes: readonly QuarantineCode[] = [

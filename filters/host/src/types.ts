@@ -137,6 +137,8 @@ export interface FilterStatus {
   logLinesLost: number;
   /** Fuel that it has used on batches. */
   fuel: number;
+  /** Records that it has held back: it fails closed, and is in quarantine. */
+  heldBack: number;
 }
 
 export interface FilterSet {
