@@ -4,15 +4,18 @@
 //   forward   key = bytes and a closing NUL   { "/etc/" prefix → 0b11, "/etc/shadow\0" exact → 0b01 }, else default
 //   reverse   key = bytes, last to first      { ".conf" → ... }, else default
 //   integer   key = 64-bit value
+//   range     sorted bounds: 0 → 0b11, 1024 → 0b01, ... each up to the next; else default
+//   bits      bit 0 → 0b10, bit 9 → 0b01, ...; those of the number's bits and default ORed
 //
 // A trie answers with its longest match and nothing else. So the mask of an entry is the truth of all terms of its
 // dimension given that this entry is the longest that matches: which of the dimension's values are then known to match
 // is settled, for these are exactly the entry's own beginnings (or ends). A bit without a term in a dimension is set
 // in all of its masks.
 import type { Dimension, HostNamespace, Mask } from './plan-types.js';
+import { unite } from './ranges.js';
 
 /** What a selector (or scope) asks of one argument (or attribute of the process). */
-export type Term = TextTerm | IntegerTerm;
+export type Term = TextTerm | IntegerTerm | RangeTerm | BitsTerm;
 
 export interface TextTerm {
   readonly kind: 'forward' | 'reverse';
@@ -29,6 +32,25 @@ export interface IntegerTerm {
   readonly argument: number;
   readonly negated: boolean;
   readonly values: readonly (bigint | HostNamespace)[];
+  readonly path: string;
+}
+
+/** A number that lies in one of the ranges, both ends included. */
+export interface RangeTerm {
+  readonly kind: 'range';
+  readonly argument: number;
+  readonly negated: boolean;
+  /** Of order keys (`orderKey`); one whose end is below its beginning is empty. */
+  readonly values: readonly (readonly [from: bigint, to: bigint])[];
+  readonly path: string;
+}
+
+/** A number that has at least one of the bits. */
+export interface BitsTerm {
+  readonly kind: 'bits';
+  readonly argument: number;
+  readonly negated: false;
+  readonly values: readonly bigint[];
   readonly path: string;
 }
 
@@ -87,7 +109,7 @@ function byKey(a: readonly [string, unknown], b: readonly [string, unknown]): nu
 function textDimension(group: Group, defaultMask: Mask, kind: 'forward' | 'reverse'): Dimension {
   const named = new Map<string, Named>();
   for (const placed of group.terms) {
-    if (placed.term.kind === 'integer') continue;
+    if (placed.term.kind !== 'forward' && placed.term.kind !== 'reverse') continue;
     for (const value of placed.term.values) {
       const text = latin1(value);
       nameValue(named, kind === 'reverse' ? reversed(text) : placed.term.exact ? `${text}\0` : text, placed);
@@ -140,6 +162,60 @@ function integerDimension(group: Group, defaultMask: Mask): Dimension {
   };
 }
 
+const keyLimit = 1n << 64n;
+
+function rangeDimension(group: Group, defaultMask: Mask): Dimension {
+  // At each bound the terms that begin or end there turn over.
+  const turns = new Map<bigint, Mask>();
+  const turn = (at: bigint, bit: Mask) => turns.set(at, (turns.get(at) ?? 0n) ^ bit);
+  for (const { bit, term } of group.terms) {
+    if (term.kind !== 'range') continue;
+    for (const [from, to] of unite(term.values)) {
+      turn(from, bit);
+      if (to + 1n < keyLimit) turn(to + 1n, bit);
+    }
+  }
+  const entries: { from: bigint; mask: Mask }[] = [];
+  let mask = defaultMask;
+  for (const [from, turned] of [...turns].sort(([a], [b]) => (a < b ? -1 : a > b ? 1 : 0))) {
+    if (turned === 0n) continue;
+    mask ^= turned;
+    entries.push({ from, mask });
+  }
+  return { kind: 'range', argument: group.argument, defaultMask, entries };
+}
+
+function bitsDimension(group: Group, defaultMask: Mask): Dimension {
+  const asked: [number, Mask][] = [];
+  for (let bit = 0; bit < 64; bit++) {
+    let mask = 0n;
+    for (const placed of group.terms) {
+      if (placed.term.kind !== 'bits') continue;
+      if (placed.term.values.some((value) => ((value >> BigInt(bit)) & 1n) === 1n)) mask |= placed.bit;
+    }
+    if (mask !== 0n) asked.push([bit, mask | defaultMask]);
+  }
+  return {
+    kind: 'bits',
+    argument: group.argument,
+    defaultMask,
+    entries: asked.map(([bit, mask]) => ({ bit, mask })),
+  };
+}
+
+function makeDimension(group: Group, defaultMask: Mask): Dimension {
+  switch (group.kind) {
+    case 'integer':
+      return integerDimension(group, defaultMask);
+    case 'range':
+      return rangeDimension(group, defaultMask);
+    case 'bits':
+      return bitsDimension(group, defaultMask);
+    default:
+      return textDimension(group, defaultMask, group.kind);
+  }
+}
+
 /**
  * Makes the dimensions for the terms of all bits. Where a bit has several terms for one look-up, each further one goes
  * to a further dimension of the same kind, for a mask has one bit to tell each of them.
@@ -173,8 +249,6 @@ export function buildDimensions(
   return groups.slice(0, dimensionsMax).map((group) => {
     let defaultMask = allBits(width);
     for (const { bit, term } of group.terms) if (!term.negated) defaultMask &= ~bit;
-    return group.kind === 'integer'
-      ? integerDimension(group, defaultMask)
-      : textDimension(group, defaultMask, group.kind);
+    return makeDimension(group, defaultMask);
   });
 }

@@ -610,6 +610,24 @@ describe('validate', () => {
       'never-matches',
       `${term}.values[0]`,
     ],
+    [
+      'a comparison that no number meets',
+      kprobe(
+        'call: sys_dup, args: [{index: 0, type: int}]',
+        'matchArgs: [{index: 0, operator: GT, values: [2147483647]}]',
+      ),
+      'never-matches',
+      `${term}.values[0]`,
+    ],
+    [
+      'a mask without a bit',
+      kprobe(
+        'call: sys_dup, args: [{index: 0, type: int}]',
+        'matchArgs: [{index: 0, operator: Mask, values: [0]}]',
+      ),
+      'never-matches',
+      `${term}.values[0]`,
+    ],
   ])('warns of %s, and plans it', (_, text, code, path) => {
     const policies = parsePolicies(text);
     const { errors, warnings } = validate(policies[0] as (typeof policies)[0]);
@@ -656,14 +674,16 @@ describe('validate', () => {
         `${selector}.matchPIDs[0]`,
         `${selector}.matchCapabilities[0]`,
         `${selector}.matchBinaries[0].followChildren`,
-        `${selector}.matchArgs[2].operator`,
+        `${selector}.matchArgs[7].operator`,
         `${selector}.matchActions[0].rateLimit`,
         `${selector}.matchActions[0].kernelStackTrace`,
         'spec.kprobes[1].call',
       ]),
     );
     expect(fields).not.toContain(`${selector}.matchNamespaces[0]`);
-    expect(fields).not.toContain(`${selector}.matchArgs[0].operator`);
+    for (const place of [0, 2, 3, 4, 5, 6]) {
+      expect(fields).not.toContain(`${selector}.matchArgs[${place}].operator`);
+    }
     expect(() => plan([{ id: 1, policy }])).toThrowError(/not supported yet by this version/);
   });
 });

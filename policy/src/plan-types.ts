@@ -42,7 +42,26 @@ export interface HostNamespace {
   readonly hostNamespace: number;
 }
 
-export type Dimension = StringDimension | IntegerDimension;
+/**
+ * A look-up by interval. Numbers are order keys (`orderKey`), so that they compare without sign. An entry holds from
+ * its number to that of the next one, the default mask below the first; numbers rise.
+ */
+export interface RangeDimension {
+  readonly kind: 'range';
+  readonly argument: number;
+  readonly defaultMask: Mask;
+  readonly entries: readonly { readonly from: bigint; readonly mask: Mask }[];
+}
+
+/** A look-up bit by bit: the default mask and those of all bits that are set, ORed. */
+export interface BitsDimension {
+  readonly kind: 'bits';
+  readonly argument: number;
+  readonly defaultMask: Mask;
+  readonly entries: readonly { readonly bit: number; readonly mask: Mask }[];
+}
+
+export type Dimension = StringDimension | IntegerDimension | RangeDimension | BitsDimension;
 
 /** What a selector does where it is the first of its policy to match. Its bit is its position in the hook's list. */
 export interface PlannedSelector {

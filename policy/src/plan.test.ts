@@ -184,7 +184,7 @@ describe('a plan', () => {
         {
           ...hook,
           dimensions: hook.dimensions.map((dimension) =>
-            dimension.kind === 'integer'
+            dimension.kind !== 'forward' && dimension.kind !== 'reverse'
               ? dimension
               : { ...dimension, entries: dimension.entries.map((entry) => ({ ...entry, mask: 1n })) },
           ),
@@ -208,7 +208,7 @@ ${terms}`;
       kprobe('    - {}'),
     );
     const dimension = planned.hooks[0]?.dimensions[0];
-    if (dimension === undefined || dimension.kind === 'integer') throw new Error('no dimension');
+    if (dimension?.kind !== 'forward') throw new Error('no dimension');
     expect(planned.hooks[0]?.dimensions).toHaveLength(1);
     expect(dimension.defaultMask).toBe(0b1100n);
     expect(
@@ -218,6 +218,57 @@ ${terms}`;
       ['/etc/shadow', false, '1001'],
       ['/etc/shadow', true, '1011'],
     ]);
+  });
+
+  it('joins the comparisons of a selector with one argument into one look-up, with bounds of all selectors', () => {
+    const kprobe = (type: string, ...terms: string[]) => `  kprobes:
+  - call: sys_prctl
+    args: [{index: 0, type: ${type}}]
+    selectors:
+    - {matchArgs: [${terms.map((term) => `{index: 0, ${term}}`).join(', ')}]}
+`;
+    const planned = planText(
+      kprobe(
+        'int',
+        'operator: GT, values: [-3]',
+        'operator: NotEqual, values: [7]',
+        'operator: LT, values: [10, 9]',
+      ),
+      kprobe('int', 'operator: NotInRange, values: ["0:7", "8:9"]'),
+    );
+    const zero = 1n << 63n;
+    expect(planned.hooks[0]?.dimensions).toEqual([
+      {
+        kind: 'range',
+        argument: 0,
+        defaultMask: 0b10n,
+        entries: [
+          { from: zero - 2n, mask: 0b11n },
+          { from: zero, mask: 0b01n },
+          { from: zero + 7n, mask: 0b00n },
+          { from: zero + 8n, mask: 0b01n },
+          { from: zero + 10n, mask: 0b10n },
+        ],
+      },
+    ]);
+    const unsigned = planText(kprobe('uint64', 'operator: GT, values: ["0x8000000000000000"]')).hooks[0];
+    expect(unsigned?.dimensions[0]?.entries).toEqual([{ from: (1n << 63n) + 1n, mask: 1n }]);
+    const bits = planText(
+      kprobe('int', 'operator: Mask, values: ["0x80000000", 5]'),
+      kprobe('int', 'operator: Mask, values: [4]'),
+      kprobe('int', 'operator: Equal, values: [4]'),
+    ).hooks[0];
+    expect(bits?.dimensions[0]).toEqual({
+      kind: 'bits',
+      argument: 0,
+      defaultMask: 0b100n,
+      entries: [
+        { bit: 0, mask: 0b101n },
+        { bit: 2, mask: 0b111n },
+        { bit: 31, mask: 0b101n },
+      ],
+    });
+    expect(bits?.dimensions[1]?.kind).toBe('integer');
   });
 
   it('shares a scope between selectors that ask the same of the process', () => {

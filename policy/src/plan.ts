@@ -5,7 +5,7 @@ import { Action as ActionBit, ArgumentType, EventKind, limits, ScopeAttribute } 
 import { isDeniable, type ResolvedCall } from './calls.js';
 import { buildDimensions, type Term } from './dimensions.js';
 import { type PolicyIssue, throwIssues } from './error.js';
-import { namespaceKinds, typeInfo } from './names.js';
+import { namespaceKinds, type TypeInfo, typeInfo } from './names.js';
 import { type Policy, policyIssue } from './parse.js';
 import type {
   HookPlan,
@@ -15,6 +15,7 @@ import type {
   PlannedSelector,
   ScopePlan,
 } from './plan-types.js';
+import { joinComparisons } from './ranges.js';
 import { resolveCalls } from './resolve-calls.js';
 import {
   binariesMeanNext,
@@ -26,7 +27,15 @@ import {
 import type { Argument, ArgumentTerm, BinaryTerm, Kprobe, NamespaceTerm } from './shape.js';
 import { unsupported } from './support.js';
 import { validate } from './validate.js';
-import { parseInteger, parseTypedInteger, toBytes } from './values.js';
+import {
+  integerRange,
+  orderKey,
+  parseBits,
+  parseInteger,
+  parseRange,
+  parseTypedInteger,
+  toBytes,
+} from './values.js';
 
 export interface PlanInput {
   /** The number by which the plan names the policy; distinct. */
@@ -72,9 +81,10 @@ class Scopes {
 function termKey(term: Term): string {
   const values = term.values.map((value) => {
     if (value instanceof Uint8Array) return Buffer.from(value).toString('hex');
-    return typeof value === 'bigint' ? String(value) : `host ${value.hostNamespace}`;
+    if (typeof value === 'bigint') return String(value);
+    return 'hostNamespace' in value ? `host ${value.hostNamespace}` : value.join(' ');
   });
-  const exact = term.kind !== 'integer' && term.exact;
+  const exact = (term.kind === 'forward' || term.kind === 'reverse') && term.exact;
   return JSON.stringify([term.argument, term.kind, term.negated, exact, [...new Set(values)].sort()]);
 }
 
@@ -95,12 +105,46 @@ function textTerm(operator: string, values: readonly string[], argument: number,
 function argumentTerm(term: ArgumentTerm, argument: Argument, slot: number, path: string): Term {
   const type = typeInfo(argument.type);
   if (type?.family !== 'integer') return textTerm(term.operator, term.values, slot, path);
-  const values = term.values.map((value) => {
-    const parsed = parseTypedInteger(value, argument.type, type);
-    if (typeof parsed === 'string') throw new TypeError(`${path}: validation let ${value} pass`);
-    return parsed;
-  });
-  return { kind: 'integer', argument: slot, negated: term.operator.startsWith('Not'), values, path };
+  return integerTerm(term, type, argument.type, slot, path);
+}
+
+/** A term over numbers: equal to one of some, in one of some ranges, or with one of some bits. */
+function integerTerm(
+  term: ArgumentTerm,
+  type: TypeInfo,
+  typeName: string,
+  argument: number,
+  path: string,
+): Term {
+  const { operator } = term;
+  const read = (result: bigint | string): bigint => {
+    if (typeof result === 'string') throw new TypeError(`${path}: validation let it pass: ${result}`);
+    return result;
+  };
+  const number = (value: string) => read(parseTypedInteger(value, typeName, type));
+  const negated = operator.startsWith('Not');
+  if (operator === 'Mask') {
+    const values = term.values.map((value) => read(parseBits(value, typeName, type)));
+    return { kind: 'bits', argument, negated: false, values, path };
+  }
+  const order = (value: bigint) => orderKey(value, type.type);
+  const [lowest, highest] = integerRange(type);
+  if (operator === 'GT' || operator === 'LT') {
+    const values = term.values.map((value): readonly [bigint, bigint] => {
+      const bound = order(number(value));
+      return operator === 'GT' ? [bound + 1n, order(highest)] : [order(lowest), bound - 1n];
+    });
+    return { kind: 'range', argument, negated, values, path };
+  }
+  if (/Range$|Map$/.test(operator)) {
+    const values = term.values.map((value): readonly [bigint, bigint] => {
+      const range = parseInteger(value) === undefined ? parseRange(value) : undefined;
+      const [low, high] = range ?? [number(value), number(value)];
+      return [order(low), order(high)];
+    });
+    return { kind: 'range', argument, negated, values, path };
+  }
+  return { kind: 'integer', argument, negated, values: term.values.map(number), path };
 }
 
 function binaryTerm(term: BinaryTerm, argument: number, path: string): Term {
@@ -266,7 +310,7 @@ class Planner {
         scope: this.scopes.number(scopeTerms, policy, selector.path),
         shownArguments: shown.map((position) => slotOf.get(position) ?? 0),
       });
-      hook.terms.push(terms);
+      hook.terms.push(joinComparisons(terms, (slot) => hook.slots[slot]?.type ?? 0));
       hook.origins.push({ policy, path: selector.path });
     });
   }

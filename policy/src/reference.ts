@@ -99,7 +99,14 @@ function integerHolds(
   [bits, signed]: readonly [number, boolean],
 ): boolean {
   const value = signed ? BigInt.asIntN(bits, register) : BigInt.asUintN(bits, register);
-  const any = values.some((wanted) => numberOf(wanted) === value);
+  const any = values.some((wanted) => {
+    const parts = wanted.split(':').map(numberOf);
+    const [first = 0n, last = first] = parts;
+    if (operator === 'GT') return value > first;
+    if (operator === 'LT') return value < first;
+    if (operator === 'Mask') return BigInt.asUintN(bits, value & first) !== 0n;
+    return value >= first && value <= last;
+  });
   return operator.startsWith('Not') ? !any : any;
 }
 

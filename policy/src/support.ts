@@ -24,6 +24,13 @@ const plannedOperators = new Set([
   'NotPrefix',
   'Postfix',
   'NotPostfix',
+  'GT',
+  'LT',
+  'InRange',
+  'NotInRange',
+  'InMap',
+  'NotInMap',
+  'Mask',
 ]);
 const plannedActions = new Set(['Post', 'NoPost', 'Sigkill', 'Signal', 'Override']);
 
@@ -89,6 +96,10 @@ function checkSelector(selector: ExpandedSelector, args: readonly Argument[], re
       report(`${path}.operator`, `${item.operator} ${later}: it does ${[...plannedOperators].join(', ')}`);
     }
     if (args.length > 0) checkTexts(item.values, path, report);
+    item.values.forEach((value, index) => {
+      if (value.startsWith('list:') && /Map$/.test(item.operator))
+        report(`${path}.values[${index}]`, `a list as a value ${later}: write the numbers`);
+    });
   }
   for (const { item, path } of selector.matchBinaries) {
     if (item.followChildren === true) report(`${path}.followChildren`, `followChildren ${later}`);

@@ -15,7 +15,7 @@ import {
 import { quote, suggestion } from './nearest.js';
 import { type ExpandedSelector, findArgument } from './selectors.js';
 import type { Argument, ArgumentTerm } from './shape.js';
-import { integerRange, parseInteger, parseTypedInteger } from './values.js';
+import { integerRange, parseBits, parseInteger, parseRange, parseTypedInteger } from './values.js';
 
 const pseudoPaths = /^(pipe|socket|anon_inode|memfd|inotify|eventpoll|\[)/;
 
@@ -68,13 +68,6 @@ function checkText(
   }
 }
 
-function rangeOf(text: string): readonly [bigint, bigint] | undefined {
-  const match = /^(-?[0-9a-zA-Z]+)[:-](-?[0-9a-zA-Z]+)$/.exec(text);
-  const low = parseInteger(match?.[1] ?? '');
-  const high = parseInteger(match?.[2] ?? '');
-  return low === undefined || high === undefined ? undefined : [low, high];
-}
-
 function isAddress(text: string): boolean {
   const [address = '', bits, ...rest] = text.split('/');
   if (rest.length > 0) return false;
@@ -97,7 +90,7 @@ function checkSocketValue(findings: Findings, operator: string, value: string, p
         `${quote(value)} is no address or CIDR: write 10.1.2.3, 10.0.0.0/8, ::1 or fd00::/8`,
       );
   } else if (/Port$/.test(operator)) {
-    const [low, high] = rangeOf(value) ?? [parseInteger(value), parseInteger(value)];
+    const [low, high] = parseRange(value) ?? [parseInteger(value), parseInteger(value)];
     if (low === undefined || high === undefined || low < 0n || high > 65535n || low > high) {
       findings.error(
         'wrong-value',
@@ -131,7 +124,7 @@ function checkIntegerValue(
     return;
   }
   if (/Range$|Map$/.test(operator) && parseInteger(value) === undefined) {
-    const range = rangeOf(value);
+    const range = parseRange(value);
     const [low, high] = integerRange(type);
     if (range === undefined) {
       findings.error('wrong-value', path, `${quote(value)} is no range: write LOW:HIGH`);
@@ -144,8 +137,21 @@ function checkIntegerValue(
     }
     return;
   }
-  const parsed = parseTypedInteger(value, argument.type, type);
-  if (typeof parsed === 'string') findings.error('wrong-value', path, `${quote(value)} ${parsed}`);
+  const parsed =
+    operator === 'Mask' && type.family === 'integer'
+      ? parseBits(value, argument.type, type)
+      : parseTypedInteger(value, argument.type, type);
+  if (typeof parsed === 'string') {
+    findings.error('wrong-value', path, `${quote(value)} ${parsed}`);
+    return;
+  }
+  const [low, high] = integerRange(type);
+  const number = type.signed ? BigInt.asIntN(64, parsed) : parsed;
+  const nothing =
+    (operator === 'GT' && number === high && `no ${argument.type} is above ${high}`) ||
+    (operator === 'LT' && number === low && `no ${argument.type} is below ${low}`) ||
+    (operator === 'Mask' && parsed === 0n && 'no number has a bit of 0');
+  if (nothing) findings.warn('never-matches', path, nothing);
 }
 
 export function checkArgumentTerm(

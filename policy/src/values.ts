@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Owns how values are read from their text: numbers in every base that policies use, and bytes.
+// Owns how values are read from their text: numbers in every base that policies use, ranges of them, and bytes.
+import { ArgumentType } from '@weir/schema';
 import { capabilityNames, type TypeInfo } from './names.js';
 
 const encoder = new TextEncoder();
@@ -35,4 +36,34 @@ export function parseTypedInteger(text: string, typeName: string, type: TypeInfo
   const [low, high] = integerRange(type);
   if (value < low || value > high) return `does not fit ${typeName}, which takes ${low} to ${high}`;
   return BigInt.asUintN(64, value);
+}
+
+/** Reads a range of whole numbers as it is written, `LOW:HIGH` or `LOW-HIGH`; undefined where it is none. */
+export function parseRange(text: string): readonly [bigint, bigint] | undefined {
+  const match = /^(-?[0-9a-zA-Z]+)[:-](-?[0-9a-zA-Z]+)$/.exec(text);
+  const low = parseInteger(match?.[1] ?? '');
+  const high = parseInteger(match?.[2] ?? '');
+  return low === undefined || high === undefined ? undefined : [low, high];
+}
+
+/**
+ * Reads bits of an integer type, or says why they are none. A type with a sign takes its highest bit both as the sign
+ * and as a number without one (0x80000000 of an int). Result: only bits that the type has.
+ */
+export function parseBits(text: string, typeName: string, type: TypeInfo): bigint | string {
+  const value = parseInteger(text);
+  if (value === undefined) return 'is no whole number: decimal, 0x, 0o and 0b are read';
+  const [low] = integerRange(type);
+  const high = (1n << BigInt(type.bits)) - 1n;
+  if (value < low || value > high) return `has bits that ${typeName} has not: it takes ${low} to ${high}`;
+  return BigInt.asUintN(type.bits, value);
+}
+
+/**
+ * What numbers of a type are ordered by: the 64 bits of the number, with the sign bit turned over where the type is not
+ * uint64, the one whose numbers reach there without being negative. Order keys compare without sign.
+ */
+export function orderKey(value: bigint, argumentType: number): bigint {
+  const bits = BigInt.asUintN(64, value);
+  return argumentType === ArgumentType.uint64 ? bits : bits ^ (1n << 63n);
 }

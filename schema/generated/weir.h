@@ -13,6 +13,8 @@
 #define WEIR_LIMIT_ARGUMENTS_BYTES 4096
 #define WEIR_LIMIT_HOOKS 1024
 #define WEIR_LIMIT_HOOK_CONFIGS 2048
+#define WEIR_LIMIT_RANGE_PAGE_BOUNDS 63
+#define WEIR_LIMIT_RANGE_PAGE_LEVELS 3
 
 // Offset and length in bytes; what the offset counts from is said by the struct that holds it.
 struct weir_span {
@@ -196,6 +198,8 @@ enum weir_dimension_kind {
     WEIR_DIMENSION_KIND_FORWARD = 1, // trie over the bytes and a closing NUL: exact strings and prefixes
     WEIR_DIMENSION_KIND_REVERSE = 2, // trie over the bytes from the last to the first: suffixes
     WEIR_DIMENSION_KIND_INTEGER = 3, // hash of a 64-bit value
+    WEIR_DIMENSION_KIND_RANGE = 4, // sorted bounds of intervals that together are all numbers
+    WEIR_DIMENSION_KIND_BITS = 5, // each bit of the number, the masks of those that are set ORed
 };
 
 // Where the raw value of an argument is taken from.
@@ -924,12 +928,34 @@ _Static_assert(__builtin_offsetof(struct weir_selector_entry, reserved) == 28, "
 // Key of an integer look-up.
 struct weir_integer_key {
     __u32 dimension_id;
-    __u32 purpose; // 0: a value; 1: the mask of any dimension where its argument could not be read as far as it must be
-    __u64 value; // as the argument type extends it; 0 for purpose 1
+    __u32 purpose; // 0: a value; 1: the mask of any dimension where its argument could not be read as far as it must be; 2: an interval of a range dimension, counted from 1; 3: the bits that a bits dimension looks at, in the first word; 4: one of these bits
+    __u64 value; // as the argument type extends it; 0 for purposes 1 and 3
 };
 _Static_assert(sizeof(struct weir_integer_key) == 16, "integer_key");
 _Static_assert(__builtin_offsetof(struct weir_integer_key, dimension_id) == 0, "integer_key.dimension_id");
 _Static_assert(__builtin_offsetof(struct weir_integer_key, purpose) == 4, "integer_key.purpose");
 _Static_assert(__builtin_offsetof(struct weir_integer_key, value) == 8, "integer_key.value");
+
+// Key of a page of a range dimension.
+struct weir_range_key {
+    __u32 dimension_id;
+    __u32 page; // from 0, which is where a search begins
+};
+_Static_assert(sizeof(struct weir_range_key) == 8, "range_key");
+_Static_assert(__builtin_offsetof(struct weir_range_key, dimension_id) == 0, "range_key.dimension_id");
+_Static_assert(__builtin_offsetof(struct weir_range_key, page) == 4, "range_key.page");
+
+// A part of the sorted bounds of a range dimension.
+struct weir_range_page {
+    __u16 count; // bounds in use
+    __u16 is_leaf; // 1 where an interval begins at each bound, 0 where a page does
+    __u32 first; // number of the interval, or of the page, before the first bound
+    __u64 bounds[63]; // rising; with the sign bit turned over, but for the type uint64, so that all compare without sign
+};
+_Static_assert(sizeof(struct weir_range_page) == 512, "range_page");
+_Static_assert(__builtin_offsetof(struct weir_range_page, count) == 0, "range_page.count");
+_Static_assert(__builtin_offsetof(struct weir_range_page, is_leaf) == 2, "range_page.is_leaf");
+_Static_assert(__builtin_offsetof(struct weir_range_page, first) == 4, "range_page.first");
+_Static_assert(__builtin_offsetof(struct weir_range_page, bounds) == 8, "range_page.bounds");
 
 #endif

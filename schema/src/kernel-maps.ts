@@ -18,6 +18,10 @@ export const limits = {
   arguments_bytes: 4096,
   hooks: 1024,
   hook_configs: 2048,
+  /** Bounds in one page of a range dimension: with its head, 512 bytes. */
+  range_page_bounds: 63,
+  /** Pages from the first to the one with the bounds. */
+  range_page_levels: 3,
 } as const;
 
 export const dimensionKind = enumeration('dimension_kind', 'How a dimension looks its key up.', {
@@ -25,6 +29,8 @@ export const dimensionKind = enumeration('dimension_kind', 'How a dimension look
   forward: [1, 'trie over the bytes and a closing NUL: exact strings and prefixes'],
   reverse: [2, 'trie over the bytes from the last to the first: suffixes'],
   integer: [3, 'hash of a 64-bit value'],
+  range: [4, 'sorted bounds of intervals that together are all numbers'],
+  bits: [5, 'each bit of the number, the masks of those that are set ORed'],
 });
 
 export const argumentSource = enumeration(
@@ -163,9 +169,25 @@ export const integerKey = layout('integer_key', 'Key of an integer look-up.', [
   field(
     'purpose',
     'u32',
-    '0: a value; 1: the mask of any dimension where its argument could not be read as far as it must be',
+    '0: a value; 1: the mask of any dimension where its argument could not be read as far as it must be; 2: an interval of a range dimension, counted from 1; 3: the bits that a bits dimension looks at, in the first word; 4: one of these bits',
   ),
-  field('value', 'u64', 'as the argument type extends it; 0 for purpose 1'),
+  field('value', 'u64', 'as the argument type extends it; 0 for purposes 1 and 3'),
+]);
+
+export const rangeKey = layout('range_key', 'Key of a page of a range dimension.', [
+  field('dimension_id', 'u32', ''),
+  field('page', 'u32', 'from 0, which is where a search begins'),
+]);
+
+export const rangePage = layout('range_page', 'A part of the sorted bounds of a range dimension.', [
+  field('count', 'u16', 'bounds in use'),
+  field('is_leaf', 'u16', '1 where an interval begins at each bound, 0 where a page does'),
+  field('first', 'u32', 'number of the interval, or of the page, before the first bound'),
+  field(
+    'bounds',
+    { array: 'u64', count: limits.range_page_bounds },
+    'rising; with the sign bit turned over, but for the type uint64, so that all compare without sign',
+  ),
 ]);
 
 /** Counters of the kernel stage, per CPU; index in the map `counters`. */
@@ -221,6 +243,8 @@ export const kernelMaps = [
   selectorKey,
   selectorEntry,
   integerKey,
+  rangeKey,
+  rangePage,
 ];
 
 export const kernelEnumerations = [

@@ -5,11 +5,14 @@ import {
   ArgumentType,
   DimensionKind,
   HOOK_CONFIG_BYTES,
+  limits,
   NamespaceKind,
   readHookConfig,
   readHookSpec,
   readIntegerKey,
   readMask,
+  readRangeKey,
+  readRangePage,
   readScopeConfig,
   readSelectorEntry,
   readSelectorKey,
@@ -87,6 +90,67 @@ const host = [1n, 2n, 3n, 0xeffffffcn];
 function keys(entries: readonly MapEntry[], map: string): MapEntry[] {
   return entries.filter((entry) => entry.map === map);
 }
+
+/** Searches the pages as the kernel's search_page and look_up_range do. */
+function searchPages(entries: readonly MapEntry[], key: bigint): { interval: number; levels: number } {
+  const pages = new Map(
+    keys(entries, 'range_pages').map(({ key: at, value }) => [
+      readRangeKey(view(at), 0).page,
+      readRangePage(view(value), 0),
+    ]),
+  );
+  let number = 0;
+  for (let levels = 1; levels <= limits.range_page_levels; levels++) {
+    const page = pages.get(number);
+    if (page === undefined) throw new Error(`there is no page ${number}`);
+    number = page.first + page.bounds.slice(0, page.count).filter((bound) => bound <= key).length;
+    if (page.isLeaf === 1) return { interval: number, levels };
+  }
+  throw new Error('more levels than a search goes through');
+}
+
+describe('the bounds of ranges', () => {
+  it.each([
+    [0, 1],
+    [1, 1],
+    [63, 1],
+    [64, 2],
+    [64 * 63, 2],
+    [64 * 63 + 1, 3],
+    [10_000, 3],
+  ])('are found in a tree of pages: %i bounds in %i levels', (count, depth) => {
+    const from = (n: number) => BigInt(n) * 10n + 5n;
+    const entries = encodeHookEntries(
+      {
+        ...hook,
+        dimensions: [
+          {
+            kind: 'range',
+            argument: 0,
+            defaultMask: 0n,
+            entries: Array.from({ length: count }, (_, n) => ({ from: from(n), mask: BigInt(1 + (n % 2)) })),
+          },
+        ],
+      },
+      1,
+      () => 1,
+      host,
+    );
+    for (const n of [0, 1, 2, 62, 63, 64, 65, 4031, 4032, 4033, count - 1].filter(
+      (n) => n >= 0 && n < count,
+    )) {
+      expect(searchPages(entries, from(n) - 1n)).toEqual({ interval: n, levels: depth });
+      expect(searchPages(entries, from(n))).toEqual({ interval: n + 1, levels: depth });
+    }
+    expect(searchPages(entries, 2n ** 64n - 1n)).toEqual({ interval: count, levels: depth });
+    const masks = keys(entries, 'integer_masks').filter(
+      ({ key }) => readIntegerKey(view(key), 0).purpose === 2,
+    );
+    expect(masks.map(({ key }) => Number(readIntegerKey(view(key), 0).value))).toEqual(
+      Array.from({ length: count }, (_, n) => n + 1),
+    );
+  });
+});
 
 describe('the constants of a program', () => {
   it('have the dimensions in the order of their arguments', () => {

@@ -2,12 +2,14 @@
 // Owns how a plan becomes bytes: the constants of a hook's program, its configuration, and the entries of the maps
 // that it looks up. Pure: nothing here touches a kernel.
 import {
+  type BitsDimension,
   type Dimension,
   type HookPlan,
   type IntegerDimension,
   type Mask,
   mergeMasks,
   type PlannedSelector,
+  type RangeDimension,
   type ScopePlan,
   type StringDimension,
 } from '@weir/policy';
@@ -25,6 +27,8 @@ import {
   makeHookSpec,
   makeScopeConfig,
   NamespaceKind,
+  RANGE_KEY_BYTES,
+  RANGE_PAGE_BYTES,
   SCOPE_CONFIG_BYTES,
   ScopeAttribute,
   SELECTOR_ENTRY_BYTES,
@@ -33,6 +37,8 @@ import {
   writeHookSpec,
   writeIntegerKey,
   writeMask,
+  writeRangeKey,
+  writeRangePage,
   writeScopeConfig,
   writeSelectorEntry,
   writeSelectorKey,
@@ -40,7 +46,7 @@ import {
 import { PolicyLoadError } from './errors.js';
 
 /** Names of the kernel maps that take entries of a configuration. */
-export type EntryMap = 'string_masks' | 'integer_masks' | 'selectors';
+export type EntryMap = 'string_masks' | 'integer_masks' | 'range_pages' | 'selectors';
 
 export interface MapEntry {
   readonly map: EntryMap;
@@ -56,6 +62,9 @@ const HIDDEN = 1;
 const MONITOR = 1;
 const PURPOSE_VALUE = 0;
 const PURPOSE_UNDECIDED = 1;
+const PURPOSE_INTERVAL = 2;
+const PURPOSE_BITS = 3;
+const PURPOSE_BIT = 4;
 /** Scope dimensions are numbered from here, so that they never meet those of a hook. */
 const SCOPE_DIMENSIONS_FROM = 2 ** 31;
 
@@ -63,6 +72,8 @@ const kinds = {
   forward: DimensionKind.forward,
   reverse: DimensionKind.reverse,
   integer: DimensionKind.integer,
+  range: DimensionKind.range,
+  bits: DimensionKind.bits,
 } as const;
 
 /** A mask as the kernel's maps hold it. @throws {PolicyLoadError} where a bit is beyond the width. */
@@ -279,6 +290,8 @@ function encodeDimensions(
   dimensions.forEach((dimension, i) => {
     const id = firstId + i;
     if (dimension.kind === 'integer') encodeIntegers(dimension, id, host, entries);
+    else if (dimension.kind === 'range') encodeRanges(dimension, id, where, entries);
+    else if (dimension.kind === 'bits') encodeBits(dimension, id, entries);
     else encodeStrings(dimension, id, where, entries);
     entries.push({
       map: 'integer_masks',
@@ -329,6 +342,82 @@ function encodeIntegers(dimension: IntegerDimension, id: number, host: HostNames
       value: encodeMask(mask),
     });
   }
+}
+
+/**
+ * The bounds as a tree of pages, of which each takes `range_page_bounds`: an inner page holds the first bound of each
+ * of its pages but the first. Page 0 is the root; the others follow level by level, as a search goes through them.
+ */
+function encodeRanges(dimension: RangeDimension, id: number, where: string, entries: MapEntry[]) {
+  const bounds = dimension.entries.map(({ from }) => from);
+  const fanOut = limits.range_page_bounds;
+  const most = (fanOut + 1) ** (limits.range_page_levels - 1) * fanOut;
+  if (bounds.length > most) {
+    throw new PolicyLoadError(
+      'limit',
+      `${where}: ${bounds.length} bounds of ranges of one argument; the kernel stage takes ${most}`,
+    );
+  }
+  // The levels from the leaves up: pages as slices of what is below them.
+  interface Page {
+    readonly bounds: readonly bigint[];
+    /** Of what a search of it may end in: the first interval, or the first page of the level below. */
+    readonly first: number;
+    readonly lowest: bigint;
+  }
+  const leaves: Page[] = [];
+  for (let at = 0; at === 0 || at < bounds.length; at += fanOut) {
+    const own = bounds.slice(at, at + fanOut);
+    leaves.push({ bounds: own, first: at, lowest: own[0] ?? 0n });
+  }
+  const levels = [leaves];
+  for (let top = leaves; top.length > 1; ) {
+    const above: Page[] = [];
+    for (let at = 0; at < top.length; at += fanOut + 1) {
+      const [first, ...others] = top.slice(at, at + fanOut + 1);
+      above.push({ bounds: others.map(({ lowest }) => lowest), first: at, lowest: first?.lowest ?? 0n });
+    }
+    levels.push(above);
+    top = above;
+  }
+  levels.reverse();
+  let number = 0;
+  levels.forEach((pages, depth) => {
+    const isLeaf = depth === levels.length - 1;
+    const below = number + pages.length;
+    for (const page of pages) {
+      const key = new Uint8Array(RANGE_KEY_BYTES);
+      writeRangeKey(new DataView(key.buffer), 0, { dimensionId: id, page: number++ });
+      const value = new Uint8Array(RANGE_PAGE_BYTES);
+      writeRangePage(new DataView(value.buffer), 0, {
+        count: page.bounds.length,
+        isLeaf: isLeaf ? 1 : 0,
+        first: isLeaf ? page.first : below + page.first,
+        bounds: [...page.bounds],
+      });
+      entries.push({ map: 'range_pages', key, value });
+    }
+  });
+  dimension.entries.forEach(({ mask }, interval) => {
+    entries.push({
+      map: 'integer_masks',
+      key: integerKey(id, PURPOSE_INTERVAL, BigInt(interval + 1)),
+      value: encodeMask(mask),
+    });
+  });
+}
+
+function encodeBits(dimension: BitsDimension, id: number, entries: MapEntry[]) {
+  let asked = 0n;
+  for (const { bit, mask } of dimension.entries) {
+    asked |= 1n << BigInt(bit);
+    entries.push({
+      map: 'integer_masks',
+      key: integerKey(id, PURPOSE_BIT, BigInt(bit)),
+      value: encodeMask(mask),
+    });
+  }
+  entries.push({ map: 'integer_masks', key: integerKey(id, PURPOSE_BITS, 0n), value: encodeMask(asked) });
 }
 
 function encodeStrings(dimension: StringDimension, id: number, where: string, entries: MapEntry[]) {

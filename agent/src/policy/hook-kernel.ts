@@ -91,6 +91,7 @@ const mapNames = [
   'scope_configs',
   'string_masks',
   'integer_masks',
+  'range_pages',
   'selectors',
   'classes',
   'class_masks',

@@ -3,8 +3,17 @@
 // longest match and bounded keys included, so that a plan can be tried without a kernel.
 import { Action, ArgumentType, limits, ScopeAttribute } from '@weir/schema';
 import { latin1, mergeMasks } from '../dimensions.js';
-import type { Dimension, HookPlan, Mask, Plan, StringDimension } from '../plan-types.js';
+import type {
+  BitsDimension,
+  Dimension,
+  HookPlan,
+  Mask,
+  Plan,
+  RangeDimension,
+  StringDimension,
+} from '../plan-types.js';
 import type { CallArgument, DescribedCall, ReferenceHit } from '../reference.js';
+import { orderKey } from '../values.js';
 
 /** The key that a trie is asked with: cut to what it takes. */
 function lookupKey(kind: 'forward' | 'reverse', bytes: Uint8Array): string {
@@ -44,6 +53,23 @@ function lookUpInteger(
   return mask ?? dimension.defaultMask;
 }
 
+function lookUpRange(dimension: RangeDimension, key: bigint): Mask {
+  let mask = dimension.defaultMask;
+  let last = -1n;
+  for (const entry of dimension.entries) {
+    if (entry.from <= last) throw new Error('the bounds of a range dimension do not rise');
+    last = entry.from;
+    if (entry.from <= key) mask = entry.mask;
+  }
+  return mask;
+}
+
+function lookUpBits(dimension: BitsDimension, value: bigint): Mask {
+  let mask = dimension.defaultMask;
+  for (const entry of dimension.entries) if ((value >> BigInt(entry.bit)) & 1n) mask |= entry.mask;
+  return mask;
+}
+
 const widths: Readonly<Record<number, readonly [number, boolean]>> = {
   [ArgumentType.int8]: [8, true],
   [ArgumentType.uint8]: [8, false],
@@ -66,6 +92,8 @@ function extended(argument: CallArgument | undefined, type: number): bigint {
 export function interpretScopes(plan: Plan, call: DescribedCall): Mask {
   let mask = (1n << BigInt(plan.scopes.scopeCount)) - 1n;
   for (const dimension of plan.scopes.dimensions) {
+    if (dimension.kind === 'range' || dimension.kind === 'bits')
+      throw new Error('a scope compares no numbers');
     if (dimension.kind !== 'integer') {
       if (dimension.argument !== ScopeAttribute.binary) throw new Error('text of a process is its binary');
       mask &= lookUpText(dimension, call.process.binary);
@@ -87,10 +115,11 @@ function candidates(plan: Plan, hook: HookPlan, call: DescribedCall): Mask {
     const planned = hook.arguments[dimension.argument];
     if (planned === undefined) throw new Error('a dimension looks at an argument that is not read');
     const given = call.arguments[planned.index];
-    mask &=
-      dimension.kind === 'integer'
-        ? lookUpInteger(dimension, extended(given, planned.type), call.hostNamespaces)
-        : lookUpText(dimension, given?.bytes ?? new Uint8Array());
+    const value = extended(given, planned.type);
+    if (dimension.kind === 'integer') mask &= lookUpInteger(dimension, value, call.hostNamespaces);
+    else if (dimension.kind === 'range') mask &= lookUpRange(dimension, orderKey(value, planned.type));
+    else if (dimension.kind === 'bits') mask &= lookUpBits(dimension, value);
+    else mask &= lookUpText(dimension, given?.bytes ?? new Uint8Array());
   }
   return mask;
 }

@@ -110,9 +110,42 @@ function argumentTerm(random: Random, argument: RandomArgument, type: string): s
     return `{index: ${argument.index}, ${textTerm(random, argument.texts, operators)}}`;
   }
   const fits = argument.values.filter((value) => fitsType(value, type));
+  if (random.chance(50)) return `{index: ${argument.index}, ${numberTerm(random, fits, type)}}`;
   const values = random.some(fits, 1, 4).map((value) => spell(random, value));
   const operator = random.pick(['Equal', 'NotEqual', 'In', 'NotIn', 'eq', 'neq']);
   return `{index: ${argument.index}, operator: ${operator}, values: ${list(values)}}`;
+}
+
+/** A comparison: with values that calls pass, or their neighbours. */
+function numberTerm(random: Random, values: readonly bigint[], type: string): string {
+  const near = (): bigint => {
+    const value = random.pick(values) + random.pick([-1n, 0n, 0n, 1n]);
+    return fitsType(value, type) ? value : random.pick(values);
+  };
+  const range = (): string => {
+    const [low = 0n, high = 0n] = [near(), near()].sort((a, b) => (a < b ? -1 : 1));
+    return `${spell(random, low)}:${spell(random, high)}`;
+  };
+  const operator = random.pick([
+    'GT',
+    'LT',
+    'GreaterThan',
+    'lessthan',
+    'InRange',
+    'NotInRange',
+    'Mask',
+    'InMap',
+    'NotInMap',
+  ]);
+  const several = (make: () => string) => Array.from({ length: 1 + random.below(4) }, make);
+  if (/Range$|Map$/.test(operator)) {
+    return `operator: ${operator}, values: ${list(several(() => (random.chance(70) ? range() : spell(random, near()))))}`;
+  }
+  if (operator !== 'Mask')
+    return `operator: ${operator}, values: ${list(several(() => spell(random, near())))}`;
+  const bits = /\d+/.exec(type)?.[0] ?? (/^(long|ulong|size_t)$/.test(type) ? '64' : '32');
+  const bit = () => spell(random, 1n << BigInt(random.below(Number(bits))));
+  return `operator: Mask, values: ${list(several(() => (random.chance(60) ? bit() : spell(random, near()))))}`;
 }
 
 function fitsType(value: bigint, type: string): boolean {

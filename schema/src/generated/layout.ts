@@ -468,6 +468,10 @@ export const DimensionKind = {
   reverse: 2,
   /** hash of a 64-bit value */
   integer: 3,
+  /** sorted bounds of intervals that together are all numbers */
+  range: 4,
+  /** each bit of the number, the masks of those that are set ORed */
+  bits: 5,
 } as const;
 export type DimensionKind = (typeof DimensionKind)[keyof typeof DimensionKind];
 /** Names of dimension_kind, by number, as events and the archive spell them. */
@@ -476,6 +480,8 @@ export const dimensionKindNames: Readonly<Record<number, string>> = {
   1: 'forward',
   2: 'reverse',
   3: 'integer',
+  4: 'range',
+  5: 'bits',
 };
 
 /** Where the raw value of an argument is taken from. */
@@ -3147,9 +3153,9 @@ export const INTEGER_KEY_BYTES = 16;
 /** Key of an integer look-up. */
 export interface IntegerKey {
   dimensionId: number;
-  /** 0: a value; 1: the mask of any dimension where its argument could not be read as far as it must be */
+  /** 0: a value; 1: the mask of any dimension where its argument could not be read as far as it must be; 2: an interval of a range dimension, counted from 1; 3: the bits that a bits dimension looks at, in the first word; 4: one of these bits */
   purpose: number;
-  /** as the argument type extends it; 0 for purpose 1 */
+  /** as the argument type extends it; 0 for purposes 1 and 3 */
   value: bigint;
 }
 
@@ -3172,6 +3178,79 @@ export function writeIntegerKey(view: DataView, at: number, value: IntegerKey): 
 /** Makes a IntegerKey of zeros, with the given fields set. */
 export function makeIntegerKey(fields: Partial<IntegerKey> = {}): IntegerKey {
   return { ...readIntegerKey(zeros, 0), ...fields };
+}
+
+export const RANGE_KEY_DIMENSION_ID_AT = 0;
+export const RANGE_KEY_PAGE_AT = 4;
+export const RANGE_KEY_BYTES = 8;
+
+/** Key of a page of a range dimension. */
+export interface RangeKey {
+  dimensionId: number;
+  /** from 0, which is where a search begins */
+  page: number;
+}
+
+/** Reads 8 bytes. @throws {RangeError} where they reach past the view. */
+export function readRangeKey(view: DataView, at: number): RangeKey {
+  return {
+    dimensionId: view.getUint32(at, true),
+    page: view.getUint32(at + 4, true),
+  };
+}
+
+/** Writes 8 bytes. @throws {RangeError} where they reach past the view. */
+export function writeRangeKey(view: DataView, at: number, value: RangeKey): void {
+  view.setUint32(at, value.dimensionId, true);
+  view.setUint32(at + 4, value.page, true);
+}
+
+/** Makes a RangeKey of zeros, with the given fields set. */
+export function makeRangeKey(fields: Partial<RangeKey> = {}): RangeKey {
+  return { ...readRangeKey(zeros, 0), ...fields };
+}
+
+export const RANGE_PAGE_COUNT_AT = 0;
+export const RANGE_PAGE_IS_LEAF_AT = 2;
+export const RANGE_PAGE_FIRST_AT = 4;
+export const RANGE_PAGE_BOUNDS_AT = 8;
+export const RANGE_PAGE_BYTES = 512;
+
+/** A part of the sorted bounds of a range dimension. */
+export interface RangePage {
+  /** bounds in use */
+  count: number;
+  /** 1 where an interval begins at each bound, 0 where a page does */
+  isLeaf: number;
+  /** number of the interval, or of the page, before the first bound */
+  first: number;
+  /** rising; with the sign bit turned over, but for the type uint64, so that all compare without sign */
+  bounds: readonly bigint[];
+}
+
+/** Reads 512 bytes. @throws {RangeError} where they reach past the view. */
+export function readRangePage(view: DataView, at: number): RangePage {
+  return {
+    count: view.getUint16(at, true),
+    isLeaf: view.getUint16(at + 2, true),
+    first: view.getUint32(at + 4, true),
+    bounds: Array.from({ length: 63 }, (_, i) => view.getBigUint64(at + 8 + i * 8, true)),
+  };
+}
+
+/** Writes 512 bytes. @throws {RangeError} where they reach past the view. */
+export function writeRangePage(view: DataView, at: number, value: RangePage): void {
+  view.setUint16(at, value.count, true);
+  view.setUint16(at + 2, value.isLeaf, true);
+  view.setUint32(at + 4, value.first, true);
+  value.bounds.slice(0, 63).forEach((item, i) => {
+    view.setBigUint64(at + 8 + i * 8, item, true);
+  });
+}
+
+/** Makes a RangePage of zeros, with the given fields set. */
+export function makeRangePage(fields: Partial<RangePage> = {}): RangePage {
+  return { ...readRangePage(zeros, 0), ...fields };
 }
 
 export const FILTER_CALL_BATCH_AT_AT = 0;
