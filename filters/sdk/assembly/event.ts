@@ -87,6 +87,8 @@ import { Pod, Process, valueOf } from './process';
 
 /** Labels of a record that are looked at. */
 const LABELS_MAX: u32 = 256;
+/** Tags of a policy that are looked at. */
+const TAGS_MAX = 64;
 
 /** The text at an index among texts that NUL follows; empty beyond the last. */
 function entryOf(list: Bytes, index: i32): Bytes {
@@ -156,11 +158,12 @@ export class Policy {
   }
 
   hasTag(text: string): bool {
-    for (let i = 0; ; i++) {
+    for (let i = 0; i < TAGS_MAX; i++) {
       const tag = this.tag(i);
-      if (tag.isEmpty) return false;
       if (tag.equals(text)) return true;
+      if (tag.isEmpty) break;
     }
+    return false;
   }
 
   /** What the policy calls an argument, empty where it has no label. */
