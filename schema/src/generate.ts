@@ -32,6 +32,10 @@ const outputs = new Map<string, string>([
     'filters/sdk/assembly/generated/layout.ts',
     assemblyScript([...enumerations, ...filterEnumerations], [...records, ...batchParts, ...filterParts]),
   ],
+  [
+    'filters/examples-c/weir_filter_abi.h',
+    cHeader([...enumerations, ...filterEnumerations], [...records, ...batchParts, ...filterParts], {}),
+  ],
   ['docs/reference/archive-columns.md', archiveColumns()],
 ]);
 

@@ -221,6 +221,6 @@ export function formatCost(size: ModuleSize, cost: BenchResult | undefined): str
   if (cost === undefined) return bytes;
   return [
     bytes,
-    `  cost: fuel ${cost.fuelPerEvent.toFixed(1)} an event over made-up events (20,000 an event and 1,000,000 a batch are allowed), memory ${Math.round(cost.memoryBytes / 1024)} KiB`,
+    `  cost: fuel ${cost.fuelPerEvent.toFixed(1)} an event over made-up events, memory ${Math.round(cost.memoryBytes / 1024)} KiB`,
   ].join('\n');
 }
