@@ -40,6 +40,8 @@ describe('a module of the ABI', () => {
         failMode: 'open',
         binds: { kinds: [], policies: [] },
         labels: [],
+        redacts: [],
+        reads: [],
       },
       moduleBytes: assemble(parts()).length,
       memoryBytesMax: 4 * 1024 * 1024,

@@ -18,6 +18,9 @@ describe('a manifest', () => {
     [{ ...manifest, binds: { policies: [''] } }, /binds\.policies\[0\]/],
     [{ ...manifest, labels: ['ok', 'ok'] }, /labels\[1\] repeats/],
     [{ ...manifest, labels: ['a.b'] }, /labels\[0\]/],
+    [{ ...manifest, redacts: ['process.binary'] }, /redacts\[0\] is "process.binary"; known are process.arg/],
+    [{ ...manifest, redacts: 'arguments' }, /redacts must be a list/],
+    [{ ...manifest, reads: ['verdicts'] }, /reads\[0\] is "verdicts"; known are labels/],
     [{ ...manifest, labels: ['error'] }, /keeps for itself/],
     [{ ...manifest, labels: Array.from({ length: 65 }, (_, i) => `l${i}`) }, /at most 64/],
   ];

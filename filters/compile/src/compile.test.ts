@@ -180,7 +180,21 @@ describe('a new filter', () => {
 });
 
 describe('the examples', () => {
-  const names = ['exec-burst', 'memfd-exec', 'noisy-paths'];
+  const names = [
+    'binary-write',
+    'container-escape',
+    'container-shell',
+    'exec-burst',
+    'memfd-exec',
+    'miner',
+    'module-load',
+    'network-baseline',
+    'noisy-paths',
+    'package-manager',
+    'redact-secrets',
+    'reverse-shell',
+    'token-read',
+  ];
   it('are all there', async () => {
     const entries = await readdir(examples, { withFileTypes: true });
     expect(

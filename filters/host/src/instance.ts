@@ -88,8 +88,11 @@ export class FilterInstance {
     try {
       this.#load(entry, areaSize, exports);
     } catch (error) {
-      // What it said before it trapped tells more than the engine does.
-      if (this.cause === 'trap') throw this.lastError === undefined ? error : new Error(this.lastError);
+      if (this.cause === 'trap') {
+        // What it said before it trapped tells more than the engine does.
+        const trapped = error instanceof Error && error.name === 'RuntimeError';
+        throw trapped && this.lastError !== undefined ? new Error(this.lastError, { cause: error }) : error;
+      }
       throw new Error(this.limitReached(fuel), { cause: error });
     }
   }
