@@ -323,8 +323,8 @@ export class FilterHost {
       loadLimitMs: this.#options.loadLimitMs,
       cpuMs: () => threadCpuMs(cpuPath),
       nowMs: () => performance.now(),
-      onRunaway: (row, phase, usedMs) => {
-        if (this.#worker === worker) this.#onRunaway(row, phase, usedMs);
+      onRunaway: (row, phase, usedMs, onClockMs) => {
+        if (this.#worker === worker) this.#onRunaway(row, phase, usedMs, onClockMs);
       },
     });
     this.#watchdog = watchdog;
@@ -462,10 +462,10 @@ export class FilterHost {
     this.#idle();
   }
 
-  #onRunaway(row: number, phase: number, usedMs: number): void {
+  #onRunaway(row: number, phase: number, usedMs: number, onClockMs: number): void {
     const limit = phase === Phase.load ? this.#options.loadLimitMs : this.#options.timeLimitMs;
     const what = phase === Phase.load ? 'to load' : 'for one batch';
-    const reason = `took ${Math.round(usedMs)} ms ${what}; its limit is ${limit} ms`;
+    const reason = `took ${Math.round(usedMs)} ms of processor time (${Math.round(onClockMs)} ms by the clock) ${what}; its limit is ${limit} ms`;
     this.#restart(() => this.#condemn(row, 'timeout', reason));
   }
 

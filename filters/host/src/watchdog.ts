@@ -17,7 +17,8 @@ export interface WatchdogOptions {
   /** Processor time that the worker's thread has used, in ms, or undefined where it is not known. */
   cpuMs: () => number | undefined;
   nowMs: () => number;
-  onRunaway: (row: number, phase: number, usedMs: number) => void;
+  /** `usedMs` is processor time, where it is known. */
+  onRunaway: (row: number, phase: number, usedMs: number, onClockMs: number) => void;
 }
 
 /** Reads the processor time of a thread from /proc, by its path there. */
@@ -75,6 +76,6 @@ export class Watchdog {
     const usedMs = this.#cpuMs !== undefined && now !== undefined ? now - this.#cpuMs : onClockMs;
     if (usedMs < limitMs && onClockMs < limitMs * CLOCK_FACTOR) return;
     this.stop();
-    this.#options.onRunaway(Atomics.load(control, Control.row), phase, Math.max(usedMs, onClockMs));
+    this.#options.onRunaway(Atomics.load(control, Control.row), phase, usedMs, onClockMs);
   }
 }
