@@ -171,6 +171,83 @@ describe('attackers together', () => {
   });
 });
 
+describe('a version that hands over its state', () => {
+  const spans = (at: number, count: number, from: number, length: number) => `
+    (i32.store (i32.const ${at}) (i32.const ${count}))
+    (i32.store offset=8 (i32.const ${at}) (i32.const ${from}))
+    (i32.store offset=12 (i32.const ${at}) (i32.const ${length}))`;
+  const saves = (body: string) =>
+    `(func $deep (call $deep) (call $deep)) (func (export "weir_state_save") (result i32) ${body})`;
+  const restores = (body: string) =>
+    `(func (export "weir_state_restore") (param i32 i32) (result i32) ${body})`;
+  const good = {
+    save: saves(`${spans(512, 1, 1024, 64)} (i32.const 512)`),
+    restore: restores('(i32.const 1)'),
+  };
+  const attempts: [string, string, string, RegExp][] = [
+    ['gives an address beyond its memory', saves('(i32.const -8)'), good.restore, /outside of its memory/],
+    [
+      'gives four billion pieces',
+      saves(`${spans(512, -1, 0, 0)} (i32.const 512)`),
+      good.restore,
+      /4294967295 pieces/,
+    ],
+    [
+      'gives a piece beyond its memory',
+      saves(`${spans(512, 1, -64, 128)} (i32.const 512)`),
+      good.restore,
+      /outside of its memory/,
+    ],
+    [
+      'gives a piece of 4 GiB',
+      saves(`${spans(512, 1, 0, -1)} (i32.const 512)`),
+      good.restore,
+      /outside of its memory/,
+    ],
+    [
+      'gives more than there is room for',
+      saves(`${spans(512, 1, 0, 2500000)} (i32.const 512)`),
+      good.restore,
+      /more than \d+ bytes/,
+    ],
+    ['loops for ever as it gives', saves('(loop $for (br $for)) (i32.const 0)'), good.restore, /./],
+    ['calls for ever as it gives', saves('(call $deep) (i32.const 0)'), good.restore, /./],
+    ['traps as it gives', saves('(unreachable)'), good.restore, /unreachable/],
+    ['loops for ever as it takes', good.save, restores('(loop $for (br $for)) (i32.const 0)'), /./],
+    ['traps as it takes', good.save, restores('(unreachable)'), /unreachable/],
+  ];
+  it.each(attempts)(
+    'begins anew, and the reason is logged, where it %s',
+    async (_, save, restore, reason) => {
+      const before = innocent('before', 3);
+      const after = innocent('after', 5);
+      const old: ModuleText = { name: 'attacker', version: '1.0.0', rest: save, filter: '(i32.const 0)' };
+      const fresh: ModuleText = {
+        name: 'attacker',
+        version: '2.0.0',
+        rest: restore,
+        filter: '(i32.const 0)',
+      };
+      const { host, reports } = await start([before, old, after]);
+      const model = new Model();
+      const numbers = batchPids(0);
+      expect((await judge(host, pids(...numbers))).verdicts).toEqual(numbers.map(() => model.verdict()));
+      await host.setFilters([before, fresh, after].map((one) => ({ bytes: assembleModule(one) })));
+      expect((await judge(host, pids(...numbers))).verdicts).toEqual(numbers.map(() => model.verdict()));
+      expect(host.status().map(({ version, quarantine }) => [version, quarantine])).toEqual([
+        ['1.0.0', undefined],
+        ['2.0.0', undefined],
+        ['1.0.0', undefined],
+      ]);
+      const logged = reports.flatMap((report) => (report.type === 'log' ? [report.text] : []));
+      expect(logged).toHaveLength(1);
+      expect(logged[0]).toMatch(/does not take over the state of version 1\.0\.0/);
+      expect(logged[0]).toMatch(reason);
+      expect(reports.filter(({ type }) => type === 'restart')).toEqual([]);
+    },
+  );
+});
+
 describe('a filter that floods', () => {
   it('with annotations loses its own, counted; events and the others’ labels stay', async () => {
     const flood: ModuleText = {

@@ -72,6 +72,20 @@ const manyLabels = Array.from({ length: 16 }, (_, index) =>
   label([4096, 1], [16384, 1024], 8192 + index * 16),
 ).join('\n');
 
+/** An annotation that asks for `count` redactions, listed at `at`; the first is of `length` bytes at `from` of the batch. */
+function redaction(at: number, count: number, from: number, length: number, write = true): string {
+  const list = write
+    ? `(i32.store (i32.const ${at}) (i32.const ${count}))
+       (i32.store offset=8 (i32.const ${at}) (i32.add (i32.load (local.get $call)) (i32.const ${from})))
+       (i32.store offset=12 (i32.const ${at}) (i32.const ${length}))`
+    : '';
+  return `${list} ${annotation()} (i32.store offset=12 (i32.const 1024) (i32.const ${at}))`;
+}
+function masks(name: string, code: string, reason: RegExp): RunningAttack {
+  const one = lies(name, code, reason);
+  return { ...one, module: { ...one.module, redacts: ['arguments'] } };
+}
+
 export const runningAttacks: readonly RunningAttack[] = [
   // Without end
   traps('loops for ever', '(loop $for (br $for))', 'fuel', fuel),
@@ -318,6 +332,35 @@ export const runningAttacks: readonly RunningAttack[] = [
     `${label([4096, 1], [0, 5000])} ${annotation({ labels: 1 })} ${done}`,
     /value of 5000/,
   ),
+  // Lies and faults: redactions
+  lies(
+    'masks though its manifest says that it masks nothing',
+    `${redaction(6000, 1, 0, 8)} ${done}`,
+    /redacts nothing/,
+  ),
+  masks('has 65535 redactions', `${redaction(6000, 65535, 0, 8)} ${done}`, /65535 redactions/),
+  masks(
+    'has redactions beyond its memory',
+    `${redaction(-16, 1, 0, 8, false)} ${done}`,
+    /outside of its memory/,
+  ),
+  masks(
+    'has redactions across the end of its memory',
+    `${redaction(memoryEnd - 16, 2, 0, 8)} ${done}`,
+    /outside of its memory/,
+  ),
+  {
+    ...traps('masks the header of the batch', redaction(6000, 1, 0, 104), 'trap', /in no field of record/),
+    ...{ module: { filter: on(redaction(6000, 1, 0, 104)), redacts: ['arguments', 'process.arguments'] } },
+  },
+  {
+    ...traps('masks all there is', '', 'trap', /in no field of record/),
+    ...{ module: { filter: on(redaction(6000, 1, 0, -1)), redacts: ['arguments', 'process.cwd'] } },
+  },
+  {
+    ...traps('masks what lies before the batch', '', 'trap', /in no field of record/),
+    ...{ module: { filter: on(redaction(6000, 1, -64, 8)), redacts: ['arguments'] } },
+  },
   // Tries that come to nothing
   harmless(
     'labels under another filter',

@@ -12,6 +12,7 @@ export interface ModuleText {
   failMode?: 'open' | 'closed';
   binds?: { kinds?: string[]; policies?: string[] };
   labels?: string[];
+  redacts?: string[];
   /** Body of weir_filter: `$call` is the address of the call; must leave an i32. */
   filter: string;
   /** Body of weir_start. */
@@ -66,6 +67,7 @@ export function assembleModule(text: ModuleText): Uint8Array {
       failMode: text.failMode ?? 'open',
       binds: text.binds ?? {},
       labels: text.labels ?? [],
+      redacts: text.redacts ?? [],
     }),
   );
   const name = new TextEncoder().encode('weir.manifest');
