@@ -7,6 +7,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { ControlPlaneClient } from '@weir/control-plane/client';
+import { signFilter } from '@weir/filter-compile';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { identify, places, readCredentials, readState } from '../../cli/src/state.js';
 import { pinFolder } from '../../cli/src/up/agent.js';
@@ -104,7 +105,8 @@ describe.skipIf(whyNot !== undefined)(`weir up${whyNot === undefined ? '' : ` (s
       { stdio: 'ignore' },
     );
     const ended = new Promise((resolve) => load.once('exit', resolve));
-    const { filter } = await client.uploadFilter(module);
+    const { keyId, signature } = await signFilter(module, at.filterKeyFile);
+    const { filter } = await client.uploadFilter(module, { signature: { keyId, signature } });
     const answeredMs = Date.now();
     let inForceMs = 0;
     for (let tries = 0; inForceMs === 0 && tries < 30; tries++) {
