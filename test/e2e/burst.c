@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// COUNT times: vfork, exec of PATH with ROUND and the number as arguments, and its end. Prints each number as its
-// program has ended, so that whoever reads knows how far it is.
+// COUNT times: vfork, exec of PATH with ROUND and the number as arguments, and its end. Prints each number as
+// its program has ended, so that whoever reads knows how far it is.
 
 #include <stdio.h>
 #include <stdlib.h>

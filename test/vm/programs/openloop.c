@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Opens a file again and again, ten times a millisecond at most: a hundred times for each byte of its standard input,
-// so that whoever counts can keep up with it. Prints how often when the input has ended.
+// Opens a file again and again, ten times a millisecond at most: a hundred times for each byte of its
+// standard input, so that whoever counts can keep up with it. Prints how often when the input has ended.
 
 #include <fcntl.h>
 #include <poll.h>
