@@ -243,6 +243,7 @@ async function compile(
       ...['--outFile', 'filter.wasm'],
       ...(textFile === undefined ? [] : ['--textFile', 'filter.wat']),
       ...['--runtime', 'stub'],
+      ...['--enable', 'simd'],
       ...['--optimizeLevel', '3', '--shrinkLevel', '0', '--converge'],
       ...['--exportStart', 'weir_start'],
       ...['--maximumMemory', String(Math.floor(memoryBytesMax / PAGE_BYTES))],

@@ -33,11 +33,14 @@ export function filter(event: Event): Verdict {
     .label('parent', process.parent.binary);
 }
 
-/** No command and no script: options other than -c only. */
+/** No command and no script: options other than -c only. Nobody gives a script behind a hundred options. */
 function isInteractive(list: ArgumentList): bool {
-  for (let one = list.first; list.holds(one); one = list.after(one)) {
-    if (one.equals('-i') || one.startsWith('--') || shells.has(one)) continue;
-    if (one.at(0) != 0x2d || one.indexOfByte(0x63) > 0) return false;
+  let options = 0;
+  for (let one = list.first; list.holds(one) && options < 100; one = list.after(one), options++) {
+    if (one.at(0) != 0x2d) {
+      // As an applet of busybox, or by a wrapper.
+      if (!shells.has(one)) return false;
+    } else if (one.at(1) != 0x2d && one.slice(0, 16).indexOfByte(0x63) > 0) return false;
   }
   return true;
 }

@@ -44,12 +44,13 @@ export function configure(config: Config): void {
 }
 
 export function filter(event: Event): Verdict {
-  let found = redactProcess(event.process) + redactProcess(event.parent);
-  let ancestor = event.process.parent;
-  for (let i = 0; i < 8 && ancestor.isKnown; i++) {
-    found += redactProcess(ancestor);
-    ancestor = ancestor.parent;
+  let found = 0;
+  let process = event.process;
+  for (let i = 0; i < 8 && process.isKnown; i++) {
+    found += redactProcess(process);
+    process = process.parent;
   }
+  if (event.parent.key != event.process.parent.key) found += redactProcess(event.parent);
   for (let i = 0; i < event.argumentCount; i++) {
     const argument = event.argument(i);
     if (argument.isText) found += redactText(argument.bytes);

@@ -3,7 +3,7 @@
 // value, and are compared as they are. Literals are compared as their UTF-8.
 import { TextList } from './list';
 import { takeView } from './memory';
-import { beginsWith, beginsWithFolded, codePoint, matchPoint, textBytes } from './text';
+import { beginsWith, beginsWithFolded, codePoint, findByte, findText, matchPoint, textBytes } from './text';
 
 const SLASH: u8 = 0x2f;
 const DOT: u8 = 0x2e;
@@ -71,11 +71,8 @@ export class Bytes {
 
   /** As `indexOf`, with A to Z the same as a to z. */
   indexOfIgnoreCase(text: string, from: i32 = 0): i32 {
-    const last = this.length - textBytes(text);
-    for (let i = max(from, 0); i <= last; i++) {
-      if (beginsWithFolded(<usize>this.address + i, this.end, text)) return i;
-    }
-    return -1;
+    const at = findText(<usize>this.address + max(from, 0), this.end, text, true);
+    return at == 0 ? -1 : <i32>(at - this.address);
   }
 
   /** Whether it is one of the texts of a list. */
@@ -89,20 +86,15 @@ export class Bytes {
 
   /** Where a text begins first, from an index on; -1 where it is not. */
   indexOf(text: string, from: i32 = 0): i32 {
-    const bytes = textBytes(text);
-    const last = this.length - bytes;
-    for (let i = max(from, 0); i <= last; i++) {
-      if (beginsWith(<usize>this.address + i, this.end, text)) return i;
-    }
-    return -1;
+    const at = findText(<usize>this.address + max(from, 0), this.end, text, false);
+    return at == 0 ? -1 : <i32>(at - this.address);
   }
 
   /** Where a byte is first, from an index on; -1 where it is not. */
   indexOfByte(byte: u8, from: i32 = 0): i32 {
-    for (let i = max(from, 0); i < this.length; i++) {
-      if (load<u8>(<usize>this.address + i) == byte) return i;
-    }
-    return -1;
+    if (from >= this.length) return -1;
+    const at = findByte(<usize>this.address + max(from, 0), this.end, byte);
+    return at == this.end ? -1 : <i32>(at - this.address);
   }
 
   /** Where a byte is last; -1 where it is not. */

@@ -143,6 +143,64 @@ export function beginsWithFolded(at: usize, end: usize, text: string): bool {
   return true;
 }
 
+/** Where a byte is first, from an address on; `end` where it is not. Sixteen bytes at a time. */
+export function findByte(from: usize, end: usize, byte: u8): usize {
+  let at = from;
+  const wanted = i8x16.splat(byte);
+  while (at + 16 <= end) {
+    const mask = i8x16.bitmask(i8x16.eq(v128.load(at), wanted));
+    if (mask != 0) return at + ctz(mask);
+    at += 16;
+  }
+  while (at < end && load<u8>(at) != byte) at++;
+  return min(at, end);
+}
+
+/**
+ * Where a text is first, from an address on; 0 where it is not. Looks for its first and its last byte, sixteen places
+ * at a time, and only where both are compares the whole: a search must stay cheap in what an attacker can make long.
+ */
+export function findText(from: usize, end: usize, text: string, folded: bool): usize {
+  const bytes = <usize>textBytes(text);
+  if (bytes == 0) return from <= end ? from : 0;
+  let at = from;
+  const isAscii = bytes == <usize>text.length;
+  const first = isAscii ? <u32>load<u16>(changetype<usize>(text)) : 0;
+  if (isAscii) {
+    const last = <u32>load<u16>(changetype<usize>(text) + ((bytes - 1) << 1));
+    const first1 = i8x16.splat(<i8>(folded ? fold(first) : first));
+    const first2 = i8x16.splat(<i8>(folded ? unfold(first) : first));
+    const last1 = i8x16.splat(<i8>(folded ? fold(last) : last));
+    const last2 = i8x16.splat(<i8>(folded ? unfold(last) : last));
+    while (at + bytes + 15 <= end) {
+      const begins = v128.load(at);
+      const ends = v128.load(at + bytes - 1);
+      let mask = i8x16.bitmask(
+        v128.and(
+          v128.or(i8x16.eq(begins, first1), i8x16.eq(begins, first2)),
+          v128.or(i8x16.eq(ends, last1), i8x16.eq(ends, last2)),
+        ),
+      );
+      while (mask != 0) {
+        const place = at + ctz(mask);
+        if (folded ? beginsWithFolded(place, end, text) : beginsWith(place, end, text)) return place;
+        mask &= mask - 1;
+      }
+      at += 16;
+    }
+  }
+  while (at + bytes <= end) {
+    if (folded ? beginsWithFolded(at, end, text) : beginsWith(at, end, text)) return at;
+    at++;
+  }
+  return 0;
+}
+
+/** a to z turned into A to Z; all else as it is. */
+function unfold(unit: u32): u32 {
+  return unit - 0x61 < 26 ? unit & 0xdf : unit;
+}
+
 /** Writes a number in decimal; returns how many bytes, 0 where there is no room. */
 export function writeNumber(value: i64, to: usize, most: u32): u32 {
   const negative = value < 0;
