@@ -29,9 +29,13 @@ static __always_inline void set_unreadable(struct weir_argument *argument) {
     count_failure(WEIR_FAILURE_PLACE_HOOK_ARGUMENT);
 }
 
+/*
+ * A system call's strings are in user memory, whatever it claims; those of other functions lie where their
+ * address says (the upper half of all addresses is the kernel's).
+ */
 static __always_inline long read_text(void *to, __u32 size, __u64 address, bool is_user) {
-    return is_user ? bpf_probe_read_user_str(to, size, (void *)address)
-                   : bpf_probe_read_kernel_str(to, size, (void *)address);
+    return is_user || !(address >> 63) ? bpf_probe_read_user_str(to, size, (void *)address)
+                                       : bpf_probe_read_kernel_str(to, size, (void *)address);
 }
 
 /* Reads a string into an argument and its text. Not static: see read_path. */

@@ -23,6 +23,7 @@ struct enforcement {
     __u32 config_id;
     __u32 event_kind;
     __u32 may_deny;
+    __u32 is_own_call; // see is_own_call()
 };
 
 /* The lowest candidate, WEIR_LIMIT_SELECTORS_PER_HOOK where there is none. */
@@ -68,7 +69,7 @@ __noinline int drop_candidates(__u32 slot, __u32 last) {
  * static, so that the verifier looks at each once and apart, and not at all of their paths in each turn of
  * the loop.
  */
-__noinline int act(__u32 slot, __u32 config_id, __u32 bit, __u32 may_deny) {
+__noinline int act(__u32 slot, __u32 config_id, __u32 bit, __u32 may_deny, __u32 is_own_call) {
     struct hook_work *work = hook_work_of(slot);
     struct weir_selector_key key = {.config_id = config_id, .bit = bit};
     const struct weir_selector_entry *entry = bpf_map_lookup_elem(&selectors, &key);
@@ -89,6 +90,13 @@ __noinline int act(__u32 slot, __u32 config_id, __u32 bit, __u32 may_deny) {
             error = ERROR_NOT_PERMITTED;
     }
     work->done_is_enforced = false;
+    if (!is_own_call && (signal || error)) {
+        // It would fall upon whoever was interrupted.
+        if (!(entry->flags & SELECTOR_MONITOR))
+            count(WEIR_KERNEL_COUNTER_ENFORCE_FAILED);
+        signal = 0;
+        error = 0;
+    }
     if (!(entry->flags & SELECTOR_MONITOR)) {
         if (error) {
             if (!work->error)
@@ -227,7 +235,7 @@ static long act_for_next_policy(__u32 index, void *context) {
     if (bit >= WEIR_LIMIT_SELECTORS_PER_HOOK)
         return 1;
     count(WEIR_KERNEL_COUNTER_HOOK_MATCHES);
-    act(all->slot, all->config_id, bit, all->may_deny);
+    act(all->slot, all->config_id, bit, all->may_deny, all->is_own_call);
     struct hook_work *work = hook_work_of(all->slot);
 
     if (work && work->done_posts)

@@ -9,6 +9,9 @@ char LICENSE[] SEC("license") = "Dual BSD/GPL";
 
 // Number of the system call that a clone of on_sys_enter is for.
 const volatile __u32 syscall_number = 0;
+// 1: an LSM hook may be made to fail. Else what it returns is 0, whatever it is: the verifier asks of each
+// hook another range.
+const volatile __u32 denies = 0;
 // 1: the hooked function is a system call's entry, whose one parameter points to the saved registers.
 const volatile __u32 takes_registers = 0;
 
@@ -38,6 +41,16 @@ int enforce_function(__u64 *ctx) {
 
     // The verifier wants the range seen where the value is returned.
     if (error > 0 || error < ERROR_LOWEST)
+        return 0;
+    return error;
+}
+
+/* Observes or enforces on an LSM hook, where bpf is among the kernel's active security modules. */
+SEC("lsm/file_open")
+int at_lsm_hook(__u64 *ctx) {
+    int error = run_hook(ctx, match_function, denies);
+
+    if (!denies || error > 0 || error < ERROR_LOWEST)
         return 0;
     return error;
 }

@@ -45,6 +45,20 @@ static __always_inline bool is_file_behind(__u64 raw) {
 }
 
 /*
+ * Whether the current task is the one that called. In a soft or hard interrupt it is whoever was interrupted,
+ * who must not be punished for what a packet or a timer does. Interrupts have stacks of their own, and a
+ * program's context lies on the stack of its caller. (preempt_count, which also tells, has another place in
+ * each of 6.1, 6.2 and 6.15.)
+ */
+static __always_inline bool is_own_call(struct hook_work *work, void *ctx) {
+    struct task_struct___stack *task = (void *)bpf_get_current_task();
+
+    // Through memory, as the verifier lets nobody count with the address of a context.
+    work->context = (__u64)ctx;
+    return work->context - (__u64)BPF_CORE_READ(task, stack) < WEIR_THREAD_STACK_BYTES;
+}
+
+/*
  * ANDs the mask of one dimension into the candidates. Returns whether any is left. Not static, so that the
  * verifier looks at it once, however many dimensions there are.
  */
@@ -191,6 +205,7 @@ static __always_inline int run_hook(void *ctx, argument_matcher match, bool may_
                 .config_id = config->config_id,
                 .event_kind = spec.event_kind,
                 .may_deny = may_deny,
+                .is_own_call = is_own_call(work, ctx),
             };
 
             error = enforce(&all);

@@ -43,7 +43,15 @@ struct task_struct___thread_info {
     struct thread_info thread_info;
 };
 
+struct task_struct___stack {
+    void *stack;
+};
+
 #pragma clang attribute pop
+
+/* THREAD_SIZE of x86 and arm64 without KASAN; further off is another stack, as each has an unmapped page
+ * around it. */
+#define WEIR_THREAD_STACK_BYTES (16 * 1024)
 
 /* The call came by the 32-bit entry (asm/thread_info.h of x86). */
 #define WEIR_TS_COMPAT 0x0002

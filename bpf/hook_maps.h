@@ -138,6 +138,7 @@ struct hook_work {
     __s32 done_error;
     __u32 done_is_enforced;
     __u32 done_posts;
+    volatile __u64 context; // where the program's context lies
     struct weir_mask candidates;
     struct weir_mask found;     // by a look-up that puts its mask together
     struct class_key class_key; // its scopes are those that the process is in

@@ -6,9 +6,11 @@ import { suggestion } from './nearest.js';
 import { entryName, syscallNames } from './syscall-names.js';
 
 export interface ResolvedCall {
-  /** The kernel's name of the function. */
+  /** The kernel's name of the function, or of the LSM hook. */
   readonly symbol: string;
-  readonly kind: 'security' | 'syscall' | 'function';
+  readonly kind: 'security' | 'syscall' | 'function' | 'lsm';
+  /** The function whose arguments and verdict these are: of an LSM hook the one that calls it, else the function itself. */
+  readonly meaning: string;
   /** Name of the system call without a prefix, empty for others. */
   readonly syscallName: string;
 }
@@ -35,12 +37,34 @@ export function resolveCall(call: string, syscall: boolean): ResolvedCall | stri
         [...syscallNames].filter((other) => other[0] === name[0]),
       )}`;
     }
-    return { symbol: `__x64_sys_${entryName(name)}`, kind: 'syscall', syscallName: name };
+    const symbol = `__x64_sys_${entryName(name)}`;
+    return { symbol, kind: 'syscall', meaning: symbol, syscallName: name };
   }
   if (entry !== null && (call.startsWith('__x64_') || syscallNames.has(entry[1] ?? ''))) {
     return 'is the entry of a system call, whose arguments are in saved registers: write syscall: true';
   }
-  return { symbol: call, kind: call.startsWith('security_') ? 'security' : 'function', syscallName: '' };
+  const kind = call.startsWith('security_') ? 'security' : 'function';
+  return { symbol: call, kind, meaning: call, syscallName: '' };
+}
+
+/** Functions that are not called after the LSM hook that they call. */
+const callersOfHooks: Readonly<Record<string, string>> = {
+  cred_prepare: 'security_prepare_creds',
+  cred_transfer: 'security_transfer_creds',
+  settime: 'security_settime64',
+  userns_create: 'security_create_user_ns',
+  vm_enough_memory: 'security_vm_enough_memory_mm',
+};
+
+/** The function that calls an LSM hook. Whether a kernel has it, and with the hook's own parameters, is not known here. */
+export function callerOfHook(hook: string): string {
+  if (Object.hasOwn(callersOfHooks, hook)) return callersOfHooks[hook] ?? '';
+  return `security_${hook.replace(/_security$/, '')}`;
+}
+
+/** An LSM hook as a policy names it. */
+export function lsmCall(hook: string): ResolvedCall {
+  return { symbol: hook, kind: 'lsm', meaning: callerOfHook(hook), syscallName: '' };
 }
 
 /** `security_*` functions that return nothing, or whose result is no denial. */
@@ -64,6 +88,11 @@ const undeniable = new Set(
 /** True where a function's return value can deny what it is asked about. */
 export function isDeniable(symbol: string): boolean {
   return symbol.startsWith('security_') && !undeniable.has(symbol);
+}
+
+/** True where a selector on the call can make it fail. */
+export function canDeny(call: ResolvedCall): boolean {
+  return call.kind !== 'syscall' && call.kind !== 'function' && isDeniable(call.meaning);
 }
 
 /** Functions whose first argument is the program that is about to be executed. */

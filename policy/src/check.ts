@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 // Owns the text that tells a person what a policy would do: where it would attach and how, what each selector looks
 // at, what it does, and every warning. `weir policy check` prints it.
-import { denialPoints, isDeniable } from './calls.js';
+import { canDeny, denialPoints, type ResolvedCall } from './calls.js';
 import { formatIssue, type PolicyIssue } from './error.js';
+import { hooksOf } from './hooks.js';
 import { quote } from './nearest.js';
 import type { Policy } from './parse.js';
-import { resolveCalls } from './resolve-calls.js';
 import {
   binariesMeanNext,
   type ExpandedSelector,
@@ -62,8 +62,8 @@ function conditions(
   ];
 }
 
-function effects(policy: Policy, symbol: string, selector: ExpandedSelector): string {
-  const deniable = isDeniable(symbol);
+function effects(policy: Policy, call: ResolvedCall, selector: ExpandedSelector): string {
+  const deniable = canDeny(call);
   const actions = selector.matchActions.map(({ item }) => {
     if (item.action === 'Sigkill')
       return deniable ? 'deny the call and kill the process' : 'kill the process (the call itself goes on)';
@@ -77,29 +77,36 @@ function effects(policy: Policy, symbol: string, selector: ExpandedSelector): st
   return `${actions.join(', ')}${monitor && enforces ? ' (monitor mode: only says what it would have done)' : ''}`;
 }
 
+/** How a function or LSM hook would be attached. */
+function attachment(call: ResolvedCall, denies: boolean): string {
+  const does = denies ? 'can make the call fail' : 'observes';
+  if (call.kind === 'lsm') {
+    return `BPF LSM where bpf is among the active security modules, else ${denies ? 'fmod_ret' : 'fentry'} on ${call.meaning}: ${does}`;
+  }
+  return `${denies ? 'fmod_ret' : 'fentry'}: ${does}`;
+}
+
+/** The name under which a kernel's types have a hook. */
+function nameInTypes(call: ResolvedCall): string {
+  return call.kind === 'lsm' ? `bpf_lsm_${call.symbol}` : call.symbol;
+}
+
 function hookText(policy: Policy, facts: KernelFacts): string[] {
   const lines: string[] = [];
-  policy.spec.kprobes?.forEach((kprobe, index) => {
-    const path = `spec.kprobes[${index}]`;
-    const monitor = optionValue(policy, 'policy-mode', 'enforce') === 'monitor';
-    for (const { item: call } of resolveCalls(policy, kprobe, path)) {
-      const selectors = expandSelectors(policy, kprobe, path);
+  const monitor = optionValue(policy, 'policy-mode', 'enforce') === 'monitor';
+  for (const { fields, path, calls } of hooksOf(policy)) {
+    for (const { item: call } of calls) {
+      const selectors = expandSelectors(policy, fields, path);
       const denies =
         !monitor &&
-        isDeniable(call.symbol) &&
+        canDeny(call) &&
         selectors.some(({ matchActions }) =>
           matchActions.some(
             ({ item }) => item.action === 'Sigkill' || item.action === 'Override' || item.argSig === 9,
           ),
         );
-      const missing = facts.hasFunction !== undefined && !facts.hasFunction(call.symbol);
-      const how =
-        call.kind === 'function'
-          ? 'cannot be attached by this version'
-          : denies
-            ? 'fmod_ret: can make the call fail'
-            : 'fentry: observes';
-      lines.push(`  ${call.symbol}: ${missing ? 'this kernel does not have it' : how}`);
+      const missing = facts.hasFunction !== undefined && !facts.hasFunction(nameInTypes(call));
+      lines.push(`  ${call.symbol}: ${missing ? 'this kernel does not have it' : attachment(call, denies)}`);
       if (call.kind === 'syscall') {
         const points = denialPoints(call.syscallName);
         if (points !== undefined) {
@@ -109,15 +116,15 @@ function hookText(policy: Policy, facts: KernelFacts): string[] {
         }
       }
       selectors.forEach((selector, position) => {
-        const terms = conditions(policy, call.symbol, kprobe.args ?? [], selector);
+        const terms = conditions(policy, call.meaning, fields.args ?? [], selector);
         const name =
           selector.label === '' ? `selector ${position}` : `selector ${position} (${quote(selector.label)})`;
         lines.push(
-          `    ${name}: ${terms.length === 0 ? 'always' : terms.join(' and ')} -> ${effects(policy, call.symbol, selector)}`,
+          `    ${name}: ${terms.length === 0 ? 'always' : terms.join(' and ')} -> ${effects(policy, call, selector)}`,
         );
       });
     }
-  });
+  }
   return lines;
 }
 
@@ -127,19 +134,23 @@ export function check(policy: Policy, facts: KernelFacts = {}): PolicyCheck {
   const errors = wrong.length > 0 ? wrong : unsupported(policy);
   const lacking: PolicyIssue[] = [];
   if (facts.hasFunction !== undefined) {
-    policy.spec.kprobes?.forEach((kprobe, index) => {
-      const path = `spec.kprobes[${index}]`;
-      for (const { item, path: at } of resolveCalls(policy, kprobe, path)) {
-        if (facts.hasFunction?.(item.symbol) === true || kprobe.ignore?.callNotFound === true) continue;
+    for (const { kprobe, calls } of hooksOf(policy)) {
+      for (const { item, path: at } of calls) {
+        if (facts.hasFunction?.(nameInTypes(item)) === true || kprobe?.ignore?.callNotFound === true)
+          continue;
+        const kernel = `this kernel${facts.release === undefined ? '' : ` (${facts.release})`}`;
         lacking.push({
           code: 'wrong-call',
           policy: policy.name,
           path: at,
           ...policy.locate(at),
-          message: `this kernel${facts.release === undefined ? '' : ` (${facts.release})`} has no function ${item.symbol} that can be hooked: write ignore.callNotFound: true to do without it`,
+          message:
+            kprobe === undefined
+              ? `${kernel} has no LSM hook ${item.symbol} for BPF`
+              : `${kernel} has no function ${item.symbol} that can be hooked: write ignore.callNotFound: true to do without it`,
         });
       }
-    });
+    }
   }
   const all = [...errors, ...lacking];
   const lines = [

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // The public names of the package.
 
-export { denialPoints, isDeniable, resolveCall } from './calls.js';
+export { callerOfHook, denialPoints, isDeniable, resolveCall } from './calls.js';
 export { check, type KernelFacts, type PolicyCheck } from './check.js';
 export { mergeMasks } from './dimensions.js';
 export {

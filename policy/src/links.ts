@@ -5,7 +5,7 @@
 import { typeInfo } from './names.js';
 import type { Policy } from './parse.js';
 import { findArgument } from './selectors.js';
-import type { Argument, ArgumentTerm, BinaryTerm, Macro } from './shape.js';
+import type { Argument, ArgumentTerm, BinaryTerm, Kprobe, Macro } from './shape.js';
 
 /** Returns the real path of an existing file or folder, undefined where there is none. */
 export type RealPath = (path: string) => string | undefined;
@@ -91,12 +91,19 @@ export function resolveLinks(
     ...(part.matchBinaries === undefined ? {} : { matchBinaries: binaryTerms(part.matchBinaries, path) }),
   });
   const { spec } = policy;
-  const kprobes = spec.kprobes?.map((kprobe, index) => ({
-    ...kprobe,
-    selectors: kprobe.selectors?.map((selector, position) =>
-      parts(selector, kprobe.args ?? [], `spec.kprobes[${index}].selectors[${position}]`),
-    ),
-  }));
+  const hooks = <Hook extends { readonly args?: Kprobe['args']; readonly selectors?: Kprobe['selectors'] }>(
+    list: readonly Hook[] | undefined,
+    part: string,
+  ) =>
+    list?.map((hook, index) => ({
+      ...hook,
+      selectors: hook.selectors?.map((selector, position) =>
+        parts(selector, hook.args ?? [], `spec.${part}[${index}].selectors[${position}]`),
+      ),
+    }));
+  const kprobes = hooks(spec.kprobes, 'kprobes');
+  const fentries = hooks(spec.fentries, 'fentries');
+  const lsmhooks = hooks(spec.lsmhooks, 'lsmhooks');
   const macros = Object.fromEntries(
     Object.entries(spec.selectorsMacros ?? {}).map(([name, macro]) => [
       name,
@@ -109,6 +116,8 @@ export function resolveLinks(
       spec: {
         ...spec,
         ...(kprobes === undefined ? {} : { kprobes }),
+        ...(fentries === undefined ? {} : { fentries }),
+        ...(lsmhooks === undefined ? {} : { lsmhooks }),
         ...(spec.selectorsMacros === undefined ? {} : { selectorsMacros: macros }),
       },
     },

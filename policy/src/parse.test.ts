@@ -662,7 +662,6 @@ describe('validate', () => {
     expect(fields).toEqual(
       expect.arrayContaining([
         'spec.tracepoints',
-        'spec.lsmhooks',
         'spec.loader',
         'spec.podSelector',
         'spec.hostSelector',
@@ -677,7 +676,6 @@ describe('validate', () => {
         `${selector}.matchArgs[7].operator`,
         `${selector}.matchActions[0].rateLimit`,
         `${selector}.matchActions[0].kernelStackTrace`,
-        'spec.kprobes[1].call',
       ]),
     );
     expect(fields).not.toContain(`${selector}.matchNamespaces[0]`);

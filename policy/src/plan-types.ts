@@ -66,7 +66,7 @@ export type Dimension = StringDimension | IntegerDimension | RangeDimension | Bi
 /** What a selector does where it is the first of its policy to match. Its bit is its position in the hook's list. */
 export interface PlannedSelector {
   readonly policyId: number;
-  /** Position of the hook in its policy's list, and of the selector in that hook. */
+  /** Number of the hook in its policy (kprobes, then fentries, then lsmhooks), and of the selector in that hook. */
   readonly hookIndex: number;
   readonly selectorIndex: number;
   /** Bits of `action`: bit n is action n. Post is implied and explicit here; NoPost takes it away. */
@@ -101,10 +101,12 @@ export interface HookPlan {
   readonly key: string;
   /** event_kind of its records. */
   readonly eventKind: number;
-  /** The kernel's name of the function: `security_file_open`, `__x64_sys_setns`. */
+  /** The kernel's name of the function (`security_file_open`, `__x64_sys_setns`) or of the LSM hook (`file_open`). */
   readonly symbol: string;
   readonly syscall: boolean;
-  /** True where a selector enforces by making the call fail (Override, or Sigkill on a `security_*` function). */
+  /** Of an LSM hook the function that calls it, null of others. */
+  readonly lsmCaller: string | null;
+  /** True where a selector enforces by making the call fail (Override, or Sigkill on a check of the kernel's). */
   readonly denies: boolean;
   readonly arguments: readonly PlannedArgument[];
   /** Bits in order; those of one policy lie side by side, in its order. */

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-import { Action, ArgumentType, NamespaceKind } from '@weir/schema';
+import { Action, ArgumentType, EventKind, NamespaceKind } from '@weir/schema';
 import { describe, expect, it } from 'vitest';
 import { mergeMasks } from './dimensions.js';
 import { PolicyError } from './error.js';
@@ -63,6 +63,20 @@ const world: RandomWorld = {
       enforcing: ['{action: Sigkill}', '{action: Override, argError: 13}'],
     },
     {
+      part: 'lsmhooks',
+      call: 'bprm_check_security',
+      syscall: false,
+      arguments: [{ index: 0, types: ['linux_binprm'], texts: binaries }],
+      enforcing: ['{action: Override, argError: 13}'],
+    },
+    {
+      part: 'fentries',
+      call: 'ksys_lseek',
+      syscall: false,
+      arguments: [{ index: 1, types: ['long', 'ulong'], values: numbers }],
+      enforcing: ['{action: Sigkill}'],
+    },
+    {
       call: 'sys_prctl',
       syscall: true,
       arguments: [
@@ -87,7 +101,14 @@ const world: RandomWorld = {
     { name: 'User', inodes },
   ],
 };
-const symbols = ['security_file_open', 'security_bprm_check', '__x64_sys_prctl', '__x64_sys_dup'];
+const symbols = [
+  'security_file_open',
+  'security_bprm_check',
+  'bprm_check_security',
+  'ksys_lseek',
+  '__x64_sys_prctl',
+  '__x64_sys_dup',
+];
 
 function randomCall(random: Random): DescribedCall {
   const symbol = random.pick(symbols);
@@ -96,10 +117,9 @@ function randomCall(random: Random): DescribedCall {
   const argument = () => ({ integer: BigInt.asUintN(64, random.pick(numbers)), bytes: text(paths) });
   return {
     symbol,
-    arguments:
-      symbol === 'security_bprm_check'
-        ? [{ bytes: text(binaries) }]
-        : [argument(), argument(), argument(), argument()],
+    arguments: symbol.includes('bprm_check')
+      ? [{ bytes: text(binaries) }]
+      : [argument(), argument(), argument(), argument()],
     process: {
       binary: text(binaries),
       namespaces: Array.from({ length: 10 }, () => BigInt(random.pick(inodes))),
@@ -327,6 +347,30 @@ ${terms}`;
     selectors: [{matchActions: [{action: ${action}}]}]
 `);
     expect(planned.hooks[0]?.denies).toBe(denies);
+  });
+
+  it('has hooks of all kinds, numbered through, those of one function as one', () => {
+    const hook = 'args: [{index: 0, type: file}]';
+    const planned = planText(`  lsmhooks:
+  - {hook: file_open, ${hook}, selectors: [{matchActions: [{action: Override, argError: -1}]}]}
+  - {hook: task_free}
+  fentries: [{call: security_file_open, syscall: false, ${hook}}]
+  kprobes: [{call: security_file_open, syscall: false, ${hook}}, {call: vfs_open, syscall: false}]
+`);
+    expect(
+      planned.hooks.map(({ key, eventKind, lsmCaller, denies, bindings }) => [
+        key,
+        eventKind,
+        lsmCaller,
+        denies,
+        bindings.map(({ hookIndex }) => hookIndex),
+      ]),
+    ).toEqual([
+      ['kprobe:security_file_open', EventKind.kprobe, null, false, [0, 2]],
+      ['kprobe:vfs_open', EventKind.kprobe, null, false, [1]],
+      ['lsm:file_open', EventKind.lsm, 'security_file_open', true, [3]],
+      ['lsm:task_free', EventKind.lsm, 'security_task_free', false, [4]],
+    ]);
   });
 
   it('makes one hook of each function of a list', () => {

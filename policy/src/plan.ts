@@ -2,9 +2,10 @@
 // Owns the way from policies to a plan: which hooks, which arguments, which bit is which selector, which look-ups and
 // scopes. It knows no kernel: what a certain one lacks is found where the plan is put in force.
 import { Action as ActionBit, ArgumentType, EventKind, limits, ScopeAttribute } from '@weir/schema';
-import { isDeniable, type ResolvedCall } from './calls.js';
+import { canDeny, type ResolvedCall } from './calls.js';
 import { buildDimensions, type Term } from './dimensions.js';
 import { type PolicyIssue, throwIssues } from './error.js';
+import { hooksOf, type PolicyHook } from './hooks.js';
 import { namespaceKinds, type TypeInfo, typeInfo } from './names.js';
 import { type Policy, policyIssue } from './parse.js';
 import type {
@@ -16,7 +17,6 @@ import type {
   ScopePlan,
 } from './plan-types.js';
 import { joinComparisons } from './ranges.js';
-import { resolveCalls } from './resolve-calls.js';
 import {
   binariesMeanNext,
   type ExpandedSelector,
@@ -24,7 +24,7 @@ import {
   findArgument,
   optionValue,
 } from './selectors.js';
-import type { Argument, ArgumentTerm, BinaryTerm, Kprobe, NamespaceTerm } from './shape.js';
+import type { Argument, ArgumentTerm, BinaryTerm, NamespaceTerm } from './shape.js';
 import { unsupported } from './support.js';
 import { validate } from './validate.js';
 import {
@@ -227,23 +227,18 @@ class Planner {
   }
 
   add({ id, policy }: PlanInput): void {
-    policy.spec.kprobes?.forEach((kprobe, hookIndex) => {
-      const path = `spec.kprobes[${hookIndex}]`;
-      for (const { item: call } of resolveCalls(policy, kprobe, path)) {
-        this.addHook(id, policy, kprobe, hookIndex, path, call);
-      }
-    });
+    for (const hook of hooksOf(policy)) {
+      for (const { item: call } of hook.calls) this.addHook(id, policy, hook, call);
+    }
   }
 
   private addHook(
     id: number,
     policy: Policy,
-    kprobe: Kprobe,
-    hookIndex: number,
-    path: string,
+    { fields, kprobe, hookIndex, path }: PolicyHook,
     call: ResolvedCall,
   ): void {
-    const key = `kprobe:${call.symbol}`;
+    const key = `${call.kind === 'lsm' ? 'lsm' : 'kprobe'}:${call.symbol}`;
     const hook: HookBuilder = this.hooks.get(key) ?? {
       call,
       slots: [],
@@ -253,7 +248,7 @@ class Planner {
       bindings: [],
     };
     this.hooks.set(key, hook);
-    const args = kprobe.args ?? [];
+    const args = fields.args ?? [];
     const slotOf = new Map<number, number>();
     args.forEach((argument, position) => {
       const type = typeInfo(argument.type)?.type ?? 0;
@@ -266,13 +261,13 @@ class Planner {
       hookIndex,
       policyName: policy.name,
       policyNamespace: policy.namespace,
-      message: kprobe.message ?? '',
-      tags: kprobe.tags ?? [],
+      message: fields.message ?? '',
+      tags: fields.tags ?? [],
       argumentLabels: shown.map((position) => args[position]?.label ?? ''),
-      ignoreMissing: kprobe.ignore?.callNotFound === true,
+      ignoreMissing: kprobe?.ignore?.callNotFound === true,
     });
     const monitor = optionValue(policy, 'policy-mode', 'enforce') === 'monitor';
-    expandSelectors(policy, kprobe, path).forEach((selector, selectorIndex) => {
+    expandSelectors(policy, fields, path).forEach((selector, selectorIndex) => {
       const terms: Term[] = [];
       for (const { item, path: at } of selector.matchArgs) {
         const found = findArgument(args, item);
@@ -284,7 +279,7 @@ class Planner {
         terms.push(argumentTerm(item, argument, slot, at));
       }
       const scopeTerms: Term[] = [];
-      const next = binariesMeanNext(policy, call.symbol, args, selector);
+      const next = binariesMeanNext(policy, call.meaning, args, selector);
       for (const { item, path: at } of selector.matchBinaries) {
         if (next) {
           const slot = this.slot(hook, ArgumentType.linuxBinprm, 0, false, policy, at);
@@ -334,16 +329,17 @@ class Planner {
       },
     );
     const denies =
-      isDeniable(symbol) &&
+      canDeny(hook.call) &&
       hook.selectors.some(
         ({ monitor, actions }) =>
           !monitor && (actions & ((1 << ActionBit.sigkill) | (1 << ActionBit.override))) !== 0,
       );
     return {
       key,
-      eventKind: EventKind.kprobe,
+      eventKind: kind === 'lsm' ? EventKind.lsm : EventKind.kprobe,
       symbol,
       syscall: kind === 'syscall',
+      lsmCaller: kind === 'lsm' ? hook.call.meaning : null,
       denies,
       arguments: hook.slots.map(
         ({ type, index, shown }): PlannedArgument => ({ type, index, hidden: !shown }),

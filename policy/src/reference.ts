@@ -14,7 +14,7 @@ export interface CallArgument {
 
 /** One call of a hooked function. */
 export interface DescribedCall {
-  /** The kernel's name of the function. */
+  /** The kernel's name of the function, or of the LSM hook. */
   readonly symbol: string;
   /** By number of the parameter. */
   readonly arguments: readonly CallArgument[];
@@ -57,6 +57,8 @@ const integerWidths: Readonly<Record<string, readonly [number, boolean]>> = {
   ulong: [64, false],
   size_t: [64, false],
 };
+
+type AnyHook = Pick<Kprobe, 'args' | 'selectors'>;
 
 const kinds = [
   'Uts',
@@ -110,7 +112,7 @@ function integerHolds(
   return operator.startsWith('Not') ? !any : any;
 }
 
-function argumentHolds(kprobe: Kprobe, term: ArgumentTerm, call: DescribedCall): boolean {
+function argumentHolds(kprobe: AnyHook, term: ArgumentTerm, call: DescribedCall): boolean {
   const args = kprobe.args ?? [];
   const argument =
     term.args !== undefined
@@ -133,8 +135,13 @@ function namespaceHolds(term: NamespaceTerm, call: DescribedCall): boolean {
 }
 
 /** Whether `matchBinaries` means the program that is about to run. */
-function meansNext(policy: Policy, kprobe: Kprobe, selector: readonly Macro[], call: DescribedCall): boolean {
-  if (!call.symbol.startsWith('security_bprm_')) return false;
+function meansNext(
+  policy: Policy,
+  kprobe: AnyHook,
+  selector: readonly Macro[],
+  call: DescribedCall,
+): boolean {
+  if (!/^(security_)?bprm_/.test(call.symbol)) return false;
   const option = policy.spec.options?.find(({ name }) => name === 'match-binaries');
   if (option !== undefined) return option.value === 'next';
   const args = kprobe.args ?? [];
@@ -153,7 +160,7 @@ function meansNext(policy: Policy, kprobe: Kprobe, selector: readonly Macro[], c
 
 function selectorHolds(
   policy: Policy,
-  kprobe: Kprobe,
+  kprobe: AnyHook,
   parts: readonly Macro[],
   call: DescribedCall,
 ): boolean {
@@ -203,8 +210,13 @@ export function referenceHits(
 ): ReferenceHit[] {
   const hits: ReferenceHit[] = [];
   for (const { id, policy } of policies) {
-    for (const [hookIndex, kprobe] of (policy.spec.kprobes ?? []).entries()) {
-      if (!names(policy, kprobe).includes(call.symbol)) continue;
+    const functions = [...(policy.spec.kprobes ?? []), ...(policy.spec.fentries ?? [])];
+    const hooks = [
+      ...functions.map((hook) => ({ hook, names: names(policy, hook) })),
+      ...(policy.spec.lsmhooks ?? []).map((hook) => ({ hook, names: [hook.hook] })),
+    ];
+    for (const [hookIndex, { hook: kprobe, names: symbols }] of hooks.entries()) {
+      if (!symbols.includes(call.symbol)) continue;
       const selectors =
         kprobe.selectors === undefined || kprobe.selectors.length === 0 ? [{}] : kprobe.selectors;
       for (const [selectorIndex, selector] of selectors.entries()) {

@@ -2,12 +2,11 @@
 // Owns what this version of the kernel stage does not do: each such field is refused by name when a policy is
 // planned, so that no policy is in force and means less than it says. As the kernel stage grows, lines leave this file.
 import { limits } from '@weir/schema';
-import { isDeniable } from './calls.js';
+import { canDeny } from './calls.js';
 import type { PolicyIssue } from './error.js';
+import { hooksOf, type PolicyHook } from './hooks.js';
 import { typeInfo } from './names.js';
-import { quote } from './nearest.js';
 import { type Policy, policyIssue } from './parse.js';
-import { resolveCalls } from './resolve-calls.js';
 import { type ExpandedSelector, expandSelectors, optionValue } from './selectors.js';
 import type { Argument, Kprobe } from './shape.js';
 import { toBytes } from './values.js';
@@ -119,34 +118,32 @@ function checkSelector(selector: ExpandedSelector, args: readonly Argument[], re
   }
 }
 
+function checkHook(policy: Policy, { fields, kprobe, path, calls }: PolicyHook, report: Report): void {
+  if (kprobe !== undefined) checkKprobe(policy, kprobe, path, report);
+  const args = fields.args ?? [];
+  checkArguments(args, `${path}.args`, report);
+  const deniable = calls.every(({ item }) => canDeny(item));
+  for (const selector of expandSelectors(policy, fields, path)) {
+    checkSelector(selector, args, report);
+    for (const { item, path: at } of selector.matchActions) {
+      if (item.action === 'Override' && !deniable) {
+        report(
+          `${at}.action`,
+          `Override on a system call ${later}: hook the security_* function on its path, or its LSM hook`,
+        );
+      }
+    }
+  }
+}
+
 function checkKprobe(policy: Policy, kprobe: Kprobe, path: string, report: Report): void {
   const list = policy.spec.lists?.find((other) => kprobe.call === `list:${other.name}`);
   if (list?.type?.startsWith('generated_') === true) {
     report(`${path}.call`, `a list of the type ${list.type} ${later}: name the functions`);
   }
-  const calls = resolveCalls(policy, kprobe, path);
-  for (const { item, path: at } of calls) {
-    if (item.kind === 'function') {
-      report(at, `${quote(item.symbol)} ${later}: it hooks security_* functions and system calls`);
-    }
-  }
   if (kprobe.return === true) report(`${path}.return`, `return: true ${later}`);
   if (kprobe.returnArgAction !== undefined) report(`${path}.returnArgAction`, `returnArgAction ${later}`);
   if ((kprobe.data ?? []).length > 0) report(`${path}.data`, `data ${later}`);
-  const args = kprobe.args ?? [];
-  checkArguments(args, `${path}.args`, report);
-  const security = calls.every(({ item }) => isDeniable(item.symbol));
-  for (const selector of expandSelectors(policy, kprobe, path)) {
-    checkSelector(selector, args, report);
-    for (const { item, path: at } of selector.matchActions) {
-      if (item.action === 'Override' && !security) {
-        report(
-          `${at}.action`,
-          `Override on a system call ${later}: hook the security_* function on its path`,
-        );
-      }
-    }
-  }
 }
 
 /** What of a policy this version cannot do; empty where it can be planned. */
@@ -162,8 +159,9 @@ export function unsupported(policy: Policy): PolicyIssue[] {
   };
   if (policy.kind === 'TracingPolicyNamespaced')
     report('kind', `TracingPolicyNamespaced ${later}: write TracingPolicy, which holds for the whole node`);
-  for (const part of ['fentries', 'tracepoints', 'lsmhooks', 'uprobes', 'usdts', 'enforcers'] as const) {
-    if ((spec[part] ?? []).length > 0) report(`spec.${part}`, `${part} ${later}: it does kprobes`);
+  for (const part of ['tracepoints', 'uprobes', 'usdts', 'enforcers'] as const) {
+    if ((spec[part] ?? []).length > 0)
+      report(`spec.${part}`, `${part} ${later}: it does kprobes, fentries and lsmhooks`);
   }
   if (spec.loader === true) report('spec.loader', `loader ${later}`);
   for (const part of ['podSelector', 'containerSelector', 'hostSelector', 'nodeSelector'] as const) {
@@ -182,8 +180,6 @@ export function unsupported(policy: Policy): PolicyIssue[] {
       `on-undecided: deny ${later}: what cannot be decided is let through and counted`,
     );
   }
-  spec.kprobes?.forEach((kprobe, index) => {
-    checkKprobe(policy, kprobe, `spec.kprobes[${index}]`, report);
-  });
+  for (const hook of hooksOf(policy)) checkHook(policy, hook, report);
   return issues;
 }

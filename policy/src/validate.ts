@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Owns what a policy's fields must mean together: names that must exist, hooks and what they can do; terms and actions
 // are judged beside it. What this version cannot do yet is judged in `support.ts`.
-import { isDeniable, isRingCall, resolveCall } from './calls.js';
+import { canDeny, isRingCall, lsmCall, resolveCall } from './calls.js';
 import type { PolicyIssue } from './error.js';
 import { expandedItemsMax, findTooLarge } from './expanded-size.js';
 import { Findings, type HookKind } from './findings.js';
@@ -190,7 +190,7 @@ function checkKprobes(findings: Findings, part: 'kprobes' | 'fentries'): void {
     const all = calls.map(({ item }) => item);
     const deniable = all.every((call) => call.kind === 'syscall')
       ? 'syscall'
-      : all.every((call) => isDeniable(call.symbol))
+      : all.every(canDeny)
         ? 'yes'
         : 'no';
     const hook: HookKind = {
@@ -241,7 +241,14 @@ function checkOtherHooks(findings: Findings): void {
   });
   spec.lsmhooks?.forEach((hook, index) => {
     const path = `spec.lsmhooks[${index}]`;
-    const symbol = `security_${hook.hook.replace(/_security$/, '').replace(/^bprm_check$/, 'bprm_check')}`;
+    const call = lsmCall(hook.hook);
+    if (!/^[a-z][a-z0-9_]*$/.test(hook.hook)) {
+      findings.error(
+        'wrong-call',
+        `${path}.hook`,
+        `${quote(hook.hook)} is no name of an LSM hook, such as file_open`,
+      );
+    }
     if (hook.hook.startsWith('security_')) {
       findings.error(
         'wrong-call',
@@ -249,7 +256,12 @@ function checkOtherHooks(findings: Findings): void {
         `names the function, not the hook: write ${hook.hook.slice('security_'.length)}, or hook the function under spec.kprobes`,
       );
     }
-    checkHook(findings, hook, kind(hook.hook, hook.args, isDeniable(symbol) ? 'yes' : 'no'), path);
+    checkHook(
+      findings,
+      hook,
+      { name: hook.hook, args: hook.args ?? [], call, deniable: canDeny(call) ? 'yes' : 'no' },
+      path,
+    );
   });
   spec.uprobes?.forEach((hook, index) => {
     const path = `spec.uprobes[${index}]`;

@@ -228,7 +228,7 @@ enum weir_kernel_counter {
     WEIR_KERNEL_COUNTER_HOOK_RUNS = 9, // runs of hook programs that were active
     WEIR_KERNEL_COUNTER_HOOK_MATCHES = 10, // matched policies
     WEIR_KERNEL_COUNTER_ENFORCED = 11, // signals sent and calls denied
-    WEIR_KERNEL_COUNTER_ENFORCE_FAILED = 12, // signals that could not be sent
+    WEIR_KERNEL_COUNTER_ENFORCE_FAILED = 12, // signals that could not be sent, and what was not done because the call was made in an interrupt
     WEIR_KERNEL_COUNTER_PRODUCED_EXEC = 13, // of produced: exec
     WEIR_KERNEL_COUNTER_PRODUCED_CLONE = 14, // of produced: clone
     WEIR_KERNEL_COUNTER_PRODUCED_EXIT = 15, // of produced: exit

@@ -204,7 +204,7 @@ export const kernelCounter = enumeration('kernel_counter', 'Per-CPU counters of 
   hook_runs: [9, 'runs of hook programs that were active'],
   hook_matches: [10, 'matched policies'],
   enforced: [11, 'signals sent and calls denied'],
-  enforce_failed: [12, 'signals that could not be sent'],
+  enforce_failed: [12, 'signals that could not be sent, and what was not done because the call was made in an interrupt'],
   produced_exec: [13, 'of produced: exec'],
   produced_clone: [14, 'of produced: clone'],
   produced_exit: [15, 'of produced: exit'],

@@ -65,6 +65,7 @@ const hook: HookPlan = {
   eventKind: 9,
   symbol: 'security_thing',
   syscall: false,
+  lsmCaller: null,
   denies: false,
   arguments: [
     { type: ArgumentType.int32, index: 1, hidden: false },

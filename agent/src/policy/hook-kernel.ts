@@ -8,7 +8,9 @@ import {
   type BpfObject,
   type BpfProgram,
   cloneProgram,
+  type KernelFunction,
   kernelFunction,
+  lsmHook,
   openObject,
   waitGracePeriod,
 } from '@weir/native';
@@ -17,13 +19,17 @@ import type { EntryMap, HostNamespaces, MapEntry } from './encode.js';
 import { errnoOf, explainRefusal, PolicyLoadError } from './errors.js';
 import { syscallNumber } from './syscall-numbers.js';
 
-/** How a hook's program runs: beside the function, in place of its verdict, or at the entry of all system calls. */
-export type ProgramKind = 'observe' | 'enforce' | 'system-call';
+/**
+ * How a hook's program runs: beside the function, in place of its verdict, at the entry of all system calls, or as a
+ * security module of its own.
+ */
+export type ProgramKind = 'observe' | 'enforce' | 'system-call' | 'lsm';
 
 const templates: Readonly<Record<ProgramKind, { readonly name: string; readonly type: string }>> = {
   observe: { name: 'observe_function', type: 'fentry' },
   enforce: { name: 'enforce_function', type: 'fmod_ret' },
   'system-call': { name: 'observe_system_call', type: 'tp_btf' },
+  lsm: { name: 'at_lsm_hook', type: 'lsm' },
 };
 
 /** What the kernel says of a loaded program. */
@@ -68,8 +74,11 @@ export class HookProgram {
 }
 
 export interface LoadRequest {
+  /** The function, or the LSM hook. */
   readonly symbol: string;
   readonly syscall: boolean;
+  /** Of an LSM hook the function that calls it, null of others. */
+  readonly lsmCaller: string | null;
   readonly denies: boolean;
   readonly spec: Uint8Array;
   /** The highest parameter that is read, -1 for none. */
@@ -135,6 +144,15 @@ function isKernelSymbol(symbol: string): boolean {
   }
 }
 
+function checkParameters({ symbol, lastParameter }: LoadRequest, known: KernelFunction): void {
+  if (lastParameter < known.parameters.length) return;
+  const names = known.parameters.map(({ name, type }) => `${type} ${name}`.trim()).join(', ');
+  throw new PolicyLoadError(
+    'no-function',
+    `${symbol} has no parameter ${lastParameter} on this kernel; it has ${known.parameters.length}, counted from 0: ${names}`,
+  );
+}
+
 function u32(value: number): Uint8Array {
   const bytes = new Uint8Array(4);
   new DataView(bytes.buffer).setUint32(0, value, true);
@@ -170,6 +188,7 @@ export class HookKernel {
   attach(request: LoadRequest): HookProgram {
     this.open();
     const { symbol } = request;
+    if (request.lsmCaller !== null) return this.#attachLsm(request, request.lsmCaller);
     const known = kernelFunction(symbol);
     if (known === undefined) {
       // Entries of calls without arguments are missing in the types of some kernels, though they are there.
@@ -179,13 +198,7 @@ export class HookKernel {
         `this kernel has no function ${symbol}; /proc/kallsyms has the names it knows, and ignore.callNotFound lets a policy go without`,
       );
     }
-    if (!request.syscall && request.lastParameter >= known.parameters.length) {
-      const names = known.parameters.map(({ name, type }) => `${type} ${name}`.trim()).join(', ');
-      throw new PolicyLoadError(
-        'no-function',
-        `${symbol} has no parameter ${request.lastParameter} on this kernel; it has ${known.parameters.length}, counted from 0: ${names}`,
-      );
-    }
+    if (!request.syscall) checkParameters(request, known);
     if (request.denies) return this.#attachAs('enforce', request);
     try {
       return this.#attachAs('observe', request);
@@ -197,6 +210,41 @@ export class HookKernel {
       } catch {
         throw error;
       }
+    }
+  }
+
+  /**
+   * An LSM hook as a program of the security module bpf; where that is not active, as the function that calls the hook,
+   * if that has the hook's own parameters. (A program of a module that is not active attaches, and never runs.)
+   */
+  #attachLsm(request: LoadRequest, caller: string): HookProgram {
+    const { symbol } = request;
+    const hook = lsmHook(symbol);
+    if (hook === undefined) {
+      throw new PolicyLoadError(
+        'no-function',
+        `this kernel has no LSM hook ${symbol} for BPF: a kernel with CONFIG_BPF_LSM has them, by the names in lsm_hook_defs.h`,
+      );
+    }
+    checkParameters(request, hook);
+    if (this.#isBpfLsmActive()) return this.#attachAs('lsm', request);
+    const known = kernelFunction(caller);
+    const types = (of: KernelFunction) => of.parameters.map(({ type }) => type).join(', ');
+    if (known === undefined || types(known) !== types(hook)) {
+      throw new PolicyLoadError(
+        'attach',
+        `the LSM hook ${symbol} needs bpf among the active security modules (lsm= on the kernel's command line), and ${known === undefined ? `there is no function ${caller}` : `${caller} has other parameters`} to hook in its stead`,
+      );
+    }
+    return this.#attachAs(request.denies ? 'enforce' : 'observe', { ...request, symbol: caller });
+  }
+
+  #isBpfLsmActive(): boolean {
+    try {
+      return readFileSync('/sys/kernel/security/lsm', 'utf8').trim().split(',').includes('bpf');
+    } catch {
+      // Not to be seen: what works without it is taken.
+      return false;
     }
   }
 
@@ -215,6 +263,7 @@ export class HookKernel {
       rodata.syscall_number = u32(number);
     } else {
       rodata.takes_registers = u32(request.syscall ? 1 : 0);
+      if (kind === 'lsm') rodata.denies = u32(request.denies ? 1 : 0);
     }
     let program: BpfProgram;
     try {

@@ -299,6 +299,7 @@ export class PolicySet {
     };
     const prepared = new Map<string, PreparedHook>();
     const skipped = new Map<string, string[]>();
+    const missing = new Set<string>();
     const undo = () => {
       for (const { program, hookId, plan: hook } of prepared.values()) {
         program.close();
@@ -318,6 +319,7 @@ export class PolicySet {
             const key = `${policyNamespace}/${policyName}`;
             skipped.set(key, [...(skipped.get(key) ?? []), hook.symbol]);
           }
+          missing.add(hook.key);
           continue;
         }
         undo();
@@ -325,8 +327,7 @@ export class PolicySet {
         return false;
       }
     }
-    const missing = new Set([...skipped.values()].flat());
-    const hooks = planned.hooks.filter((hook) => !missing.has(hook.symbol));
+    const hooks = planned.hooks.filter((hook) => !missing.has(hook.key));
     try {
       await this.#commit(hooks, planned.scopes, prepared);
     } catch (error) {
@@ -348,6 +349,7 @@ export class PolicySet {
       const program = this.#options.kernel.attach({
         symbol: hook.symbol,
         syscall: hook.syscall,
+        lsmCaller: hook.lsmCaller,
         denies: hook.denies,
         spec: encodeSpec(hook, hookId, specId),
         lastParameter: Math.max(-1, ...hook.arguments.map((argument) => argument.index)),

@@ -50,6 +50,8 @@ export type RandomArgument =
   | { readonly index: number; readonly types: readonly string[]; readonly texts: readonly string[] };
 
 export interface RandomHook {
+  /** The list it is written in; kprobes by default. */
+  readonly part?: 'kprobes' | 'fentries' | 'lsmhooks';
   readonly call: string;
   readonly syscall: boolean;
   readonly arguments: readonly RandomArgument[];
@@ -206,12 +208,19 @@ export function randomPolicyText(
     `metadata: {name: ${name}}`,
     'spec:',
     ...(monitor ? ['  options:', '  - {name: policy-mode, value: monitor}'] : []),
-    '  kprobes:',
   ];
-  for (const hook of hooks) {
+  const part = (hook: RandomHook) => hook.part ?? 'kprobes';
+  // One list after the other.
+  const sorted = (['kprobes', 'fentries', 'lsmhooks'] as const).flatMap((name) =>
+    hooks.filter((hook) => part(hook) === name),
+  );
+  for (const [index, hook] of sorted.entries()) {
+    const before = sorted[index - 1];
+    if (before === undefined || part(before) !== part(hook)) lines.push(`  ${part(hook)}:`);
     const read = hook.arguments.filter(() => random.chance(75));
     const types = new Map(read.map((argument) => [argument.index, random.pick(argument.types)]));
-    lines.push(`  - call: ${hook.call}`, `    syscall: ${hook.syscall}`);
+    if (part(hook) === 'lsmhooks') lines.push(`  - hook: ${hook.call}`);
+    else lines.push(`  - call: ${hook.call}`, `    syscall: ${hook.syscall}`);
     if (read.length > 0) {
       lines.push('    args:', ...[...types].map(([index, type]) => `    - {index: ${index}, type: ${type}}`));
     }

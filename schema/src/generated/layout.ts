@@ -538,7 +538,7 @@ export const KernelCounter = {
   hookMatches: 10,
   /** signals sent and calls denied */
   enforced: 11,
-  /** signals that could not be sent */
+  /** signals that could not be sent, and what was not done because the call was made in an interrupt */
   enforceFailed: 12,
   /** of produced: exec */
   producedExec: 13,

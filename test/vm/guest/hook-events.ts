@@ -132,8 +132,8 @@ export class HookGuest {
       if (this.#descendants.has(readCloneRecord(view, at).parentPid)) this.#descendants.add(header.pid);
       return;
     }
-    if (header.kind !== EventKind.kprobe || !this.#descendants.has(header.pid) || header.pid === process.pid)
-      return;
+    const isHook = header.kind === EventKind.kprobe || header.kind === EventKind.lsm;
+    if (!isHook || !this.#descendants.has(header.pid) || header.pid === process.pid) return;
     const record = readHookRecord(view, at);
     const binding = this.policies.binding(record.bindingId);
     if (binding === undefined) throw new Error(`no policy has the binding ${record.bindingId}`);

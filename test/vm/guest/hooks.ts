@@ -20,6 +20,7 @@ import {
 import { bpfObjectPath, programNames } from './process-sensor.js';
 
 export interface HookEvent {
+  readonly kind: number;
   readonly policy: string;
   readonly symbol: string;
   readonly pid: number;
@@ -92,7 +93,8 @@ export class Hooks {
       for (let i = 0; i < result.records; i++) {
         const at = this.#offsets[i] ?? 0;
         this.#read++;
-        if (readRecordHeader(view, at).kind === EventKind.kprobe) events.push(this.#event(view, at));
+        const { kind } = readRecordHeader(view, at);
+        if (kind === EventKind.kprobe || kind === EventKind.lsm) events.push(this.#event(view, at));
       }
       this.#ring.commit(result.position);
       if (!result.more) return events;
@@ -103,6 +105,7 @@ export class Hooks {
     const record = readHookRecord(view, at);
     const binding = this.set.binding(record.bindingId);
     return {
+      kind: record.kind,
       policy: binding?.policyName ?? `(unknown binding ${record.bindingId})`,
       symbol: binding?.symbol ?? '',
       pid: record.pid,
@@ -187,5 +190,19 @@ export function policyOf(
         },
       ],
     },
+  });
+}
+
+/** A policy with the given lists of hooks, as text. */
+export function policyWith(
+  name: string,
+  lists: Readonly<Record<string, readonly object[]>>,
+  options: readonly { readonly name: string; readonly value: string }[] = [],
+): string {
+  return JSON.stringify({
+    apiVersion: 'cilium.io/v1alpha1',
+    kind: 'TracingPolicy',
+    metadata: { name },
+    spec: { ...(options.length > 0 ? { options } : {}), ...lists },
   });
 }

@@ -105,6 +105,30 @@ function makeWorld(folder: string): World {
       enforcing: ['{action: Override, argError: -13}', '{action: Signal, argSig: 18}'],
     },
     {
+      part: 'lsmhooks',
+      call: 'file_open',
+      syscall: false,
+      arguments: [{ index: 0, types: ['file'], texts: [...files, ...binaries] }],
+      enforcing: ['{action: Override, argError: -13}', '{action: Signal, argSig: 18}'],
+    },
+    {
+      part: 'lsmhooks',
+      call: 'bprm_check_security',
+      syscall: false,
+      arguments: [{ index: 0, types: ['linux_binprm'], texts: binaries }],
+      enforcing: ['{action: Override, argError: 1}'],
+    },
+    {
+      part: 'fentries',
+      call: 'do_sys_openat2',
+      syscall: false,
+      arguments: [
+        { index: 0, types: ['int'], values: [atCurrentFolder, 0n, 3n] },
+        { index: 1, types: ['string'], texts },
+      ],
+      enforcing: ['{action: Signal, argSig: 18}'],
+    },
+    {
       call: 'sys_openat',
       syscall: true,
       arguments: [
@@ -188,50 +212,56 @@ const errnoMissing = '-2';
 /** 0, 1 and 2 are the program's pipes. */
 const firstFree = 3;
 
+/** Functions that an openat comes to, in their order. */
+const openSymbols = ['__x64_sys_openat', 'do_sys_openat2', 'security_file_open', 'file_open'];
+const opensFile = 2;
+
 function openStep(world: World, path: string, flags: bigint): Step {
   const isThere = path !== world.missing;
   return {
     line: ['openat', atCurrentFolder, path, flags].join('\t'),
     calls: (errors) => {
-      if (errors.length === 0) {
-        const [directory, , flagsArgument] = integers(atCurrentFolder, 0n, flags);
-        return {
-          symbol: '__x64_sys_openat',
-          arguments: [directory ?? {}, { bytes: bytesOf(path) }, flagsArgument ?? {}],
-        };
-      }
-      return errors.length === 1 && isThere
-        ? { symbol: 'security_file_open', arguments: [{ bytes: bytesOf(path) }] }
-        : undefined;
+      const symbol = openSymbols[errors.length];
+      if (symbol === undefined || errors.some((error) => error !== 0)) return undefined;
+      if (errors.length >= opensFile)
+        return isThere ? { symbol, arguments: [{ bytes: bytesOf(path) }] } : undefined;
+      const [directory, , flagsArgument] = integers(atCurrentFolder, 0n, flags);
+      return { symbol, arguments: [directory ?? {}, { bytes: bytesOf(path) }, flagsArgument ?? {}] };
     },
-    prints: ([, denied = 0]) => (isThere ? String(denied || firstFree) : errnoMissing),
+    prints: (errors) =>
+      isThere
+        ? String(errors.slice(0, openSymbols.length).find((error) => error !== 0) ?? firstFree)
+        : errnoMissing,
   };
 }
 
 function dupStep(world: World, path: string): Step {
   const open = openStep(world, path, 0n);
+  /** How many of the calls are those of the openat. */
+  const opened = (errors: readonly number[]): number => {
+    let count = 0;
+    while (count < errors.length && open.calls(errors.slice(0, count)) !== undefined) count++;
+    return count;
+  };
+  const isOpen = (errors: readonly number[]) => errors.slice(0, opened(errors)).every((error) => error === 0);
   return {
     line: `dup\t${path}`,
     calls: (errors) => {
-      if (errors.length < 2) return open.calls(errors);
-      if (errors.length > 2) return undefined;
-      const isOpen = errors[1] === 0;
-      return {
-        symbol: '__x64_sys_dup',
-        arguments: [
-          {
-            integer: register(isOpen ? BigInt(firstFree) : -1n),
-            bytes: isOpen ? bytesOf(path) : new Uint8Array(),
-          },
-        ],
-      };
+      const count = opened(errors);
+      if (errors.length > count) return undefined;
+      const next = open.calls(errors);
+      if (next !== undefined) return next;
+      const given = isOpen(errors)
+        ? { integer: register(BigInt(firstFree)), bytes: bytesOf(path) }
+        : { integer: register(-1n), bytes: new Uint8Array() };
+      return { symbol: '__x64_sys_dup', arguments: [given] };
     },
-    prints: ([, denied = 0]) => (denied === 0 ? String(firstFree + 1) : errnoBadDescriptor),
+    prints: (errors) => (isOpen(errors) ? String(firstFree + 1) : errnoBadDescriptor),
   };
 }
 
 function execStep(path: string): Step {
-  const symbols = ['security_file_open', 'security_bprm_check'];
+  const symbols = ['security_file_open', 'file_open', 'security_bprm_check', 'bprm_check_security'];
   return {
     line: `exec\t${path}`,
     calls: (errors) => {
@@ -277,7 +307,8 @@ function widthOf(type: string): readonly [bits: number, isSigned: boolean] | und
 
 /** The arguments that an event of a policy's hook is to show. */
 function shownBy(policy: Policy, hookIndex: number, call: Pick<DescribedCall, 'arguments'>): string {
-  const args = policy.spec.kprobes?.[hookIndex]?.args ?? [];
+  const { kprobes = [], fentries = [], lsmhooks = [] } = policy.spec;
+  const args = [...kprobes, ...fentries, ...lsmhooks][hookIndex]?.args ?? [];
   const shown = args.map(({ index, type }) => {
     const given = call.arguments[index];
     const width = widthOf(type);
