@@ -80,8 +80,9 @@ export class Sync {
         {
           onFailure: (error) => {
             this.#failed(error);
-            // Who is about to end tries once: the spool keeps what was not taken for the next start.
-            if (this.#ended.signal.aborted) this.#uploadsEnded.abort();
+            // Who is about to end waits for nobody who does not answer: the spool keeps it all for the next start.
+            const answered = error instanceof ControlPlaneClientError && error.status !== 0;
+            if (this.#ended.signal.aborted && !answered) this.#uploadsEnded.abort();
           },
         },
       );
