@@ -157,7 +157,7 @@ export const filterCommands: readonly Command[] = [
       const said = created ? '' : ' is there already';
       const released = releaseSequence === undefined ? '' : `, in force with release ${releaseSequence}`;
       const by = signature === undefined ? ', not signed' : `, signed by ${signature.keyId}`;
-      output.line(`${cell(filter.name)} ${cell(filter.version)}${said}${released}${by} (${filter.digest})`);
+      output.line(`${cell(filter.name)} ${cell(filter.version)}${said}${released} (${filter.digest})${by}`);
       return undefined;
     },
   },
