@@ -4,9 +4,12 @@ import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { acceptModule } from '@weir/filter-accept';
+import { FilterHost } from '@weir/filter-host';
+import { EventKind } from '@weir/schema';
 import {
   BatchDecoder,
   BatchReader,
+  BatchWriter,
   CHAIN_START,
   frameParts,
   readWholeFrames,
@@ -213,7 +216,46 @@ describe('the examples', () => {
     const result = await testFilter({ module: bytes, tests: [join(path, 'tests')] });
     expect(result.cases.flatMap((one) => one.failures)).toEqual([]);
     expect(result.events).toBeGreaterThan(2);
-  });
+    expect(await trapsOnPadding(bytes)).toEqual([]);
+  }, 120_000);
+
+  /** Judges events alone in their batches, with as many bytes of arguments as are recorded: none may be too dear. */
+  async function trapsOnPadding(module: Uint8Array): Promise<string[]> {
+    const recorded = 4096;
+    const paddings = {
+      'one long argument': ['a'.repeat(recorded)],
+      'many short ones': Array<string>(recorded / 2).fill('-'),
+      'many that nearly match': Array.from({ length: recorded / 8 }, (_, index) => `stratu${index % 10}`),
+    };
+    const host = await FilterHost.create({ timeLimitMs: 5000 });
+    const trapped: string[] = [];
+    try {
+      await host.setFilters([{ bytes: module }]);
+      for (const [index, [what, padding]] of Object.entries(paddings).entries()) {
+        const writer = new BatchWriter();
+        const pod = writer.pod({ namespace: 'n', name: 'p', workload: 'w' });
+        const parent = writer.process({ pid: 1, startNs: BigInt(index), binary: '/bin/bash', podIndex: pod });
+        const process = writer.process({
+          pid: 2,
+          startNs: BigInt(index),
+          parentIndex: parent,
+          binary: '/usr/bin/python3',
+          arguments: padding,
+          podIndex: pod,
+        });
+        writer.event({ kind: EventKind.exec, pid: 2, process, parent, arguments: padding });
+        const batch = writer.finish();
+        const slot = await host.acquireWhenFree();
+        slot.bytes.set(batch);
+        const { errors } = await host.run(slot, batch.length);
+        host.release(slot);
+        if (errors > 0) trapped.push(what);
+      }
+    } finally {
+      await host.close();
+    }
+    return trapped;
+  }
 });
 
 describe('testing', () => {

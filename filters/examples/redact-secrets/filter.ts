@@ -62,30 +62,51 @@ function redactProcess(process: Process): i32 {
   if (!process.isKnown) return 0;
   const key = mix(process.key, process.execNs);
   if (clean.has(key)) return 0;
-  let found = 0;
-  const list = process.arguments;
-  let isValue = false;
-  for (let one = list.first; list.holds(one); one = list.after(one)) {
-    if (isValue && one.at(0) != 0x2d) found += redact(one);
-    else found += redactText(one);
-    isValue = one.at(0) == 0x2d && one.indexOfByte(0x3d) < 0 && names.isIn(one);
-  }
-  const all = process.environment;
-  for (let from = 0; from < all.length; ) {
-    const end = all.indexOfByte(0, from);
-    found += redactText(all.slice(from, end < 0 ? all.length : end));
-    from = end < 0 ? all.length : end + 1;
-  }
+  const found = redactText(process.arguments.raw) + redactText(process.environment);
   if (found == 0) clean.add(key);
   return found;
 }
 
-/** Masks what is secret within one text; returns how many pieces that are. */
-function redactText(text: Bytes): i32 {
+/** Masks what is secret in texts with NUL between them; returns how many pieces that are. */
+function redactText(all: Bytes): i32 {
+  let found = 0;
+  for (let i = 0; i < prefixes.length; i++) {
+    const prefix = prefixes.at(i);
+    for (let at = all.indexOf(prefix); at >= 0; ) {
+      const end = endOfToken(all, at);
+      found += redact(all.slice(at, end));
+      at = all.indexOf(prefix, end);
+    }
+  }
+  // One by one only where there is something to be found: most have nothing.
+  const isNamed = (all.indexOfByte(0x3d) >= 0 || all.indexOfByte(0x2d) >= 0) && names.isIn(all);
+  const isMarked =
+    all.contains('://') || all.contains('-----BEGIN') || all.containsIgnoreCase('authorization:');
+  if (!isNamed && !isMarked) return found;
+  let isValue = false;
+  for (let from = 0; from < all.length; ) {
+    const next = all.indexOfByte(0, from);
+    const end = next < 0 ? all.length : next;
+    const one = all.slice(from, end);
+    if (isValue && one.at(0) != 0x2d) found += redact(one);
+    else if (one.length > 3) {
+      if (isMarked) found += redactMarked(one);
+      const equals = isNamed ? one.indexOfByte(0x3d) : -1;
+      if (equals > 0 && names.isIn(one.slice(0, equals))) found += redact(one.slice(equals + 1));
+      isValue = isNamed && equals < 0 && one.at(0) == 0x2d && names.isIn(one);
+      from = end + 1;
+      continue;
+    }
+    isValue = false;
+    from = end + 1;
+  }
+  return found;
+}
+
+/** Private keys, passwords in URLs, headers that authorise. */
+function redactMarked(text: Bytes): i32 {
   if (text.startsWith('-----BEGIN')) return redact(text);
   let found = 0;
-  const equals = text.indexOfByte(0x3d);
-  if (equals > 0 && names.isIn(text.slice(0, equals))) found += redact(text.slice(equals + 1));
   const scheme = text.indexOf('://');
   if (scheme > 0) {
     const at = text.indexOfByte(0x40, scheme);
@@ -93,12 +114,7 @@ function redactText(text: Bytes): i32 {
     if (colon > 0 && colon < at) found += redact(text.slice(colon + 1, at));
   }
   const authorization = text.indexOfIgnoreCase('authorization:');
-  if (authorization >= 0) found += redact(text.slice(authorization + 14));
-  for (let i = 0; i < prefixes.length; i++) {
-    const start = text.indexOf(prefixes.at(i));
-    if (start >= 0) found += redact(text.slice(start, endOfToken(text, start)));
-  }
-  return found;
+  return authorization < 0 ? found : found + redact(text.slice(authorization + 14));
 }
 
 function redact(secret: Bytes): i32 {

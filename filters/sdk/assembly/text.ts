@@ -174,13 +174,11 @@ export function findText(from: usize, end: usize, text: string, folded: bool): u
     const last2 = i8x16.splat(<i8>(folded ? unfold(last) : last));
     while (at + bytes + 15 <= end) {
       const begins = v128.load(at);
-      const ends = v128.load(at + bytes - 1);
-      let mask = i8x16.bitmask(
-        v128.and(
-          v128.or(i8x16.eq(begins, first1), i8x16.eq(begins, first2)),
-          v128.or(i8x16.eq(ends, last1), i8x16.eq(ends, last2)),
-        ),
-      );
+      let mask = i8x16.bitmask(v128.or(i8x16.eq(begins, first1), i8x16.eq(begins, first2)));
+      if (mask != 0) {
+        const ends = v128.load(at + bytes - 1);
+        mask &= i8x16.bitmask(v128.or(i8x16.eq(ends, last1), i8x16.eq(ends, last2)));
+      }
       while (mask != 0) {
         const place = at + ctz(mask);
         if (folded ? beginsWithFolded(place, end, text) : beginsWith(place, end, text)) return place;
