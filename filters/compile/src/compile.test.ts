@@ -208,16 +208,20 @@ describe('the examples', () => {
     ).toEqual(names);
   });
 
-  it.each(names)('%s builds and passes its tests', async (name) => {
-    const path = join(folder, 'examples', name);
-    await cp(join(examples, name), path, { recursive: true });
-    const { bytes, warnings } = await buildFilter({ source: path });
-    expect(warnings).toEqual([]);
-    const result = await testFilter({ module: bytes, tests: [join(path, 'tests')] });
-    expect(result.cases.flatMap((one) => one.failures)).toEqual([]);
-    expect(result.events).toBeGreaterThan(2);
-    expect(await trapsOnPadding(bytes)).toEqual([]);
-  }, 120_000);
+  it.each(names)(
+    '%s builds and passes its tests',
+    async (name) => {
+      const path = join(folder, 'examples', name);
+      await cp(join(examples, name), path, { recursive: true });
+      const { bytes, warnings } = await buildFilter({ source: path });
+      expect(warnings).toEqual([]);
+      const result = await testFilter({ module: bytes, tests: [join(path, 'tests')] });
+      expect(result.cases.flatMap((one) => one.failures)).toEqual([]);
+      expect(result.events).toBeGreaterThan(2);
+      expect(await trapsOnPadding(bytes)).toEqual([]);
+    },
+    120_000,
+  );
 
   /** Judges events alone in their batches, with as many bytes of arguments as are recorded: none may be too dear. */
   async function trapsOnPadding(module: Uint8Array): Promise<string[]> {
