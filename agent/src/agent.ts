@@ -7,6 +7,7 @@ import type { FilterSignature } from '@weir/filter-accept';
 import { FilterHost, type FilterReport } from '@weir/filter-host';
 import { bootId, clockOffsetNs, possibleCpus, RingReader } from '@weir/native';
 import { EventKind, LossStage, lossStageNames, PROCESS_ENTRY_BYTES, readProcessEntry } from '@weir/schema';
+import { BatchWriter } from '@weir/segment';
 import { type AgentConfig, spoolFolder } from './config.js';
 import { Desired } from './desired.js';
 import { Users } from './identity/users.js';
@@ -14,6 +15,7 @@ import { Accounting, type CpuBooks, type CpuLoss, decodeAccounting } from './joi
 import { Bindings } from './join/bindings.js';
 import { Join } from './join/join.js';
 import { lossRecord } from './join/loss-record.js';
+import { BOOKS_CPUS_MAX, Losses, splitBooks } from './losses.js';
 import { labelled, type Metric, metricsText, single } from './metrics/prometheus.js';
 import { Pipeline } from './pipeline/pipeline.js';
 import { HookKernel, PolicySet, readHostNamespaces } from './policy/index.js';
@@ -22,7 +24,7 @@ import { isBpfFileSystem, Sensor } from './process/sensor.js';
 import { ProcessTable } from './process/table.js';
 import { AgentSocket } from './socket/server.js';
 import type { AgentStatus } from './socket/types.js';
-import { Spool } from './spool/index.js';
+import { Spool, type SpoolLossStage } from './spool/index.js';
 import { FilterTrust } from './trust.js';
 
 export const agentVersion = '0.1.0';
@@ -70,8 +72,9 @@ export class Agent {
     Object.values(lossStageNames).map((name) => [name, 0]),
   );
   readonly #errors: AgentError[] = [];
-  readonly #baseCounters: Record<string, number>;
-  #told: Record<string, number> = {};
+  readonly #lossBooks: Losses;
+  /** Runs that the kernel skipped, as they were last looked at. */
+  #skipped = { sensor: 0, hooks: 0 };
   #socket: AgentSocket | undefined;
   #timer: NodeJS.Timeout | undefined;
   #closed = false;
@@ -101,7 +104,7 @@ export class Agent {
     this.#policies = parts.policies;
     this.#hookKernel = parts.hookKernel;
     this.#table = new ProcessTable({ processesMax: config.processesMax });
-    this.#accounting = new Accounting(possibleCpus(), parts.bootId);
+    this.#accounting = new Accounting(Math.min(possibleCpus(), BOOKS_CPUS_MAX), parts.bootId);
     const set = parts.policies;
     const bindings = new Bindings((id) => {
       const binding = set?.binding(id);
@@ -132,19 +135,36 @@ export class Agent {
     });
     this.#join.bootToUnixNs = clockOffsetNs('boottime', 'realtime');
     this.#ring = new RingReader(sensor.maps.events as never, { onReady: () => this.pipeline.ready() });
+    this.#lossBooks = new Losses({
+      ...(spool === undefined ? {} : { store: spool }),
+      say: (stage, count, onTaken) => {
+        const sequence = this.pipeline.nextSequence();
+        const record = lossRecord(stage, BigInt(count), nowNs(), sequence);
+        return this.pipeline.say(record, onTaken) ? sequence : undefined;
+      },
+      note: (stage, count) => {
+        const name = lossStageNames[stage] ?? String(stage);
+        this.#losses[name] = (this.#losses[name] ?? 0) + count;
+      },
+      noteOwn: (count) => {
+        this.pipeline.stats.ownLost += count;
+      },
+      onError: (error) => this.fail('spool', error),
+    });
     this.pipeline = new Pipeline({
       ring: this.#ring,
       host,
       join: this.#join,
       accounting: this.#accounting,
-      ...(spool === undefined ? {} : { store: spool }),
+      ...(spool === undefined ? {} : { store: this.#lossBooks }),
       recordsMax: RECORDS_MAX,
       batchBytesMax: BATCH_BYTES_MAX,
       annotationBytesMax: ANNOTATION_BYTES_MAX,
       nowNs,
       onError: (error) => this.fail('pipeline', error),
     });
-    this.pipeline.onLost = (count, stage) => this.lose(stage, count);
+    this.pipeline.onLost = (count, stage) => this.#lossBooks.lose(stage, count);
+    this.pipeline.onUnjudged = (batch) => this.#lossBooks.lostBatch(batch, LossStage.filter);
     this.desired = new Desired({
       policies: set,
       noPolicies: parts.noPolicies,
@@ -152,8 +172,6 @@ export class Agent {
       trust: parts.trust,
       monitor: config.monitor,
     });
-    this.#baseCounters = sensor.counters();
-    this.#told = { ...this.#baseCounters };
   }
 
   /** Makes the agent, attaches the process sensor and begins to read. @throws with the reason in words */
@@ -168,7 +186,7 @@ export class Agent {
           folder: spoolFolder(config),
           agentId: identity.agentId,
           bytesMax: config.spoolBytesMax,
-          onLoss: (stage, records) => agent?.noteLoss(stage, records),
+          onLoss: (stage) => agent?.spoolLost(stage),
           onError: (error) => agent?.fail('spool', error),
         })
       : undefined;
@@ -190,25 +208,44 @@ export class Agent {
     });
     const hooks = openHooks(config, sensor);
     agent = new Agent({ config, identity, sensor, host, trust, spool, bootId: boot, ...hooks });
-    agent.#begin();
+    await agent.#begin();
     await agent.#listen();
     return agent;
   }
 
-  #begin(): void {
+  async #begin(): Promise<void> {
     // Whatever an agent before this one had taken and not accounted for is lost, and is told of.
-    const books = decodeAccounting(this.spool?.recovered.accounting, this.#bootId);
-    const produced = this.#sensor.produced();
-    const gone = this.#accounting.resume(books ?? [], produced);
+    const { spool } = this;
+    const { accounting, losses } = splitBooks(spool?.recovered.accounting);
+    const books = decodeAccounting(accounting, this.#bootId);
+    const gone = this.#accounting.resume(books ?? [], this.#sensor.produced());
     if (!this.#sensor.countersPinned) {
       // New counters: numbers go on where the last agent stopped, or ids would come twice.
       this.#sensor.setProduced([...this.#accounting.next]);
     }
+    // Without books of this boot, what was numbered before a new spool was made went elsewhere, or nobody wanted it.
+    const elsewhere = books === undefined && spool?.recovered.isNew !== false;
+    if (elsewhere) this.#accounting.told(gone);
+    const scratchBusy = this.#sensor.counters().scratch_busy ?? 0;
+    this.#lossBooks.resume(
+      losses,
+      books !== undefined && this.#sensor.countersPinned
+        ? Math.min(losses.scratchBusy, scratchBusy)
+        : scratchBusy,
+      spool?.eventsGivenUp ?? 0,
+    );
+    // Before the first event: who is killed with it, and before a batch was stored, leaves books all the same.
+    if (books === undefined && spool !== undefined) {
+      const empty = new BatchWriter({
+        bootId: this.#bootId,
+        node: this.config.nodeName,
+        cluster: this.identity.clusterName,
+      });
+      await this.#lossBooks.append(empty.finish(), this.#accounting.encode());
+    }
     this.#sensor.attach();
     seedFromProc(this.#table);
-    // Without books of this boot, what was produced before is not known to be lost.
-    if (books !== undefined) this.#loseNumbers(LossStage.agentDown, gone);
-    else this.#accounting.told(gone);
+    if (!elsewhere) this.#loseNumbers(LossStage.agentDown, gone);
     this.pipeline.pump();
     this.#timer = setInterval(() => this.#settle(), SETTLE_MS);
   }
@@ -228,40 +265,35 @@ export class Agent {
   #settle(): void {
     this.#join.bootToUnixNs = clockOffsetNs('boottime', 'realtime');
     this.#loseNumbers(LossStage.ringFull, this.#accounting.settle());
-    const counters = this.#sensor.counters();
-    const scratch = (counters.scratch_busy ?? 0) - (this.#told.scratch_busy ?? 0);
-    if (scratch > 0) this.lose(LossStage.scratchBusy, scratch);
-    const skipped = this.#skipped();
-    const newlySkipped = skipped - (this.#told.skipped ?? 0);
-    if (newlySkipped > 0) this.lose(LossStage.programSkipped, newlySkipped);
-    this.#told = { ...counters, skipped };
+    this.#settleCounters();
     this.pipeline.pump();
   }
 
-  #skipped(): number {
-    let sum = this.#sensor.skipped();
-    for (const { program } of this.#policies?.hooks() ?? []) {
-      sum += Number(program.recursionMisses);
-    }
-    return sum;
-  }
-
-  /** Counts a loss and writes an event of it. */
-  lose(stage: number, count: number, onTaken?: () => void): void {
-    this.noteLoss(lossStageNames[stage] ?? String(stage), count);
-    const sequence = this.pipeline.nextSequence();
-    this.pipeline.say(lossRecord(stage, BigInt(count), nowNs(), sequence), onTaken);
+  /** Looks at what was lost before it had a number, and tells of all that is not yet told of. */
+  #settleCounters(): void {
+    const sensor = this.#sensor.skipped();
+    const hooks = (this.#policies?.hooks() ?? []).reduce(
+      (sum, { program }) => sum + Number(program.recursionMisses),
+      0,
+    );
+    // Counts go with the programs of policies that are taken out of force.
+    const skipped = sensor - this.#skipped.sensor + Math.max(0, hooks - this.#skipped.hooks);
+    this.#skipped = { sensor, hooks };
+    this.#lossBooks.sawScratchBusy(this.#sensor.counters().scratch_busy ?? 0);
+    if (skipped > 0) this.#lossBooks.lose(LossStage.programSkipped, skipped);
+    this.#lossBooks.tell();
   }
 
   /** Loses numbers of the kernel's: they are in the books with the batch that holds the event of it. */
   #loseNumbers(stage: number, losses: readonly CpuLoss[]): void {
     const count = losses.reduce((sum, loss) => sum + loss.count, 0);
-    if (count > 0) this.lose(stage, count, () => this.#accounting.told(losses));
+    if (count > 0) this.#lossBooks.tellNumbers(stage, count, () => this.#accounting.told(losses));
   }
 
-  /** Counts a loss that somebody else tells of, or that cannot be told of (the spool is full). */
-  noteLoss(stage: string, count: number): void {
-    this.#losses[stage] = (this.#losses[stage] ?? 0) + count;
+  /** What the spool refuses, or has given up. */
+  spoolLost(stage: SpoolLossStage): void {
+    if (stage === 'upload') this.#lossBooks.gaveUp(this.spool?.eventsGivenUp ?? 0);
+    else this.#lossBooks.refused(stage === 'sink' ? LossStage.sink : LossStage.spoolFull);
   }
 
   fail(code: string, error: unknown): void {
@@ -484,9 +516,14 @@ export class Agent {
     this.#closed = true;
     clearInterval(this.#timer);
     await this.#socket?.close();
+    // Counts of skipped runs go with the programs.
+    this.#settleCounters();
     await this.#policies?.close();
     this.#hookKernel?.close();
     this.#sensor.detach();
+    await this.pipeline.drained();
+    this.#settleCounters();
+    await this.#lossBooks.idle();
     await this.pipeline.drained();
     await this.pipeline.stop();
     this.#ring.close();

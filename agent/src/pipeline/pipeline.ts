@@ -156,14 +156,16 @@ export class Pipeline {
   /**
    * Puts a record of the agent's own (a loss, tampering) into the next batch.
    * @param onTaken called when it is in one, before the books are written beside that
+   * @returns false where there was no room for it
    */
-  say(record: Uint8Array, onTaken?: () => void): void {
+  say(record: Uint8Array, onTaken?: () => void): boolean {
     if (this.#own.length >= OWN_MAX) {
       this.stats.ownLost++;
-      return;
+      return false;
     }
     this.#own.push({ bytes: record, onTaken });
     this.pump();
+    return true;
   }
 
   /** A number for a record of the agent's own: the boot-time clock, made to rise. */
@@ -297,7 +299,7 @@ export class Pipeline {
       .then((result) => this.#judged(result, work))
       .catch((error: unknown) => {
         this.stats.unjudged += joined.taken;
-        this.onLost?.(joined.taken, LossStage.filter);
+        this.onUnjudged?.(work.released ? output.views.bytes : views.bytes);
         if (!this.#stopped) this.#options.onError(error);
         if (!work.released) host.release(slot);
       })
@@ -346,6 +348,7 @@ export class Pipeline {
     const batch = output.views.bytes.subarray(0, length);
     for (const observer of this.#observers) observer(batch);
     const { store, ring } = this.#options;
+    if (result.heldBack > 0) this.onLost?.(result.heldBack, LossStage.filter);
     // The room of the slot is free: the next batch can be made while this one is written.
     if (store !== undefined && books !== undefined) {
       this.#options.accounting.encodeDropped(books);
@@ -353,11 +356,12 @@ export class Pipeline {
       await store.append(batch, books);
     }
     if (!this.#stopped && position !== undefined) ring.commit(position);
-    if (result.heldBack > 0) this.onLost?.(result.heldBack, LossStage.filter);
   }
 
-  /** Told of records that a filter which fails closed has held back, and of those of a batch that failed. */
+  /** Told of records that a filter which fails closed has held back, before what is left goes to the store. */
   onLost: ((count: number, stage: number) => void) | undefined;
+  /** Told of a batch that failed: its records are lost. It must be done with the bytes when it returns. */
+  onUnjudged: ((batch: Uint8Array) => void) | undefined;
 
   #noteDropped(result: BatchResult, views: SlotViews): void {
     const { words, view } = views;

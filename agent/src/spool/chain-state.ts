@@ -17,6 +17,8 @@ export interface ChainState {
   readonly previous: string;
   /** Accounting of the last batch that was sealed. */
   readonly accounting: Uint8Array | undefined;
+  /** Of segments that were given up: the last one, and the events that were lost with all of them. */
+  readonly givenUp?: { readonly through: bigint; readonly events: number };
 }
 
 export function newChain(agentId: string): ChainState {
@@ -42,7 +44,7 @@ export async function readChainState(folder: string): Promise<ChainState | undef
       cause,
     });
   }
-  const { agentId, chainId, next, previous, accounting } = value;
+  const { agentId, chainId, next, previous, accounting, givenUp } = value;
   if (
     typeof agentId !== 'string' ||
     typeof chainId !== 'string' ||
@@ -60,17 +62,27 @@ export async function readChainState(folder: string): Promise<ChainState | undef
     next: BigInt(next),
     previous,
     accounting: typeof accounting === 'string' ? Buffer.from(accounting, 'base64') : undefined,
+    ...readGivenUp(givenUp),
   };
 }
 
+function readGivenUp(value: unknown): Pick<ChainState, 'givenUp'> {
+  const { through, events } = (value ?? {}) as { through?: unknown; events?: unknown };
+  if (typeof through !== 'string' || !/^\d{1,19}$/.test(through) || typeof events !== 'number') return {};
+  return { givenUp: { through: BigInt(through), events } };
+}
+
 export async function writeChainState(folder: string, state: ChainState): Promise<void> {
-  const { accounting } = state;
+  const { accounting, givenUp } = state;
   const text = JSON.stringify({
     agentId: state.agentId,
     chainId: state.chainId,
     next: state.next.toString(),
     previous: state.previous,
     ...(accounting === undefined ? {} : { accounting: Buffer.from(accounting).toString('base64') }),
+    ...(givenUp === undefined
+      ? {}
+      : { givenUp: { through: givenUp.through.toString(), events: givenUp.events } }),
   });
   await writeDurably(folder, join(folder, 'chain.json'), Buffer.from(`${text}\n`));
 }

@@ -6,6 +6,7 @@
 //   <n>.segment and <n>.open                sealed, the open file not yet removed: it is removed
 //   <n>.segment, chain.json says next = n   sealed, the chain not yet written: it goes on from the segment
 //   <n>.open with a torn tail               the tail is cut and counted
+//   <n>.segment, chain.json gave up n       its loss is counted, the file not yet removed: it is removed
 import { open, readFile, stat, truncate, unlink } from 'node:fs/promises';
 import { readSegment, readWholeFrames } from '@weir/segment';
 import { type ChainState, newChain, readChainState, writeChainState } from './chain-state.js';
@@ -14,6 +15,8 @@ import { listSpool, type SpoolFile, syncFolder } from './files.js';
 import { ready, type SealedSegment } from './sealed.js';
 
 export interface Recovery {
+  /** True where there was no spool. */
+  readonly isNew: boolean;
   readonly chain: ChainState;
   /** Sealed and not acknowledged, oldest first. */
   readonly segments: readonly SealedSegment[];
@@ -48,7 +51,12 @@ export async function recover(folder: string, agentId: string): Promise<Recovery
   }
   if (found === undefined) await writeChainState(folder, chain);
   const segments: SealedSegment[] = [];
+  const givenUp = chain.givenUp?.through ?? -1n;
   for (const file of files.filter((each) => each.kind === 'segment')) {
+    if (file.sequence <= givenUp) {
+      await unlink(file.path);
+      continue;
+    }
     const segment = await readSealed(file);
     if (segment !== undefined) segments.push(segment);
   }
@@ -65,7 +73,13 @@ export async function recover(folder: string, agentId: string): Promise<Recovery
   }
   const opened = await recoverOpen(files, chain);
   if (files.length + unfinished.length > 0) await syncFolder(folder);
-  return { chain, segments, ...opened, accounting: opened.accounting ?? chain.accounting };
+  return {
+    isNew: found === undefined,
+    chain,
+    segments,
+    ...opened,
+    accounting: opened.accounting ?? chain.accounting,
+  };
 }
 
 /** Reads what upload and chain need of a segment; the whole of it is checked by who receives it. */

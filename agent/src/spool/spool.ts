@@ -16,10 +16,11 @@
 // Two things are serialised, each by itself: what touches the file that is appended to, and sealing.
 import { type FileHandle, mkdir, open, readFile, rm, unlink } from 'node:fs/promises';
 import { BATCH_HEADER_RECORD_COUNT_AT } from '@weir/schema';
-import { frameParts, readWholeFrames, sealSegment } from '@weir/segment';
+import { frameParts, readSegment, readWholeFrames, sealSegment } from '@weir/segment';
 import { type ChainState, writeChainState } from './chain-state.js';
 import { SpoolError } from './error.js';
 import { spoolPath, syncFolder, writeDurably } from './files.js';
+import { eventsLostWith } from './lost.js';
 import { type Recovery, recover } from './recovery.js';
 import { ready, type SealedSegment } from './sealed.js';
 
@@ -104,6 +105,7 @@ export class Spool {
   #folderDirty = false;
   #writing: Promise<unknown> = Promise.resolve();
   #sealing: Promise<void> | undefined;
+  #advancing: Promise<void> = Promise.resolve();
   readonly #sealed: SealedSegment[] = [];
   #waiting: (() => void)[] = [];
   #syncTimer: NodeJS.Timeout | undefined;
@@ -304,20 +306,28 @@ export class Spool {
     await writeDurably(this.#folder, path, sealed.bytes, () => step('segment-written'));
     step('segment-named');
     const accounting = frames.findLast((frame) => frame.accounting.length > 0)?.accounting;
-    const chain: ChainState = {
-      ...this.#chain,
+    await this.#advance({
       next: sequence + 1n,
       previous: sealed.digest,
-      accounting: accounting ?? this.#chain.accounting,
-    };
-    await writeChainState(this.#folder, chain);
-    this.#chain = chain;
+      ...(accounting === undefined ? {} : { accounting }),
+    });
     this.#bytes += sealed.bytes.length;
     const link = { agentId, chainId, sequence, previous, digest: sealed.digest };
     const recordCount = frames.reduce((sum, frame) => sum + frame.recordCount, 0);
     this.#sealed.push(ready({ ...link, recordCount, path }, sealed.bytes.length));
     this.#wake();
     step('chain-written');
+  }
+
+  /** Sealing and giving up both change the chain's state: one after the other. */
+  #advance(change: Partial<ChainState>): Promise<void> {
+    const result = this.#advancing.then(async () => {
+      const chain = { ...this.#chain, ...change };
+      await writeChainState(this.#folder, chain);
+      this.#chain = chain;
+    });
+    this.#advancing = result.catch(() => {});
+    return result;
   }
 
   async #removeOpen(file: OpenFile): Promise<void> {
@@ -356,6 +366,8 @@ export class Spool {
     if (this.#sealed[0] !== segment) {
       throw new SpoolError('damaged', `segment ${segment.sequence} is not the oldest one`);
     }
+    // The loss first: a kill after the removal would leave nobody who knows of it.
+    if (outcome === 'refused') await this.#giveUp(segment);
     await unlink(segment.path);
     this.#sealed.shift();
     this.#bytes -= segment.byteLength;
@@ -364,6 +376,26 @@ export class Spool {
       this.#acknowledgedSegments++;
       this.#acknowledgedRecords += segment.recordCount;
     }
+  }
+
+  async #giveUp(segment: SealedSegment): Promise<void> {
+    const before = this.#chain.givenUp;
+    if (before !== undefined && before.through >= segment.sequence) return;
+    let events = segment.recordCount;
+    try {
+      events = eventsLostWith(readSegment(await segment.read()).batches.map(({ bytes }) => bytes));
+    } catch (error) {
+      // It may be refused because nobody can read it; its header's count is all that there is.
+      this.#options.onError?.(error);
+    }
+    await this.#advance({
+      givenUp: { through: segment.sequence, events: (before?.events ?? 0) + events },
+    });
+  }
+
+  /** Events that were lost with all segments that were ever given up. */
+  get eventsGivenUp(): number {
+    return this.#chain.givenUp?.events ?? 0;
   }
 
   stats(): SpoolStats {

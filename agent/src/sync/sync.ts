@@ -24,6 +24,9 @@ const RETRY_MS_MAX = 15_000;
 /** What a report may say of one thing. */
 const TEXT_MAX = 500;
 
+/** Codes with which the control plane itself refuses a segment for good. */
+const refusals: ReadonlySet<string> = new Set(['invalid_segment', 'conflict']);
+
 export class Sync {
   readonly #agent: Agent;
   readonly #enrolment: Enrolment;
@@ -66,9 +69,9 @@ export class Sync {
               const copy = new Uint8Array(bytes);
               return (await this.#client.uploadSegment(segment.sequence, copy, { signal })).status;
             } catch (error) {
-              // Wrong bytes never become right, nor does a place in the chain that another segment has; all else
-              // may pass.
-              if (error instanceof ControlPlaneClientError && [400, 409, 422].includes(error.status)) {
+              // Wrong bytes never become right, nor does a place in the chain that another segment has; all else may
+              // pass, and so may whatever stands between and answers as it likes.
+              if (error instanceof ControlPlaneClientError && refusals.has(error.code)) {
                 this.#agent.fail('upload', error);
                 return 'refused';
               }
@@ -201,13 +204,14 @@ export class Sync {
       } catch (error) {
         this.#failed(error);
       }
+      if (this.#ended.signal.aborted) return;
+      // `stop` wakes it as well.
       await new Promise<void>((resolve) => {
         const timer = setTimeout(resolve, this.#agent.config.reportSeconds * 1000);
         this.#wakeReport = () => {
           clearTimeout(timer);
           resolve();
         };
-        this.#ended.signal.addEventListener('abort', this.#wakeReport, { once: true });
       });
     }
   }
