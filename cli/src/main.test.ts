@@ -171,6 +171,17 @@ describe('filters', () => {
   }, 120_000);
 });
 
+test('weir archive integrity says that nothing is broken where nothing is', async () => {
+  expect(await weir('archive', 'integrity')).toMatchObject({
+    code: 0,
+    out: '0 segments, no break\n0 files, each checked by its SHA-256 when it is read',
+  });
+  expect(JSON.parse((await weir('archive', 'integrity', '-o', 'json', '--agent', 'x')).out)).toMatchObject({
+    breaks: [],
+    truncated: false,
+  });
+});
+
 describe('what is shown', () => {
   test('harms no terminal, in cells and in JSON', () => {
     const hostile = 'a\u001b[2J\n\u009b31m\u202eb';

@@ -8,6 +8,8 @@ import type {
   AgentWithReport,
   ArchiveEvents,
   ArchiveEventsQuery,
+  ArchiveIntegrity,
+  ArchiveIntegrityQuery,
   ArchiveQueryRequest,
   ArchiveQueryResult,
   AuditEntry,
@@ -373,6 +375,10 @@ export class ControlPlaneClient {
 
   archiveEvents(query: Partial<ArchiveEventsQuery> = {}): Promise<ArchiveEvents> {
     return this.#json('GET', '/v1/archive/events', { query: query as Record<string, string> });
+  }
+
+  archiveIntegrity(query: Partial<ArchiveIntegrityQuery> = {}): Promise<ArchiveIntegrity> {
+    return this.#json('GET', '/v1/archive/integrity', { query: query as Record<string, string> });
   }
 
   processTree(execId: string): Promise<ProcessTree> {

@@ -16,6 +16,7 @@ export const statusByCode = {
   invalid_filter: 422,
   untrusted_filter: 422,
   invalid_segment: 422,
+  archive_changed: 422,
   busy: 503,
   unavailable: 503,
   internal: 500,

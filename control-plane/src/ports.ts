@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Owns the interfaces behind which stand what the app does not do itself: blobs, archive, clock, log. The Node entry
 // gives the real ones; nothing here knows Node.
-import type { ArchiveEventsQuery, ArchiveQueryResult, ProcessTree } from './api/types.js';
+import type { ArchiveEventsQuery, ArchiveIntegrity, ArchiveQueryResult, ProcessTree } from './api/types.js';
 import type { Bytes } from './crypto.js';
 
 /** Modules of filters by digest. */
@@ -24,11 +24,13 @@ export interface SegmentUpload {
 export interface Archive {
   /** Verifies and stores a segment. @throws `invalid_segment`, `conflict` */
   ingest(upload: SegmentUpload): Promise<{ status: 'stored' | 'duplicate'; events: number | undefined }>;
-  /** Runs one SELECT of somebody who is not trusted. @throws `query_refused`, `query_timeout`, `busy` */
+  /** Runs one SELECT of somebody who is not trusted. @throws `query_refused`, `query_timeout`, `busy`, `archive_changed` */
   query(request: { sql: string; limit: number; timeoutMs: number }): Promise<ArchiveQueryResult>;
   events(query: ArchiveEventsQuery & { limit: number }): Promise<ArchiveQueryResult>;
   /** @throws `not_found` */
   processTree(execId: string): Promise<ProcessTree>;
+  /** Where the chains of segments do not hold. */
+  integrity(request: { agent?: string; limit: number }): Promise<ArchiveIntegrity>;
 }
 
 export interface Clock {

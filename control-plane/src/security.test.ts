@@ -41,6 +41,7 @@ const allowed: Record<string, readonly Who[]> = {
   'DELETE /v1/agents/{id}': ['admin'],
   'POST /v1/archive/query': ['admin', 'reader'],
   'GET /v1/archive/events': ['admin', 'reader'],
+  'GET /v1/archive/integrity': ['admin', 'reader'],
   'GET /v1/archive/processes/{exec_id}/tree': ['admin', 'reader'],
   'POST /v1/tokens': ['admin'],
   'GET /v1/tokens': ['admin'],

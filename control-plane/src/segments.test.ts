@@ -186,6 +186,29 @@ describe.each(['SQLite', 'PostgreSQL'])('with %s', (database) => {
   );
 
   test.skipIf(missing)(
+    'a chain that does not hold is told of, to an admin and a reader, by agent and as far as the limit',
+    async () => {
+      const { secret } = await t.admin.createToken({ role: 'reader', description: 'reads' });
+      const reader = t.client(secret);
+      const gap = { agentId: agent.agentId, sequence: 5, standing: 'gap', node: 'node-1', cluster: 'test' };
+      expect(await reader.archiveIntegrity()).toMatchObject({
+        segments: 2,
+        filesWithoutDigest: 0,
+        breaks: [gap],
+        truncated: false,
+      });
+      expect(await reader.archiveIntegrity({ agent: 'agent-other' })).toMatchObject({ breaks: [] });
+      // It does not follow the one before it.
+      await client.uploadSegment(6n, await segment('fork', 6n));
+      const both = { breaks: [gap, { sequence: 6, standing: 'fork' }], truncated: false };
+      expect(await t.admin.archiveIntegrity({ agent: agent.agentId })).toMatchObject(both);
+      expect(await t.admin.archiveIntegrity({ limit: 1 })).toMatchObject({ breaks: [gap], truncated: true });
+      await expect(client.archiveIntegrity()).rejects.toMatchObject({ status: 403 });
+    },
+    60_000,
+  );
+
+  test.skipIf(missing)(
     'SQL that is no SELECT is refused, with the reason',
     async () => {
       for (const sql of [

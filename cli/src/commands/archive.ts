@@ -83,6 +83,54 @@ export const archiveCommands: readonly Command[] = [
     },
   },
   {
+    name: 'archive integrity',
+    parameters: '[-o table|json] [--agent ID] [--limit N]',
+    summary: 'say where the chains of segments that agents sent do not hold',
+    help: [
+      'gap: the segment before it is not here, or not yet; fork: it does not follow the one before it.',
+      'Exit code 1 where there is any.',
+    ],
+    options: {
+      output: { type: 'string', short: 'o' },
+      agent: { type: 'string' },
+      limit: { type: 'string' },
+    },
+    takes: [0, 0],
+    async run({ output, text }) {
+      const json = wantsJson(text('output'));
+      const limit = wholeNumber('limit', text('limit'), { least: 1, most: 10_000, otherwise: 100 });
+      const agent = text('agent');
+      const found = await connect().archiveIntegrity({ limit, ...(agent === undefined ? {} : { agent }) });
+      if (json) output.json(found);
+      else {
+        const { segments, files, filesWithoutDigest, breaks, truncated } = found;
+        for (const line of breaks.length === 0
+          ? []
+          : table(
+              ['standing', 'agent', 'node', 'chain', 'segment', 'digest', 'received'],
+              breaks.map((each) => [
+                each.standing,
+                each.agentId,
+                each.node,
+                each.chainId,
+                each.sequence,
+                each.digest.slice(0, 16),
+                new Date(each.receivedMs).toISOString(),
+              ]),
+            ))
+          output.line(line);
+        const count = `${breaks.length} break${breaks.length === 1 ? '' : 's'}`;
+        output.line(
+          `${segments} segments, ${truncated ? `more than ${count}: raise --limit` : breaks.length === 0 ? 'no break' : count}`,
+        );
+        output.line(
+          `${files} files, each checked by its SHA-256 when it is read${filesWithoutDigest === 0 ? '' : `, but for ${filesWithoutDigest} of which only the size is known`}`,
+        );
+      }
+      return found.breaks.length === 0 ? undefined : 1;
+    },
+  },
+  {
     name: 'archive tree',
     parameters: '[-o tree|json] EXEC_ID',
     summary: 'draw the tree of a process: its ancestors and its descendants',

@@ -517,6 +517,39 @@ export const processTree = z
   })
   .openapi('ProcessTree');
 
+export const archiveIntegrityQuery = z.object({
+  agent: z.string().max(64).optional(),
+  limit: z.coerce.number().int().min(1).max(10_000).default(100),
+});
+
+export const archiveIntegrity = z
+  .object({
+    segments: z.int().openapi({ description: 'segments in the catalogue' }),
+    files: z.int().openapi({ description: 'Parquet files that queries read' }),
+    filesWithoutDigest: z
+      .int()
+      .openapi({ description: 'of those, entered before digests were kept: their size alone is checked' }),
+    breaks: z
+      .array(
+        z.object({
+          agentId: z.string(),
+          cluster: z.string(),
+          node: z.string(),
+          chainId: z.string(),
+          sequence: z.int(),
+          digest: z.string(),
+          receivedMs: timeMs,
+          standing: z.enum(['gap', 'fork']).openapi({
+            description:
+              'gap: the segment before it is not here (yet); fork: it does not follow the one before it',
+          }),
+        }),
+      )
+      .openapi({ description: 'by agent, chain and sequence' }),
+    truncated: z.boolean().openapi({ description: 'there were more breaks than the limit' }),
+  })
+  .openapi('ArchiveIntegrity');
+
 // Audit
 
 export const auditEntry = z

@@ -167,7 +167,7 @@ function contract(open: () => Promise<Harness>): void {
 
   test('shows a segment that is missing, one that does not follow, and closes the gap when it comes', async () => {
     const broken = async () =>
-      (await harness.catalogue.brokenSegments('agent-1')).map(({ segment, standing }) => [
+      (await harness.catalogue.brokenSegments(100, 'agent-1')).map(({ segment, standing }) => [
         segment.sequence,
         standing,
       ]);
@@ -211,9 +211,47 @@ function contract(open: () => Promise<Harness>): void {
     // The request comes again: the job is queued again. Two workers do it at once.
     expect((await harness.ingest.accept(sealed.bytes, from)).status).toBe('duplicate');
     const { digest } = sealed;
-    await Promise.all([harness.ingest.convert(digest), harness.ingest.convert(digest)]);
+    const [one, two] = await Promise.all([harness.ingest.convert(digest), harness.ingest.convert(digest)]);
+    // The digest of the one is that of the other, whichever lies in the store.
+    expect(one?.map(({ sha256 }) => sha256)).toEqual([expect.stringMatching(/^[0-9a-f]{64}$/)]);
+    expect(two).toEqual(one);
     expect(await harness.sql("SELECT count(*) FROM events WHERE cluster = 'half'")).toEqual([[5]]);
     expect(await harness.catalogue.waiting(10)).toEqual([]);
+  });
+
+  test('refuses a file that was changed or taken away, by its name, and reads it when it is as it was', async () => {
+    const sealed = await seal(0n, CHAIN_START, [story()], 'agent-6');
+    await harness.ingest.accept(sealed.bytes, { ...origin, agentId: 'agent-6', cluster: 'changed' });
+    harness.jobs.clear();
+    const [file] = await harness.ingest.convert(sealed.digest);
+    const { key = '' } = file ?? {};
+    const ask = (cluster: string) =>
+      harness.reader.sql({
+        sql: 'SELECT count(*) > 0 FROM events',
+        limit: 1,
+        timeoutMs: 20_000,
+        cluster,
+      });
+    const whole = await harness.blobs.get(key);
+    // Another file of the archive, whole in itself.
+    const otherKey = key.replaceAll('agent-6', 'agent-4').replace('=changed', '=half');
+    const flipped = Uint8Array.from(whole, (byte, at) => (at === whole.length >> 1 ? byte ^ 1 : byte));
+    for (const bytes of [flipped, whole.subarray(0, -1), await harness.blobs.get(otherKey)]) {
+      await harness.blobs.put(key, bytes);
+      await expect(ask('changed')).rejects.toMatchObject({
+        code: 'file-changed',
+        message: expect.stringContaining(key),
+      });
+      // What does not read it is answered.
+      expect((await ask('prod')).rows).toEqual([[true]]);
+    }
+    await harness.blobs.delete(key);
+    await expect(ask('changed')).rejects.toMatchObject({
+      code: 'file-changed',
+      message: `the object ${key} is gone from the store`,
+    });
+    await harness.blobs.put(key, whole);
+    expect((await ask('changed')).rows).toEqual([[true]]);
   });
 
   test('takes events of any kind and any bytes, and days apart into files of their own', async () => {

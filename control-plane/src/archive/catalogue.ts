@@ -6,10 +6,8 @@ import type { ChainLink } from '@weir/segment';
 import { type Kysely, type Migration, Migrator, sql } from 'kysely';
 import type { SequenceRange } from './rows.js';
 
-/** How a segment stands to its neighbours in its chain. */
+/** How a segment whose chain does not hold stands to the one before it. */
 export type Standing =
-  /** It follows the one before it. */
-  | 'whole'
   /** The one before it is not here (yet). */
   | 'gap'
   /** It does not follow the one before it: something was changed. */
@@ -35,6 +33,8 @@ export interface FileRow {
   readonly maxTimeNs: bigint;
   readonly rows: number;
   readonly bytes: number;
+  /** SHA-256 of the Parquet file, in hex; undefined for one that was entered before digests were kept. */
+  readonly sha256: string | undefined;
   /** True where an event in it may be in another file too. */
   readonly overlaps: boolean;
 }
@@ -43,6 +43,15 @@ export interface FileFilter {
   readonly cluster?: string;
   readonly fromNs?: bigint;
   readonly toNs?: bigint;
+}
+
+export interface Totals {
+  readonly segments: number;
+  readonly files: number;
+  /** Files of which the size is known, but no digest. */
+  readonly filesWithoutDigest: number;
+  readonly rows: number;
+  readonly bytes: number;
 }
 
 /** The archive's book of segments and files. */
@@ -56,8 +65,8 @@ export interface Catalogue {
   addFiles(digest: string, files: readonly FileRow[], ranges: readonly SequenceRange[]): Promise<void>;
   /** Files that can hold rows that match, newest first; at most `limit`. */
   selectFiles(filter: FileFilter, limit: number): Promise<FileRow[]>;
-  /** Segments of an agent whose chain does not hold, in order. */
-  brokenSegments(agentId?: string): Promise<{ segment: SegmentRow; standing: Standing }[]>;
+  /** Segments whose chain does not hold, of an agent or of all, in order; at most `limit`. */
+  brokenSegments(limit: number, agentId?: string): Promise<{ segment: SegmentRow; standing: Standing }[]>;
   /** Segments that are stored but have no files yet, oldest first. */
   waiting(limit: number): Promise<SegmentRow[]>;
   /** Live files of a partition that have fewer bytes than `bytesBelow`, oldest key first; at most `limit`. */
@@ -68,7 +77,7 @@ export interface Catalogue {
   retiredFiles(beforeMs: number, limit: number): Promise<string[]>;
   /** Forgets a file that was replaced, when its blob is removed. */
   forgetFile(key: string): Promise<void>;
-  totals(): Promise<{ segments: number; files: number; rows: number; bytes: number }>;
+  totals(): Promise<Totals>;
 }
 
 export interface CatalogueTables {
@@ -99,6 +108,7 @@ export interface CatalogueTables {
     /** 1 where queries read it; a merged file is entered with 0 and made live in the place of its sources. */
     live: number;
     retired_ms: number | null;
+    sha256: string | null;
   };
   archive_ranges: {
     digest: string;
@@ -185,6 +195,12 @@ const merging: Migration = {
   },
 };
 
+const digests: Migration = {
+  async up(db: Kysely<unknown>): Promise<void> {
+    await db.schema.alterTable('archive_files').addColumn('sha256', 'text').execute();
+  },
+};
+
 /** Sequences of segments: bounded so that every database holds them as it holds times. */
 const sequenceMax = 2n ** 53n - 1n;
 
@@ -201,7 +217,12 @@ export class KyselyCatalogue implements Catalogue {
     const migrator = new Migrator({
       db: this.#db,
       provider: {
-        getMigrations: () => Promise.resolve({ '0001_initial': initial, '0002_merging': merging }),
+        getMigrations: () =>
+          Promise.resolve({
+            '0001_initial': initial,
+            '0002_merging': merging,
+            '0003_digests': digests,
+          }),
       },
       migrationTableName: 'archive_migration',
       migrationLockTableName: 'archive_migration_lock',
@@ -295,8 +316,16 @@ export class KyselyCatalogue implements Catalogue {
           overlaps: others.length > 0 ? 1 : 0,
           live: 1,
           retired_ms: null,
+          sha256: file.sha256 ?? null,
         })
-        .onConflict((conflict) => conflict.column('key').doUpdateSet({ overlaps: others.length > 0 ? 1 : 0 }))
+        // The blob is that of the last who put it, and so is what is said of it.
+        .onConflict((conflict) =>
+          conflict.column('key').doUpdateSet({
+            overlaps: others.length > 0 ? 1 : 0,
+            bytes: file.bytes,
+            sha256: file.sha256 ?? null,
+          }),
+        )
         .execute();
     }
     await this.#db
@@ -346,7 +375,10 @@ export class KyselyCatalogue implements Catalogue {
     return rows.map(fileOf);
   }
 
-  async brokenSegments(agentId?: string): Promise<{ segment: SegmentRow; standing: Standing }[]> {
+  async brokenSegments(
+    limit: number,
+    agentId?: string,
+  ): Promise<{ segment: SegmentRow; standing: Standing }[]> {
     let query = this.#db
       .selectFrom('archive_segments as s')
       .leftJoin('archive_segments as before', (join) =>
@@ -369,7 +401,7 @@ export class KyselyCatalogue implements Catalogue {
       .orderBy('s.agent_id')
       .orderBy('s.chain_id')
       .orderBy('s.sequence')
-      .limit(1000)
+      .limit(limit)
       .execute();
     return rows.map((row) => ({
       segment: segmentOf(row),
@@ -417,6 +449,7 @@ export class KyselyCatalogue implements Catalogue {
         overlaps: merged.overlaps ? 1 : 0,
         live: 0,
         retired_ms: null,
+        sha256: merged.sha256 ?? null,
       })
       .onConflict((conflict) => conflict.doNothing())
       .execute();
@@ -439,7 +472,16 @@ export class KyselyCatalogue implements Catalogue {
       .where('key', 'in', [merged.key, ...sources])
       .where(sql<boolean>`(${live}) = ${sql.lit(sources.length)}`)
       .executeTakeFirst();
-    return Number(changed.numUpdatedRows) > 0;
+    if (Number(changed.numUpdatedRows) > 0) return true;
+    // Another was faster: this one goes with what was replaced, unless it is the very same.
+    await this.#db
+      .updateTable('archive_files')
+      .set({ retired_ms: nowMs })
+      .where('key', '=', merged.key)
+      .where('live', '=', 0)
+      .where('retired_ms', 'is', null)
+      .execute();
+    return false;
   }
 
   async retiredFiles(beforeMs: number, limit: number): Promise<string[]> {
@@ -458,7 +500,7 @@ export class KyselyCatalogue implements Catalogue {
     await this.#db.deleteFrom('archive_files').where('key', '=', key).where('live', '=', 0).execute();
   }
 
-  async totals(): Promise<{ segments: number; files: number; rows: number; bytes: number }> {
+  async totals(): Promise<Totals> {
     const segments = await this.#db
       .selectFrom('archive_segments')
       .select((select) => select.fn.countAll().as('count'))
@@ -467,6 +509,7 @@ export class KyselyCatalogue implements Catalogue {
       .selectFrom('archive_files')
       .select((select) => [
         select.fn.countAll().as('count'),
+        select.fn.count('sha256').as('digests'),
         select.fn.sum('row_count').as('rows'),
         select.fn.sum('bytes').as('bytes'),
       ])
@@ -475,6 +518,7 @@ export class KyselyCatalogue implements Catalogue {
     return {
       segments: Number(segments.count),
       files: Number(files.count),
+      filesWithoutDigest: Number(files.count) - Number(files.digests),
       rows: Number(files.rows ?? 0),
       bytes: Number(files.bytes ?? 0),
     };
@@ -511,6 +555,7 @@ function fileOf(row: CatalogueTables['archive_files']): FileRow {
     maxTimeNs: BigInt(row.max_ms) * 1_000_000n + 999_999n,
     rows: Number(row.row_count),
     bytes: Number(row.bytes),
+    sha256: row.sha256 ?? undefined,
     overlaps: row.overlaps !== 0,
   };
 }

@@ -3,7 +3,7 @@
 import { Worker } from 'node:worker_threads';
 import type { SegmentHeader } from '@weir/segment';
 import { compiled } from './compiled.js';
-import type { Conversion, Origin } from './convert.js';
+import type { Conversion, MergedFile, Origin } from './convert.js';
 import { ArchiveError, type ArchiveErrorCode } from './error.js';
 
 export type ConversionRequest =
@@ -55,8 +55,8 @@ export class ConversionThread {
   }
 
   /** Merges Parquet files of one partition. @throws {ArchiveError} busy */
-  merge(paths: readonly string[], dedupe: boolean, path: string): Promise<{ rows: number; bytes: number }> {
-    return this.#ask({ task: 'merge', paths, dedupe, path }) as Promise<{ rows: number; bytes: number }>;
+  merge(paths: readonly string[], dedupe: boolean, path: string): Promise<MergedFile> {
+    return this.#ask({ task: 'merge', paths, dedupe, path }) as Promise<MergedFile>;
   }
 
   #ask(task: Task<ConversionRequest>): Promise<unknown> {

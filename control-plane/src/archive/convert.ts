@@ -16,6 +16,7 @@ import {
 } from '@duckdb/node-api';
 import { columns } from '@weir/schema';
 import type { Segment } from '@weir/segment';
+import { fileDigest } from './digest.js';
 import {
   RowCollector,
   type SequenceRange,
@@ -36,10 +37,13 @@ export interface ConvertedFile {
   /** `YYYY-MM-DD`, UTC. */
   readonly day: string;
   readonly bytes: number;
+  readonly sha256: string;
   readonly rows: number;
   readonly minTimeNs: bigint;
   readonly maxTimeNs: bigint;
 }
+
+export type MergedFile = Pick<ConvertedFile, 'rows' | 'bytes' | 'sha256'>;
 
 export interface Conversion {
   readonly files: readonly ConvertedFile[];
@@ -237,6 +241,7 @@ export class Converter {
       path,
       day: of,
       bytes: (await stat(path)).size,
+      sha256: await fileDigest(path),
       rows: Number(copied.getRows()[0]?.[0] ?? 0),
       minTimeNs: BigInt(String(min)),
       maxTimeNs: BigInt(String(max)),
@@ -247,11 +252,7 @@ export class Converter {
    * Merges files of one partition into one, sorted as they are.
    * @param dedupe Some of them hold events of others.
    */
-  async merge(
-    paths: readonly string[],
-    dedupe: boolean,
-    path: string,
-  ): Promise<{ rows: number; bytes: number }> {
+  async merge(paths: readonly string[], dedupe: boolean, path: string): Promise<MergedFile> {
     const once = dedupe
       ? 'QUALIFY row_number() OVER (PARTITION BY agent_id, event_id ORDER BY time_ns) = 1'
       : '';
@@ -261,7 +262,11 @@ export class Converter {
         hive_partitioning = false) ${once}
         ORDER BY container_id, pod, exec_id, time_ns, event_id) TO ${quote(path)} (${format()})`,
     );
-    return { rows: Number(copied.getRows()[0]?.[0] ?? 0), bytes: (await stat(path)).size };
+    return {
+      rows: Number(copied.getRows()[0]?.[0] ?? 0),
+      bytes: (await stat(path)).size,
+      sha256: await fileDigest(path),
+    };
   }
 
   close(): void {

@@ -14,6 +14,8 @@ export type ArchiveErrorCode =
   | 'query-too-large'
   /** As many queries as may are running. */
   | 'busy'
+  /** A file of the archive is not the one that was stored, or is gone; the message names it. */
+  | 'file-changed'
   | 'not-found'
   | 'closed';
 

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // The archive's files: merged, known to Iceberg by their ids, and watched for changes.
-import { readdirSync } from 'node:fs';
+import { readdirSync, statSync, utimesSync } from 'node:fs';
 import { join } from 'node:path';
 import { DuckDBInstance } from '@duckdb/node-api';
 import { columns, EventKind } from '@weir/schema';
@@ -84,6 +84,55 @@ describe('the files', () => {
     const sealed = await seal(0n, CHAIN_START, [writer.finish()]);
     await harness.ingest.accept(sealed.bytes, origin);
     await expect(harness.ingest.convert(sealed.digest)).rejects.toMatchObject({ code: 'invalid-segment' });
+    await harness.close();
+  });
+
+  test('are checked again when they are written to, and before they are merged', async () => {
+    const blobs = new FolderBlobs(join(scratch, 'rewritten'));
+    const harness = await Harness.open(blobs, sqlite(), 'scratch-rewritten');
+    let previous = CHAIN_START;
+    let key = '';
+    for (let i = 0; i < mergeFrom; i++) {
+      const firstSequence = BigInt(i * 10);
+      const sealed = await seal(BigInt(i), previous, [
+        describeBatch({ seed: 3, records: 10, firstSequence, startUnixNs: noon }),
+      ]);
+      previous = sealed.digest;
+      await harness.ingest.accept(sealed.bytes, origin);
+      key = (await harness.ingest.convert(sealed.digest))[0]?.key ?? '';
+    }
+    const ask = 'SELECT count(*) FROM events';
+    expect(await harness.sql(ask)).toEqual([[mergeFrom * 10]]);
+    const whole = await blobs.get(key);
+    const { mtime } = statSync(blobs.localPath(key));
+    await blobs.put(
+      key,
+      Uint8Array.from(whole, (byte, at) => (at === 100 ? byte ^ 1 : byte)),
+    );
+    // As one would who does not want to be seen.
+    utimesSync(blobs.localPath(key), mtime, mtime);
+    const refused = { code: 'file-changed', message: expect.stringContaining(key) };
+    await expect(harness.sql(ask)).rejects.toMatchObject(refused);
+    await expect(harness.merger.merge('2026-03-01', 'prod')).rejects.toMatchObject(refused);
+    expect(await harness.catalogue.totals()).toMatchObject({ files: mergeFrom });
+    await blobs.put(key, whole);
+    expect(await harness.sql(ask)).toEqual([[mergeFrom * 10]]);
+    await harness.close();
+  });
+
+  test('of before digests were kept are read by their size', async () => {
+    const db = sqlite();
+    const blobs = new FolderBlobs(join(scratch, 'before'));
+    const harness = await Harness.open(blobs, db, 'scratch-before');
+    const sealed = await seal(0n, CHAIN_START, [story()]);
+    await harness.ingest.accept(sealed.bytes, origin);
+    const [file] = await harness.ingest.convert(sealed.digest);
+    expect(await harness.catalogue.totals()).toMatchObject({ files: 1, filesWithoutDigest: 0 });
+    await db.updateTable('archive_files').set({ sha256: null }).execute();
+    expect(await harness.catalogue.totals()).toMatchObject({ files: 1, filesWithoutDigest: 1 });
+    expect(await harness.sql('SELECT count(*) FROM events')).toEqual([[5]]);
+    await blobs.put(file?.key ?? '', new Uint8Array(100));
+    await expect(harness.sql('SELECT count(*) FROM events')).rejects.toMatchObject({ code: 'file-changed' });
     await harness.close();
   });
 

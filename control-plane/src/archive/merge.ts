@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Owns the merging of the small files of a partition (day and cluster) into larger ones: an agent sends a segment
 // every few seconds, and a query that opens thousands of files is slow. May be run twice, also at once: the merged
-// file's key follows from its sources, and one statement puts it in their place.
+// file's key follows from its sources and its bytes, and one statement puts it in their place.
 import { createHash } from 'node:crypto';
 import { mkdtemp, rm } from 'node:fs/promises';
 import { join } from 'node:path';
@@ -51,14 +51,18 @@ export class Merger {
   async #merge(day: string, cluster: string, sources: readonly FileRow[]): Promise<FileRow> {
     const { blobs, catalogue, conversion, cache, scratchFolder, nowMs } = this.#options;
     const keys = sources.map(({ key }) => key);
-    const name = createHash('sha256').update(keys.join('\n')).digest('hex').slice(0, 32);
-    const key = `events/day=${day}/cluster=${keyPart(cluster)}/merged-${name}.parquet`;
     const overlaps = sources.some((file) => file.overlaps);
     const folder = await mkdtemp(join(scratchFolder, 'merge-'));
     const local = await cache.use(sources);
     try {
       const path = join(folder, 'merged.parquet');
-      const { rows, bytes } = await conversion.merge(local.paths, overlaps, path);
+      const { rows, bytes, sha256 } = await conversion.merge(local.paths, overlaps, path);
+      // By its bytes too: no other worker's file can come in the place of the one whose digest is entered.
+      const name = createHash('sha256')
+        .update([...keys, sha256].join('\n'))
+        .digest('hex')
+        .slice(0, 32);
+      const key = `events/day=${day}/cluster=${keyPart(cluster)}/merged-${name}.parquet`;
       await blobs.putFile(key, path);
       const merged: FileRow = {
         key,
@@ -69,6 +73,7 @@ export class Merger {
         maxTimeNs: sorted(sources.map((file) => file.maxTimeNs)).at(-1) ?? 0n,
         rows,
         bytes,
+        sha256,
         overlaps,
       };
       await catalogue.replaceFiles(keys, merged, nowMs());

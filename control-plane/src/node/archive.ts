@@ -43,6 +43,7 @@ const codes: Record<ArchiveErrorCode, ErrorCode> = {
   'query-timeout': 'query_timeout',
   'query-too-large': 'query_refused',
   busy: 'busy',
+  'file-changed': 'archive_changed',
   'not-found': 'not_found',
   closed: 'unavailable',
 };
@@ -116,6 +117,26 @@ export async function openArchive(options: ArchiveOptions): Promise<OpenArchive>
     query: (request) => translated(() => reader.sql(request)),
     events: ({ limit, ...filters }) => translated(() => reader.events(filters, limit)),
     processTree: (execId) => translated(() => reader.processTree(execId)),
+    integrity: async ({ agent, limit }) => {
+      const broken = await catalogue.brokenSegments(limit + 1, agent);
+      const { segments, files, filesWithoutDigest } = await catalogue.totals();
+      return {
+        segments,
+        files,
+        filesWithoutDigest,
+        breaks: broken.slice(0, limit).map(({ segment, standing }) => ({
+          agentId: segment.agentId,
+          cluster: segment.cluster,
+          node: segment.node,
+          chainId: segment.chainId,
+          sequence: Number(segment.sequence),
+          digest: segment.digest,
+          receivedMs: segment.receivedMs,
+          standing,
+        })),
+        truncated: broken.length > limit,
+      };
+    },
   };
   return {
     archive,

@@ -2,7 +2,7 @@
 // Owns the routes of the archive.
 import { z } from '@hono/zod-openapi';
 import * as wire from '../api/wire.js';
-import { archiveEvents, processTree, queryArchive } from '../services/archive.js';
+import { archiveEvents, archiveIntegrity, processTree, queryArchive } from '../services/archive.js';
 import { type App, answers, errors, secured } from './environment.js';
 
 const tag = ['archive'];
@@ -17,7 +17,7 @@ const query = secured(
     request: {
       body: { required: true, content: { 'application/json': { schema: wire.archiveQueryRequest } } },
     },
-    responses: { 200: answers(wire.archiveQueryResult, 'the rows'), ...errors(503, 504) },
+    responses: { 200: answers(wire.archiveQueryResult, 'the rows'), ...errors(422, 503, 504) },
   },
 );
 
@@ -31,7 +31,7 @@ const events = secured(
     request: { query: wire.archiveEventsQuery },
     responses: {
       200: answers(wire.archiveEvents, 'the newest that match, the oldest of them first'),
-      ...errors(503, 504),
+      ...errors(422, 503, 504),
     },
   },
 );
@@ -44,7 +44,19 @@ const tree = secured(
     tags: tag,
     summary: 'Get the tree of a process: its ancestors and its descendants',
     request: { params: z.object({ exec_id: wire.line(512).min(1) }) },
-    responses: { 200: answers(wire.processTree, 'the tree'), ...errors(404, 503, 504) },
+    responses: { 200: answers(wire.processTree, 'the tree'), ...errors(404, 422, 503, 504) },
+  },
+);
+
+const integrity = secured(
+  { permission: 'archive.read' },
+  {
+    method: 'get',
+    path: '/v1/archive/integrity',
+    tags: tag,
+    summary: 'Find where the chains of segments do not hold',
+    request: { query: wire.archiveIntegrityQuery },
+    responses: { 200: answers(wire.archiveIntegrity, 'what is checked, and the breaks') },
   },
 );
 
@@ -58,5 +70,8 @@ export function archiveRoutes(app: App): void {
   app.openapi(tree, async (c) => {
     const { exec_id } = c.req.valid('param');
     return c.json(await processTree(c.get('services'), c.get('principal'), exec_id), 200);
+  });
+  app.openapi(integrity, async (c) => {
+    return c.json(await archiveIntegrity(c.get('services'), c.get('principal'), c.req.valid('query')), 200);
   });
 }

@@ -1,6 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 // Owns who may ask the archive, and the note of each free question in the log (who, not what: SQL holds names).
-import type { ArchiveEvents, ArchiveEventsQuery, ArchiveQueryResult, ProcessTree } from '../api/types.js';
+import type {
+  ArchiveEvents,
+  ArchiveEventsQuery,
+  ArchiveIntegrity,
+  ArchiveIntegrityQuery,
+  ArchiveQueryResult,
+  ProcessTree,
+} from '../api/types.js';
 import { authorise, type Principal } from '../auth/permissions.js';
 import type { Services } from './context.js';
 
@@ -39,4 +46,13 @@ export async function processTree(
 ): Promise<ProcessTree> {
   authorise(principal, 'archive.read');
   return services.archive.processTree(execId);
+}
+
+export async function archiveIntegrity(
+  services: Services,
+  principal: Principal,
+  { agent, limit }: ArchiveIntegrityQuery & { limit: number },
+): Promise<ArchiveIntegrity> {
+  authorise(principal, 'archive.read');
+  return services.archive.integrity({ limit, ...(agent === undefined ? {} : { agent }) });
 }
