@@ -54,6 +54,8 @@ export interface DesiredOptions {
 export class Desired {
   readonly #options: DesiredOptions;
   #policies: PolicyStatus[] = [];
+  /** By where each came from: the policies of its last text that could be read. */
+  #parsed = new Map<string, readonly Policy[]>();
   #refusedFilters: FilterState[] = [];
   /** What was put in force last. */
   #running: readonly FilterModule[] = [];
@@ -70,37 +72,46 @@ export class Desired {
 
   async #applyPolicies(texts: readonly PolicyText[]): Promise<PolicyStatus[]> {
     const statuses: PolicyStatus[] = [];
-    const parsed: { policy: Policy; digest: string | undefined }[] = [];
+    const parsed: { policy: Policy; digest: string | undefined; unreadable?: string }[] = [];
+    const former: typeof parsed = [];
+    const readable = new Map<string, readonly Policy[]>();
     for (const { origin, text, digest } of texts) {
       try {
-        for (const policy of parsePolicies(text)) {
-          parsed.push({ policy: this.#options.monitor ? inMonitorMode(policy) : policy, digest });
-        }
-      } catch (error) {
-        statuses.push(
-          refused(origin, 'enforce', error instanceof Error ? error.message : String(error), digest),
+        const policies = parsePolicies(text).map((policy) =>
+          this.#options.monitor ? inMonitorMode(policy) : policy,
         );
+        readable.set(origin, policies);
+        parsed.push(...policies.map((policy) => ({ policy, digest })));
+      } catch (error) {
+        const unreadable = error instanceof Error ? error.message : String(error);
+        // A text that says nothing does not say that its policies are to go.
+        const before = this.#parsed.get(origin) ?? [];
+        if (before.length === 0) statuses.push(refused(origin, 'enforce', unreadable, digest));
+        readable.set(origin, before);
+        former.push(...before.map((policy) => ({ policy, digest, unreadable })));
       }
     }
+    this.#parsed = readable;
+    // Behind those that were read: of two of the same name the first counts.
+    parsed.push(...former);
     const set = this.#options.policies;
     if (set === undefined) {
-      for (const { policy, digest } of parsed) {
-        statuses.push(
-          refused(policy.name, modeOf(policy), this.#options.noPolicies, digest, policy.namespace),
-        );
+      for (const { policy, digest, unreadable } of parsed) {
+        const reason = unreadable ?? this.#options.noPolicies;
+        statuses.push(refused(policy.name, modeOf(policy), reason, digest, policy.namespace));
       }
     } else {
       const outcomes = await set.apply(parsed.map(({ policy }) => policy));
       for (const [index, outcome] of outcomes.entries()) {
         const from = parsed[index];
         if (from === undefined) continue;
+        const reason = from.unreadable ?? outcome.reason;
         statuses.push({
           name: outcome.name,
           namespace: outcome.namespace,
-          state:
-            outcome.state === 'refused' ? 'refused' : outcome.skippedHooks.length > 0 ? 'partial' : 'loaded',
+          state: reason !== undefined ? 'refused' : outcome.skippedHooks.length > 0 ? 'partial' : 'loaded',
           mode: modeOf(from.policy),
-          ...(outcome.reason === undefined ? {} : { reason: outcome.reason }),
+          ...(reason === undefined ? {} : { reason }),
           hooks: outcome.hooks,
           skippedHooks: outcome.skippedHooks,
           ...(from.digest === undefined ? {} : { digest: from.digest }),
