@@ -53,19 +53,26 @@ function parent(record: DecodedRecord): string {
   return record.parent === undefined ? '' : ` by ${part(record.parent.binary)}[${record.parent.pid}]`;
 }
 
+/** What an execution is known by: its arguments, whose it is, and who began it. */
+function execution(record: DecodedRecord): string {
+  const { process } = record;
+  const values = process === undefined ? '' : part(argumentsText(process.arguments));
+  return `${values}${user(process)}${parent(record)}`.trimStart();
+}
+
 function ended(status: number, signal: number): string {
   return signal === 0 ? `exit=${status}` : `signal=${signalName(signal)}`;
 }
 
 function rest(record: DecodedRecord): string {
-  const { process, hook } = record;
+  const { hook } = record;
   switch (record.kind) {
     case 'exec':
-      return `${process === undefined ? '' : part(argumentsText(process.arguments))}${user(process)}${parent(record)}`;
+      return execution(record);
     case 'clone':
       return parent(record).trim();
     case 'exit':
-      return ended(record.exit?.status ?? 0, record.exit?.signal ?? 0);
+      return `${execution(record)} ${ended(record.exit?.status ?? 0, record.exit?.signal ?? 0)}`.trimStart();
     case 'loss':
       return `${record.loss?.count} events lost: ${record.loss?.stage}`;
     case 'tamper':

@@ -1,8 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 // Compares events with the shape that consumers know, and feeds both encoders with bytes that mean harm.
+import { PassThrough } from 'node:stream';
 import { ArgumentType, EventKind, ExecFlag } from '@weir/schema';
 import { BatchDecoder, BatchReader, BatchWriter, socketPayload } from '@weir/segment';
 import { describe, expect, it } from 'vitest';
+import { Subscriber } from '../socket/subscriber.js';
+import type { EventsQuery } from '../socket/types.js';
 import { compactEvent } from './compact.js';
 import { argumentsText, JsonEncoder } from './json.js';
 import { addressText, permissionText, timeText } from './names.js';
@@ -206,7 +209,83 @@ describe('JSON', () => {
   });
 });
 
+describe('JSON for a terminal', () => {
+  it('escapes what a terminal or an eye would be misled by, wherever it stands, and keeps its value', () => {
+    const hostile = 'a\u007f\u009b2J\u202eb\u200b';
+    const decoder = batch((writer) => {
+      const process = writer.process({
+        pid: 5,
+        startNs: 1n,
+        execNs: 1n,
+        binary: hostile,
+        arguments: [hostile],
+      });
+      const binding = writer.binding({
+        bindingId: 1,
+        eventKind: EventKind.kprobe,
+        functionName: 'f',
+        message: hostile,
+      });
+      writer.event({
+        kind: EventKind.kprobe,
+        pid: 5,
+        tid: 5,
+        timeNs: 1n,
+        process,
+        binding,
+        arguments: [{ type: ArgumentType.string, payload: hostile }],
+      });
+    });
+    const line = new JsonEncoder().event(decoder, 0);
+    expect(line).not.toMatch(/[\u007f-\u009f\u200b-\u200f\u2028-\u202e]/);
+    const { process, args, message } = JSON.parse(line).process_kprobe;
+    expect([process.binary, process.arguments, args[0].string_arg, message]).toEqual(Array(4).fill(hostile));
+  });
+
+  it('shows that a program became root', () => {
+    const decoder = batch((writer) => {
+      const process = writer.process({
+        pid: 5,
+        startNs: 1n,
+        execNs: 1n,
+        binary: '/usr/bin/su',
+        euid: 0,
+        egid: 0,
+        execFlags: ExecFlag.execve | ExecFlag.setuid,
+      });
+      writer.event({ kind: EventKind.exec, pid: 5, tid: 5, timeNs: 1n, process });
+    });
+    expect(json(decoder).process_exec.process.binary_properties).toEqual({
+      setuid: 0,
+      privileges_changed: ['PRIVILEGES_RAISED_EXEC_FILE_SETUID'],
+    });
+  });
+});
+
 describe('compact text', () => {
+  const who = (kind: number) =>
+    batch((writer) => {
+      writer.event({ kind, pid: 68790, tid: 68790, timeNs: 1n, status: 3, ...netserver(writer) });
+    });
+
+  it('shows an exit as the exec that it ends, with its status', () => {
+    const exec = compactEvent(who(EventKind.exec), 0);
+    expect(exec).toContain('-D uid=0 by /usr/bin/containerd-shim-runc-v2[68598]');
+    expect(compactEvent(who(EventKind.exit), 0)).toBe(`${exec.replace('exec', 'exit')} exit=3`);
+  });
+
+  it('leaves clones out unless they are asked for; JSON has them', () => {
+    const shown = (query: EventsQuery) => {
+      const stream = new PassThrough();
+      const subscriber = new Subscriber(stream, query, {});
+      for (const kind of [EventKind.exec, EventKind.clone, EventKind.exit]) subscriber.show(who(kind).batch);
+      return stream.read().toString().trimEnd().split('\n').length;
+    };
+    expect(shown({ format: 'compact' })).toBe(2);
+    expect(shown({ format: 'compact', kinds: ['clone'] })).toBe(1);
+    expect(shown({ format: 'json' })).toBe(3);
+  });
+
   it('lets nothing through that a terminal would act upon', () => {
     const decoder = batch((writer) => {
       const process = writer.process({

@@ -45,7 +45,10 @@ export class Subscriber {
     const { batch } = decoder;
     const at = batch.recordAt(index);
     const kind = batch.view.getUint16(at + RECORD_HEADER_KIND_AT, true);
-    if (this.#kinds !== undefined && !this.#kinds.has(kind)) return false;
+    if (this.#kinds === undefined) {
+      // A clone says little to who reads along: what follows, an exec or an exit, names the process and its parent.
+      if (kind === EventKind.clone && this.#query.format === 'compact') return false;
+    } else if (!this.#kinds.has(kind)) return false;
     const { policy } = this.#query;
     if (policy === undefined) return true;
     if (kind < firstHook || kind >= EventKind.rateLimitInfo || kind === EventKind.throttle) return false;

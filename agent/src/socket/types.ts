@@ -89,7 +89,7 @@ export interface EventsQuery {
   readonly format?: 'json' | 'compact';
   /** Ends after this many. */
   readonly limit?: number;
-  /** Only these kinds (`exec`, `kprobe`, …). */
+  /** Only these kinds (`exec`, `kprobe`, …). Otherwise all; as compact text, all but `clone`. */
   readonly kinds?: readonly string[];
   readonly policy?: string;
   readonly colour?: boolean;
