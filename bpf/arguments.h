@@ -9,6 +9,7 @@
 #include "hook_maps.h"
 #include "counters.h"
 #include "path.h"
+#include "socket.h"
 
 /* What of a text is known, for look-ups from either end. */
 static __always_inline bool front_known(const struct weir_argument *argument) {
@@ -137,7 +138,7 @@ static __always_inline struct file *file_of(__u8 type, __u64 raw) {
 
 /* Reads one argument. `raw` is what the register of the parameter held. */
 static __always_inline void read_argument(struct weir_argument *argument, __u32 slot, __u32 number, __u8 type,
-                                          bool is_user, __u64 raw) {
+                                          __u8 flags, bool is_user, __u64 raw) {
     switch (type) {
     case WEIR_ARGUMENT_TYPE_INT8:
         argument->value = (__s64)(__s8)raw;
@@ -187,6 +188,13 @@ static __always_inline void read_argument(struct weir_argument *argument, __u32 
             argument->value = (__u32)raw;
         break;
     }
+    case WEIR_ARGUMENT_TYPE_SOCK:
+    case WEIR_ARGUMENT_TYPE_SOCKET:
+        read_socket(slot, number, raw, type);
+        break;
+    case WEIR_ARGUMENT_TYPE_SOCKADDR:
+        read_address(slot, number, raw, is_user, flags & ARGUMENT_OWN_ADDRESS);
+        break;
     case WEIR_ARGUMENT_TYPE_NOP:
         break;
     default:

@@ -62,10 +62,15 @@ static __always_inline bool is_own_call(struct hook_work *work, void *ctx) {
  * ANDs the mask of one dimension into the candidates. Returns whether any is left. Not static, so that the
  * verifier looks at it once, however many dimensions there are.
  */
-__noinline int match_dimension(__u32 slot, __u32 config_index, __u32 number, __u32 d, __u32 kind) {
+__noinline int match_dimension(__u32 slot, __u32 config_index, __u32 place, __u32 d, __u32 kind) {
+    // The position of the argument, and above it the argument_part: a function takes five values.
+    __u32 number = place & 0xff;
+    __u32 part = place >> 8;
     struct hook_work *work = hook_work_of(slot);
     const struct weir_hook_config *config = bpf_map_lookup_elem(&hook_configs, &config_index);
-    struct text_slot *text = text_of(slot, kind == WEIR_DIMENSION_KIND_REVERSE ? TURNED_TEXT : number);
+    struct text_slot *text =
+        text_of(slot, kind == WEIR_DIMENSION_KIND_REVERSE || kind == WEIR_DIMENSION_KIND_ADDRESS ? TURNED_TEXT
+                                                                                                 : number);
 
     if (!work || !config || !text)
         return 0;
@@ -77,8 +82,11 @@ __noinline int match_dimension(__u32 slot, __u32 config_index, __u32 number, __u
     const struct weir_argument *argument = &work->arguments[number];
     __u32 id = config->config_id * WEIR_LIMIT_DIMENSIONS_PER_HOOK + d;
     const struct weir_mask *found;
+    __u64 value = argument->value;
     bool is_known;
 
+    if (part && kind != WEIR_DIMENSION_KIND_ADDRESS)
+        value = socket_number((void *)text->bytes, part);
     if (kind == WEIR_DIMENSION_KIND_FORWARD)
         is_known = front_known(argument);
     else if (kind == WEIR_DIMENSION_KIND_REVERSE)
@@ -91,12 +99,17 @@ __noinline int match_dimension(__u32 slot, __u32 config_index, __u32 number, __u
         count(WEIR_KERNEL_COUNTER_UNDECIDED);
         found = look_up_integer(id, 0, PURPOSE_UNDECIDED);
     } else if (kind == WEIR_DIMENSION_KIND_INTEGER) {
-        found = look_up_integer(id, argument->value, PURPOSE_VALUE);
+        found = look_up_integer(id, value, PURPOSE_VALUE);
     } else if (kind == WEIR_DIMENSION_KIND_RANGE) {
-        found = look_up_range(id, argument->value, argument->type);
+        found = look_up_range(id, value, argument->type);
     } else if (kind == WEIR_DIMENSION_KIND_BITS) {
-        look_up_bits(slot, config_index, d, argument->value);
+        look_up_bits(slot, config_index, d, value);
         found = &work->found;
+    } else if (kind == WEIR_DIMENSION_KIND_ADDRESS) {
+        __u32 length = address_key(slot, number, part);
+
+        // The key's own length, with no NUL behind it. An empty one finds nothing.
+        found = look_up_forward(text, length - 1, id);
     } else {
         if (kind == WEIR_DIMENSION_KIND_REVERSE)
             turn_text(slot, number, argument->payload.length);
@@ -139,12 +152,14 @@ static __always_inline bool match_arguments(void *ctx, __u32 slot, __u32 config_
             get_value(ctx, spec.arguments[i].index, &raw);
         if (spec.arguments[i].type == WEIR_ARGUMENT_TYPE_FILE && is_file_behind(raw))
             return false;
-        read_argument(argument, slot, i, spec.arguments[i].type, takes_registers, raw);
+        read_argument(argument, slot, i, spec.arguments[i].type, spec.arguments[i].flags, takes_registers,
+                      raw);
 #pragma clang loop unroll(disable)
         for (; d < WEIR_LIMIT_DIMENSIONS_PER_HOOK; d++) {
             if (d >= spec.dimension_count || spec.dimensions[d].argument != i)
                 break;
-            if (!match_dimension(slot, config_index, i, d, spec.dimensions[d].kind))
+            if (!match_dimension(slot, config_index, i | spec.dimensions[d].part << 8, d,
+                                 spec.dimensions[d].kind))
                 return false;
         }
     }

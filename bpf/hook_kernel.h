@@ -43,6 +43,34 @@ struct task_struct___thread_info {
     struct thread_info thread_info;
 };
 
+struct in6_addr {
+    __u8 bytes[16];
+};
+
+typedef struct {
+    __s64 counter;
+} atomic64_t;
+
+struct sock_common {
+    __u32 skc_daddr, skc_rcv_saddr;
+    __u16 skc_dport, skc_num;
+    unsigned short skc_family;
+    volatile unsigned char skc_state;
+    struct in6_addr skc_v6_daddr, skc_v6_rcv_saddr;
+    atomic64_t skc_cookie;
+};
+
+struct sock {
+    struct sock_common __sk_common;
+    __u16 sk_type, sk_protocol;
+    __u32 sk_mark, sk_priority;
+};
+
+struct socket {
+    short type;
+    struct sock *sk;
+};
+
 struct task_struct___stack {
     void *stack;
 };

@@ -5,17 +5,20 @@
 //   reverse   key = bytes, last to first      { ".conf" → ... }, else default
 //   integer   key = 64-bit value
 //   range     sorted bounds: 0 → 0b11, 1024 → 0b01, ... each up to the next; else default
+//   address   key = version and address       { 10.0.0.0/8 → 0b01, ... }, else default
 //   bits      bit 0 → 0b10, bit 9 → 0b01, ...; those of the number's bits and default ORed
 //
 // A trie answers with its longest match and nothing else. So the mask of an entry is the truth of all terms of its
 // dimension given that this entry is the longest that matches: which of the dimension's values are then known to match
 // is settled, for these are exactly the entry's own beginnings (or ends). A bit without a term in a dimension is set
 // in all of its masks.
+import { ArgumentPart } from '@weir/schema';
+import type { Network } from './addresses.js';
 import type { Dimension, HostNamespace, Mask } from './plan-types.js';
 import { unite } from './ranges.js';
 
 /** What a selector (or scope) asks of one argument (or attribute of the process). */
-export type Term = TextTerm | IntegerTerm | RangeTerm | BitsTerm;
+export type Term = TextTerm | IntegerTerm | RangeTerm | BitsTerm | AddressTerm;
 
 export interface TextTerm {
   readonly kind: 'forward' | 'reverse';
@@ -30,6 +33,8 @@ export interface TextTerm {
 export interface IntegerTerm {
   readonly kind: 'integer';
   readonly argument: number;
+  /** argument_part; the whole argument by default. */
+  readonly part?: number;
   readonly negated: boolean;
   readonly values: readonly (bigint | HostNamespace)[];
   readonly path: string;
@@ -39,6 +44,7 @@ export interface IntegerTerm {
 export interface RangeTerm {
   readonly kind: 'range';
   readonly argument: number;
+  readonly part?: number;
   readonly negated: boolean;
   /** Of order keys (`orderKey`); one whose end is below its beginning is empty. */
   readonly values: readonly (readonly [from: bigint, to: bigint])[];
@@ -54,6 +60,16 @@ export interface BitsTerm {
   readonly path: string;
 }
 
+/** A socket whose address is in one of the networks. */
+export interface AddressTerm {
+  readonly kind: 'address';
+  readonly argument: number;
+  readonly part: number;
+  readonly negated: boolean;
+  readonly values: readonly Network[];
+  readonly path: string;
+}
+
 interface PlacedTerm {
   readonly bit: bigint;
   readonly term: Term;
@@ -62,6 +78,7 @@ interface PlacedTerm {
 interface Group {
   readonly kind: Term['kind'];
   readonly argument: number;
+  readonly part: number;
   readonly terms: PlacedTerm[];
 }
 
@@ -115,6 +132,20 @@ function textDimension(group: Group, defaultMask: Mask, kind: 'forward' | 'rever
       nameValue(named, kind === 'reverse' ? reversed(text) : placed.term.exact ? `${text}\0` : text, placed);
     }
   }
+  return {
+    kind,
+    argument: group.argument,
+    defaultMask,
+    entries: nodes(named, defaultMask).map(([key, mask]) => {
+      const exact = kind === 'forward' && key.endsWith('\0');
+      const text = kind === 'reverse' ? reversed(key) : exact ? key.slice(0, -1) : key;
+      return { key: new Uint8Array(Buffer.from(text, 'latin1')), exact, mask };
+    }),
+  };
+}
+
+/** The nodes of a trie, in order of their keys: each with the truth of all terms whose keys it begins with. */
+function nodes(named: ReadonlyMap<string, Named>, defaultMask: Mask): (readonly [string, Mask])[] {
   const lengths = [...new Set([...named.keys()].map((key) => key.length))].sort((a, b) => a - b);
   const entries = [...named.keys()].map((key) => {
     let positive = 0n;
@@ -128,16 +159,36 @@ function textDimension(group: Group, defaultMask: Mask, kind: 'forward' | 'rever
     }
     return [key, (defaultMask | positive) & ~negated] as const;
   });
+  return entries.sort(byKey);
+}
+
+function addressDimension(group: Group, defaultMask: Mask): Dimension {
+  // Keys of one character a bit, as networks end within bytes.
+  const named = new Map<string, Named>();
+  const networks = new Map<string, Network>();
+  for (const placed of group.terms) {
+    if (placed.term.kind !== 'address') continue;
+    for (const network of placed.term.values) {
+      const digits = [...network.bytes].map((byte) => byte.toString(2).padStart(8, '0')).join('');
+      const key = digits.slice(0, 8 + network.bits);
+      networks.set(key, network);
+      nameValue(named, key, placed);
+    }
+  }
   return {
-    kind,
+    kind: 'address',
     argument: group.argument,
+    part: group.part,
     defaultMask,
-    entries: entries.sort(byKey).map(([key, mask]) => {
-      const exact = kind === 'forward' && key.endsWith('\0');
-      const text = kind === 'reverse' ? reversed(key) : exact ? key.slice(0, -1) : key;
-      return { key: new Uint8Array(Buffer.from(text, 'latin1')), exact, mask };
+    entries: nodes(named, defaultMask).flatMap(([key, mask]) => {
+      const network = networks.get(key);
+      return network === undefined ? [] : [{ network, mask }];
     }),
   };
+}
+
+function partOf({ part }: Group): { part?: number } {
+  return part === ArgumentPart.whole ? {} : { part };
 }
 
 function integerDimension(group: Group, defaultMask: Mask): Dimension {
@@ -154,6 +205,7 @@ function integerDimension(group: Group, defaultMask: Mask): Dimension {
   return {
     kind: 'integer',
     argument: group.argument,
+    ...partOf(group),
     defaultMask,
     entries: [...named].sort(byKey).map(([key, { positive, negated }]) => ({
       value: values.get(key) ?? 0n,
@@ -182,7 +234,7 @@ function rangeDimension(group: Group, defaultMask: Mask): Dimension {
     mask ^= turned;
     entries.push({ from, mask });
   }
-  return { kind: 'range', argument: group.argument, defaultMask, entries };
+  return { kind: 'range', argument: group.argument, ...partOf(group), defaultMask, entries };
 }
 
 function bitsDimension(group: Group, defaultMask: Mask): Dimension {
@@ -209,6 +261,8 @@ function makeDimension(group: Group, defaultMask: Mask): Dimension {
       return integerDimension(group, defaultMask);
     case 'range':
       return rangeDimension(group, defaultMask);
+    case 'address':
+      return addressDimension(group, defaultMask);
     case 'bits':
       return bitsDimension(group, defaultMask);
     default:
@@ -231,14 +285,15 @@ export function buildDimensions(
   termsOfBits.forEach((terms, bitNumber) => {
     const used = new Map<string, number>();
     for (const term of terms) {
-      const lookup = `${term.argument} ${term.kind}`;
+      const part = 'part' in term ? (term.part ?? ArgumentPart.whole) : ArgumentPart.whole;
+      const lookup = `${term.argument} ${part} ${term.kind}`;
       const nth = used.get(lookup) ?? 0;
       used.set(lookup, nth + 1);
       const alike = byLookup.get(lookup) ?? [];
       byLookup.set(lookup, alike);
       let group = alike[nth];
       if (group === undefined) {
-        group = { kind: term.kind, argument: term.argument, terms: [] };
+        group = { kind: term.kind, argument: term.argument, part, terms: [] };
         alike.push(group);
         groups.push(group);
         if (groups.length === dimensionsMax + 1) onTooMany(bitNumber, term);

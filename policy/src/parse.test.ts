@@ -546,6 +546,33 @@ describe('validate', () => {
       /no address or CIDR/,
     ],
     [
+      'a state of an address without its socket',
+      kprobe(
+        'call: security_socket_connect, syscall: false, args: [{index: 1, type: sockaddr}]',
+        'matchArgs: [{index: 1, operator: State, values: [TCP_CLOSE]}]',
+      ),
+      'wrong-operator',
+      `${term}.operator`,
+      /an address without its socket/,
+    ],
+    [
+      'a family that is none',
+      kprobe(
+        'call: tcp_connect, syscall: false, args: [{index: 0, type: sock}]',
+        'matchArgs: [{index: 0, operator: Family, values: [AF_INET4]}]',
+      ),
+      'wrong-value',
+      `${term}.values[0]`,
+      /did you mean AF_INET/,
+    ],
+    [
+      "a kernel's socket at a system call",
+      kprobe('call: sys_connect, args: [{index: 0, type: socket}]'),
+      'wrong-type',
+      'spec.kprobes[0].args[0].type',
+      /kernel object/,
+    ],
+    [
       'a host selector of a namespaced policy',
       `${head.replace('TracingPolicy', 'TracingPolicyNamespaced')}  hostSelector: {}\n`,
       'conflict',

@@ -3,6 +3,8 @@
 // nothing in it that depends on a kernel's state. `agent/src/policy` writes a plan into kernel maps; the reference
 // matcher of the tests does not use it, so that the two can be compared.
 
+import type { Network } from './addresses.js';
+
 /** A set of bits of any width: bit n is selector n of a hook, or scope n. */
 export type Mask = bigint;
 
@@ -14,6 +16,8 @@ export interface PlannedArgument {
   readonly index: number;
   /** Read for matching only; no event shows it. */
   readonly hidden: boolean;
+  /** Of a sockaddr: it is the socket's own, not its peer's. */
+  readonly ownAddress?: boolean;
 }
 
 /** A look-up by bytes. In a `reverse` dimension keys are stored as written; whoever writes the map reverses them. */
@@ -33,6 +37,8 @@ export interface StringDimension {
 export interface IntegerDimension {
   readonly kind: 'integer';
   readonly argument: number;
+  /** argument_part; the whole argument by default. */
+  readonly part?: number;
   readonly defaultMask: Mask;
   readonly entries: readonly { readonly value: bigint | HostNamespace; readonly mask: Mask }[];
 }
@@ -49,6 +55,7 @@ export interface HostNamespace {
 export interface RangeDimension {
   readonly kind: 'range';
   readonly argument: number;
+  readonly part?: number;
   readonly defaultMask: Mask;
   readonly entries: readonly { readonly from: bigint; readonly mask: Mask }[];
 }
@@ -61,7 +68,21 @@ export interface BitsDimension {
   readonly entries: readonly { readonly bit: number; readonly mask: Mask }[];
 }
 
-export type Dimension = StringDimension | IntegerDimension | RangeDimension | BitsDimension;
+/** A look-up by internet address: as in a string dimension, each mask is the truth of all terms. */
+export interface AddressDimension {
+  readonly kind: 'address';
+  readonly argument: number;
+  readonly part: number;
+  readonly defaultMask: Mask;
+  readonly entries: readonly { readonly network: Network; readonly mask: Mask }[];
+}
+
+export type Dimension =
+  | StringDimension
+  | IntegerDimension
+  | RangeDimension
+  | BitsDimension
+  | AddressDimension;
 
 /** What a selector does where it is the first of its policy to match. Its bit is its position in the hook's list. */
 export interface PlannedSelector {

@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
-import { Action, ArgumentType, EventKind, NamespaceKind } from '@weir/schema';
+import { Action, ArgumentPart, ArgumentType, EventKind, NamespaceKind } from '@weir/schema';
 import { describe, expect, it } from 'vitest';
 import { mergeMasks } from './dimensions.js';
 import { PolicyError } from './error.js';
 import { parsePolicies } from './parse.js';
 import { plan } from './plan.js';
 import type { Plan } from './plan-types.js';
-import { type DescribedCall, type ReferenceHit, referenceHits } from './reference.js';
+import { type CallArgument, type DescribedCall, type ReferenceHit, referenceHits } from './reference.js';
 import { interpretPlan } from './testing/interpret.js';
 import {
   Random,
@@ -48,6 +48,18 @@ const numbers = [
 const inodes = ['4026531836', '4026532001', '4026532002'];
 const host = Array.from({ length: 10 }, () => 4026531836n);
 
+const addresses = [
+  '10.1.2.3',
+  '10.1.2.200',
+  '10.255.0.1',
+  '192.168.1.1',
+  '::1',
+  'fd00:1::7',
+  'fd00:2::7',
+  '::ffff:10.1.2.3',
+];
+const ports = [0, 22, 443, 1023, 1024, 8080, 65535];
+
 const world: RandomWorld = {
   hooks: [
     {
@@ -68,6 +80,22 @@ const world: RandomWorld = {
       syscall: false,
       arguments: [{ index: 0, types: ['linux_binprm'], texts: binaries }],
       enforcing: ['{action: Override, argError: 13}'],
+    },
+    {
+      call: 'security_socket_connect',
+      syscall: false,
+      arguments: [
+        { index: 0, types: ['socket', 'sock'], addresses, ports },
+        { index: 1, types: ['sockaddr'], addresses, ports },
+      ],
+      enforcing: ['{action: Override, argError: 13}'],
+    },
+    {
+      part: 'lsmhooks',
+      call: 'socket_bind',
+      syscall: false,
+      arguments: [{ index: 1, types: ['sockaddr'], addresses, ports }],
+      enforcing: [],
     },
     {
       part: 'fentries',
@@ -105,16 +133,43 @@ const symbols = [
   'security_file_open',
   'security_bprm_check',
   'bprm_check_security',
+  'security_socket_connect',
+  'socket_bind',
   'ksys_lseek',
   '__x64_sys_prctl',
   '__x64_sys_dup',
 ];
 
+/** A socket and an address, either of any family. */
+function randomSocket(random: Random): Pick<CallArgument, 'socket' | 'address'> {
+  const family = random.pick([1, 2, 10]);
+  const address = () =>
+    family === 1 ? '' : random.pick(addresses.filter((text) => text.includes(':') === (family === 10)));
+  const port = () => (family === 1 ? 0 : random.pick(ports));
+  return random.chance(50)
+    ? { address: { family, address: address(), port: port() } }
+    : {
+        socket: {
+          family,
+          protocol: random.pick([0, 6, 17]),
+          state: random.pick([1, 2, 7]),
+          source: address(),
+          sourcePort: port(),
+          destination: address(),
+          destinationPort: port(),
+        },
+      };
+}
+
 function randomCall(random: Random): DescribedCall {
   const symbol = random.pick(symbols);
   const text = (texts: readonly string[]) =>
     bytes(random.chance(90) ? random.pick(texts) : `${random.pick(texts)}x`);
-  const argument = () => ({ integer: BigInt.asUintN(64, random.pick(numbers)), bytes: text(paths) });
+  const argument = () => ({
+    integer: BigInt.asUintN(64, random.pick(numbers)),
+    bytes: text(paths),
+    ...(symbol.includes('socket') ? randomSocket(random) : {}),
+  });
   return {
     symbol,
     arguments: symbol.includes('bprm_check')
@@ -347,6 +402,41 @@ ${terms}`;
     selectors: [{matchActions: [{action: ${action}}]}]
 `);
     expect(planned.hooks[0]?.denies).toBe(denies);
+  });
+
+  it('looks addresses up by networks, each with the truth of those around it, at the end that the hook means', () => {
+    const spec = (call: string, ...terms: string[]) => `  kprobes:
+  - call: ${call}
+    syscall: false
+    args: [{index: 1, type: sockaddr}]
+    selectors: [{matchArgs: [${terms.map((term) => `{index: 1, ${term}}`).join(', ')}]}]
+`;
+    const hook = planText(
+      spec(
+        'security_socket_connect',
+        'operator: SAddr, values: [10.0.0.0/8]',
+        'operator: DPort, values: [443, "8000:8080"]',
+      ),
+      spec('security_socket_connect', 'operator: NotDAddr, values: [10.1.0.0/16]', 'operator: NotSPortPriv'),
+    ).hooks[0];
+    const [addresses, ports] = hook?.dimensions ?? [];
+    expect(hook?.dimensions).toHaveLength(2);
+    expect(addresses).toEqual({
+      kind: 'address',
+      argument: 0,
+      part: ArgumentPart.destinationAddress,
+      defaultMask: 0b10n,
+      entries: [
+        { network: { bytes: Uint8Array.of(4, 10, 0, 0, 0), bits: 8 }, mask: 0b11n },
+        { network: { bytes: Uint8Array.of(4, 10, 1, 0, 0), bits: 16 }, mask: 0b01n },
+      ],
+    });
+    expect(ports).toMatchObject({ kind: 'range', part: ArgumentPart.destinationPort, defaultMask: 0b10n });
+    const bind = planText(spec('security_socket_bind', 'operator: DAddr, values: ["::1"]')).hooks[0];
+    expect(bind?.arguments).toEqual([
+      { type: ArgumentType.sockaddr, index: 1, hidden: false, ownAddress: true },
+    ]);
+    expect(bind?.dimensions[0]).toMatchObject({ part: ArgumentPart.sourceAddress });
   });
 
   it('has hooks of all kinds, numbered through, those of one function as one', () => {

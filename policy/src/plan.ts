@@ -1,7 +1,15 @@
 // SPDX-License-Identifier: Apache-2.0
 // Owns the way from policies to a plan: which hooks, which arguments, which bit is which selector, which look-ups and
 // scopes. It knows no kernel: what a certain one lacks is found where the plan is put in force.
-import { Action as ActionBit, ArgumentType, EventKind, limits, ScopeAttribute } from '@weir/schema';
+import {
+  Action as ActionBit,
+  ArgumentPart,
+  ArgumentType,
+  EventKind,
+  limits,
+  ScopeAttribute,
+} from '@weir/schema';
+import { parseNetwork } from './addresses.js';
 import { canDeny, type ResolvedCall } from './calls.js';
 import { buildDimensions, type Term } from './dimensions.js';
 import { type PolicyIssue, throwIssues } from './error.js';
@@ -25,6 +33,7 @@ import {
   optionValue,
 } from './selectors.js';
 import type { Argument, ArgumentTerm, BinaryTerm, NamespaceTerm } from './shape.js';
+import { socketNumber } from './socket-names.js';
 import { unsupported } from './support.js';
 import { validate } from './validate.js';
 import {
@@ -82,7 +91,9 @@ function termKey(term: Term): string {
   const values = term.values.map((value) => {
     if (value instanceof Uint8Array) return Buffer.from(value).toString('hex');
     if (typeof value === 'bigint') return String(value);
-    return 'hostNamespace' in value ? `host ${value.hostNamespace}` : value.join(' ');
+    if ('hostNamespace' in value) return `host ${value.hostNamespace}`;
+    if (!('bytes' in value)) return value.join(' ');
+    return `${Buffer.from(value.bytes).toString('hex')}/${value.bits}`;
   });
   const exact = (term.kind === 'forward' || term.kind === 'reverse') && term.exact;
   return JSON.stringify([term.argument, term.kind, term.negated, exact, [...new Set(values)].sort()]);
@@ -102,8 +113,71 @@ function textTerm(operator: string, values: readonly string[], argument: number,
   };
 }
 
-function argumentTerm(term: ArgumentTerm, argument: Argument, slot: number, path: string): Term {
+const privilegedPorts: readonly [bigint, bigint] = [0n, 1023n];
+
+/** Where a sockaddr lies in a socket's payload: with the peer, but for hooks on bind. */
+function namesOwnAddress(call: ResolvedCall): boolean {
+  return /(^|_)bind($|_)/.test(call.meaning);
+}
+
+/** A term over a part of a socket. An address by itself has one end only: it is meant, whichever the operator names. */
+function socketTerm(
+  term: ArgumentTerm,
+  typeName: string,
+  ownAddress: boolean,
+  argument: number,
+  path: string,
+): Term {
+  const negated = term.operator.startsWith('Not');
+  const operator = negated ? term.operator.slice('Not'.length) : term.operator;
+  const isSource = typeName === 'sockaddr' ? ownAddress : operator.startsWith('S');
+  const impossible = () => new TypeError(`${path}: validation let it pass`);
+  if (/Addr$/.test(operator)) {
+    const part = isSource ? ArgumentPart.sourceAddress : ArgumentPart.destinationAddress;
+    const values = term.values.map((value) => {
+      const network = parseNetwork(value);
+      if (network === undefined) throw impossible();
+      return network;
+    });
+    return { kind: 'address', argument, part, negated, values, path };
+  }
+  if (/Port(Priv)?$/.test(operator)) {
+    const part = isSource ? ArgumentPart.sourcePort : ArgumentPart.destinationPort;
+    const ranges = operator.endsWith('Priv')
+      ? [privilegedPorts]
+      : term.values.map((value) => {
+          const port = parseInteger(value);
+          const range = port === undefined ? parseRange(value) : ([port, port] as const);
+          if (range === undefined) throw impossible();
+          return range;
+        });
+    const values = ranges.map(([low, high]): readonly [bigint, bigint] => [
+      orderKey(low, ArgumentType.uint16),
+      orderKey(high, ArgumentType.uint16),
+    ]);
+    return { kind: 'range', argument, part, negated, values, path };
+  }
+  const part = { Protocol: ArgumentPart.protocol, Family: ArgumentPart.family, State: ArgumentPart.state }[
+    operator
+  ];
+  if (part === undefined) throw impossible();
+  const values = term.values.map((value) => {
+    const number = parseInteger(value) ?? socketNumber(operator, value);
+    if (number === undefined) throw impossible();
+    return number;
+  });
+  return { kind: 'integer', argument, part, negated, values, path };
+}
+
+function argumentTerm(
+  term: ArgumentTerm,
+  argument: Argument,
+  ownAddress: boolean,
+  slot: number,
+  path: string,
+): Term {
   const type = typeInfo(argument.type);
+  if (type?.family === 'socket') return socketTerm(term, argument.type, ownAddress, slot, path);
   if (type?.family !== 'integer') return textTerm(term.operator, term.values, slot, path);
   return integerTerm(term, type, argument.type, slot, path);
 }
@@ -276,7 +350,7 @@ class Planner {
         const slot = slotOf.get(position);
         if (argument === undefined || slot === undefined)
           throw new TypeError(`${at}: validation let it pass`);
-        terms.push(argumentTerm(item, argument, slot, at));
+        terms.push(argumentTerm(item, argument, namesOwnAddress(call), slot, at));
       }
       const scopeTerms: Term[] = [];
       const next = binariesMeanNext(policy, call.meaning, args, selector);
@@ -342,7 +416,12 @@ class Planner {
       lsmCaller: kind === 'lsm' ? hook.call.meaning : null,
       denies,
       arguments: hook.slots.map(
-        ({ type, index, shown }): PlannedArgument => ({ type, index, hidden: !shown }),
+        ({ type, index, shown }): PlannedArgument => ({
+          type,
+          index,
+          hidden: !shown,
+          ...(type === ArgumentType.sockaddr && namesOwnAddress(hook.call) ? { ownAddress: true } : {}),
+        }),
       ),
       selectors: hook.selectors,
       bindings: hook.bindings,

@@ -2,6 +2,7 @@
 // Owns sets of numbers as ranges of order keys (`orderKey`), both ends included: they are brought together, turned into
 // what they leave out, and cut with each other, so that a selector asks an argument one question, however many of its
 // terms compare it.
+import { ArgumentPart, ArgumentType } from '@weir/schema';
 import type { IntegerTerm, RangeTerm, Term } from './dimensions.js';
 import { orderKey } from './values.js';
 
@@ -73,22 +74,21 @@ function rangesOf(term: IntegerTerm | RangeTerm, argumentType: number): Range[] 
  */
 export function joinComparisons(terms: readonly Term[], typeOf: (argument: number) => number): Term[] {
   const joined: Term[] = [];
-  const placeOf = new Map<number, number>();
+  const placeOf = new Map<string, number>();
   for (const term of terms) {
-    const place = term.kind === 'integer' || term.kind === 'range' ? placeOf.get(term.argument) : undefined;
+    const isComparison = term.kind === 'integer' || term.kind === 'range';
+    const asked = isComparison ? `${term.argument} ${term.part ?? ArgumentPart.whole}` : '';
+    const place = isComparison ? placeOf.get(asked) : undefined;
     const before = place === undefined ? undefined : joined[place];
-    if (
-      place !== undefined &&
-      (term.kind === 'integer' || term.kind === 'range') &&
-      (before?.kind === 'integer' || before?.kind === 'range')
-    ) {
-      const type = typeOf(term.argument);
+    if (place !== undefined && isComparison && (before?.kind === 'integer' || before?.kind === 'range')) {
+      const type = term.part === undefined ? typeOf(term.argument) : ArgumentType.uint16;
       const values = intersect(rangesOf(before, type), rangesOf(term, type));
       const { argument, path } = before;
-      joined[place] = { kind: 'range', argument, negated: false, values, path };
+      const part = before.part === undefined ? {} : { part: before.part };
+      joined[place] = { kind: 'range', argument, ...part, negated: false, values, path };
       continue;
     }
-    if (term.kind === 'integer' || term.kind === 'range') placeOf.set(term.argument, joined.length);
+    if (isComparison) placeOf.set(asked, joined.length);
     joined.push(term);
   }
   return joined;

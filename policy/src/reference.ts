@@ -10,6 +10,20 @@ export interface CallArgument {
   readonly integer?: bigint;
   /** The bytes of the string, or of the path of the file, without a closing NUL. */
   readonly bytes?: Uint8Array;
+  readonly socket?: DescribedSocket;
+  /** Of an address by itself (sockaddr). */
+  readonly address?: { readonly family: number; readonly address: string; readonly port: number };
+}
+
+/** A socket; where its family has no internet addresses, these are empty and the ports 0. */
+export interface DescribedSocket {
+  readonly family: number;
+  readonly protocol: number;
+  readonly state: number;
+  readonly source: string;
+  readonly sourcePort: number;
+  readonly destination: string;
+  readonly destinationPort: number;
 }
 
 /** One call of a hooked function. */
@@ -112,6 +126,75 @@ function integerHolds(
   return operator.startsWith('Not') ? !any : any;
 }
 
+/** An address as a version and a number; IPv4 within IPv6 is IPv4. Undefined where there is none. */
+function addressNumber(text: string): readonly [version: number, value: bigint] | undefined {
+  if (text === '') return undefined;
+  const dotted = (four: string) => four.split('.').reduce((sum, part) => sum * 256n + BigInt(part), 0n);
+  if (!text.includes(':')) return [4, dotted(text)];
+  const plain = text.replace(/[0-9.]+\.[0-9.]+$/, (four) => {
+    const value = dotted(four);
+    return `${(value >> 16n).toString(16)}:${(value & 0xffffn).toString(16)}`;
+  });
+  const [head = '', tail = ''] = plain.split('::');
+  const groups = (part: string) => part.split(':').filter((group) => group !== '');
+  const missing = 8 - groups(head).length - groups(tail).length;
+  const all = [...groups(head), ...Array.from({ length: missing }, () => '0'), ...groups(tail)];
+  const value = all.reduce((sum, group) => sum * 65536n + BigInt(`0x${group}`), 0n);
+  return value >> 32n === 0xffffn ? [4, value & 0xffff_ffffn] : [6, value];
+}
+
+function isInNetwork(text: string, network: string): boolean {
+  const [address = '', length] = network.split('/');
+  const seen = addressNumber(text);
+  const wanted = addressNumber(address);
+  if (seen === undefined || wanted === undefined || seen[0] !== wanted[0]) return false;
+  const bits = seen[0] === 4 ? 32 : 128;
+  // A network of IPv4 within IPv6 counts its bits as one of IPv6.
+  const counted =
+    length === undefined ? bits : Number(length) - (address.includes(':') && bits === 32 ? 96 : 0);
+  const rest = BigInt(bits - counted);
+  return seen[1] >> rest === wanted[1] >> rest;
+}
+
+const socketWords: Readonly<Record<string, number>> = {
+  AF_UNIX: 1,
+  AF_INET: 2,
+  AF_INET6: 10,
+  IPPROTO_TCP: 6,
+  IPPROTO_UDP: 17,
+  TCP_ESTABLISHED: 1,
+  TCP_CLOSE: 7,
+};
+
+function socketHolds(
+  operator: string,
+  values: readonly string[],
+  type: string,
+  seen: CallArgument | undefined,
+): boolean {
+  const plain = operator.replace(/^Not/, '');
+  const { socket, address } = seen ?? {};
+  const isSource = plain.startsWith('S');
+  const text = type === 'sockaddr' ? address?.address : isSource ? socket?.source : socket?.destination;
+  const port = type === 'sockaddr' ? address?.port : isSource ? socket?.sourcePort : socket?.destinationPort;
+  const family = type === 'sockaddr' ? address?.family : socket?.family;
+  const numbers: Readonly<Record<string, number | undefined>> = {
+    Family: family,
+    Protocol: socket?.protocol,
+    State: socket?.state,
+  };
+  let any: boolean;
+  if (plain.endsWith('Addr')) any = values.some((value) => isInNetwork(text ?? '', value));
+  else if (plain.endsWith('Priv')) any = (port ?? 0) < 1024;
+  else if (plain.endsWith('Port')) {
+    any = values.some((value) => {
+      const [low = 0n, high = low] = value.split(':').map(numberOf);
+      return BigInt(port ?? 0) >= low && BigInt(port ?? 0) <= high;
+    });
+  } else any = values.some((value) => (socketWords[value] ?? Number(value)) === numbers[plain]);
+  return operator.startsWith('Not') ? !any : any;
+}
+
 function argumentHolds(kprobe: AnyHook, term: ArgumentTerm, call: DescribedCall): boolean {
   const args = kprobe.args ?? [];
   const argument =
@@ -120,6 +203,8 @@ function argumentHolds(kprobe: AnyHook, term: ArgumentTerm, call: DescribedCall)
       : (args.find(({ index }) => index === term.index) ?? args[term.index ?? 0]);
   if (argument === undefined) throw new Error('a term names no argument');
   const seen = call.arguments[argument.index];
+  if (['sock', 'socket', 'sockaddr'].includes(argument.type))
+    return socketHolds(term.operator, term.values, argument.type, seen);
   const width = integerWidths[argument.type];
   if (width !== undefined) return integerHolds(term.operator, term.values, seen?.integer ?? 0n, width);
   return textHolds(term.operator, term.values, seen?.bytes ?? new Uint8Array());

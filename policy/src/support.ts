@@ -7,12 +7,22 @@ import type { PolicyIssue } from './error.js';
 import { hooksOf, type PolicyHook } from './hooks.js';
 import { typeInfo } from './names.js';
 import { type Policy, policyIssue } from './parse.js';
-import { type ExpandedSelector, expandSelectors, optionValue } from './selectors.js';
+import { type ExpandedSelector, expandSelectors, findArgument, optionValue } from './selectors.js';
 import type { Argument, Kprobe } from './shape.js';
 import { toBytes } from './values.js';
 
 /** Argument types that hook programs read. */
-const readableTypes = new Set(['string', 'fd', 'file', 'path', 'linux_binprm', 'nop']);
+const readableTypes = new Set([
+  'string',
+  'fd',
+  'file',
+  'path',
+  'linux_binprm',
+  'sock',
+  'socket',
+  'sockaddr',
+  'nop',
+]);
 /** Operators on arguments that a plan can express. */
 const plannedOperators = new Set([
   'Equal',
@@ -30,6 +40,21 @@ const plannedOperators = new Set([
   'InMap',
   'NotInMap',
   'Mask',
+  'SAddr',
+  'NotSAddr',
+  'DAddr',
+  'NotDAddr',
+  'SPort',
+  'NotSPort',
+  'DPort',
+  'NotDPort',
+  'SPortPriv',
+  'NotSPortPriv',
+  'DPortPriv',
+  'NotDPortPriv',
+  'Protocol',
+  'Family',
+  'State',
 ]);
 const plannedActions = new Set(['Post', 'NoPost', 'Sigkill', 'Signal', 'Override']);
 
@@ -96,6 +121,14 @@ function checkSelector(selector: ExpandedSelector, args: readonly Argument[], re
     }
     if (args.length > 0) checkTexts(item.values, path, report);
     item.values.forEach((value, index) => {
+      const found = findArgument(args, item);
+      const family = 'position' in found ? typeInfo(args[found.position]?.type ?? '')?.family : undefined;
+      if (family === 'socket' && /Map$/.test(item.operator)) {
+        report(
+          `${path}.operator`,
+          `${item.operator} on a socket ${later}: name the part, as DAddr and DPort do`,
+        );
+      }
       if (value.startsWith('list:') && /Map$/.test(item.operator))
         report(`${path}.values[${index}]`, `a list as a value ${later}: write the numbers`);
     });

@@ -2,6 +2,7 @@
 // Owns what a term on an argument or on the process must be like: an operator that the type has, an argument that is
 // there, values that the type can have.
 
+import { parseNetwork } from './addresses.js';
 import { resolveCall } from './calls.js';
 import type { Findings } from './findings.js';
 import {
@@ -15,6 +16,7 @@ import {
 import { quote, suggestion } from './nearest.js';
 import { type ExpandedSelector, findArgument } from './selectors.js';
 import type { Argument, ArgumentTerm } from './shape.js';
+import { socketNames, socketNumber } from './socket-names.js';
 import { integerRange, parseBits, parseInteger, parseRange, parseTypedInteger } from './values.js';
 
 const pseudoPaths = /^(pipe|socket|anon_inode|memfd|inotify|eventpoll|\[)/;
@@ -68,22 +70,9 @@ function checkText(
   }
 }
 
-function isAddress(text: string): boolean {
-  const [address = '', bits, ...rest] = text.split('/');
-  if (rest.length > 0) return false;
-  const v4 = /^(\d{1,3})\.(\d{1,3})\.(\d{1,3})\.(\d{1,3})$/.exec(address);
-  const v6 =
-    v4 === null &&
-    /^[0-9a-fA-F:.]+$/.test(address) &&
-    address.includes(':') &&
-    URL.canParse(`http://[${address}]/`);
-  if (v4 !== null ? v4.slice(1).some((part) => Number(part) > 255) : !v6) return false;
-  return bits === undefined || (/^\d{1,3}$/.test(bits) && Number(bits) <= (v4 !== null ? 32 : 128));
-}
-
 function checkSocketValue(findings: Findings, operator: string, value: string, path: string): void {
   if (/Addr$/.test(operator)) {
-    if (!isAddress(value))
+    if (parseNetwork(value) === undefined)
       findings.error(
         'wrong-value',
         path,
@@ -98,12 +87,15 @@ function checkSocketValue(findings: Findings, operator: string, value: string, p
         `${quote(value)} is no port: write 0 to 65535, or a range such as 8000:8080`,
       );
     }
-  } else if (!/^(IPPROTO_|AF_|TCP_)[A-Z0-9_]+$/.test(value) && parseInteger(value) === undefined) {
-    findings.error(
-      'wrong-value',
-      path,
-      `${quote(value)} is no name or number for ${operator}: names begin with ${operator === 'Protocol' ? 'IPPROTO_' : operator === 'Family' ? 'AF_' : 'TCP_'}`,
-    );
+  } else if (operator === 'Protocol' || operator === 'Family' || operator === 'State') {
+    const number = parseInteger(value) ?? socketNumber(operator, value);
+    if (number === undefined || number < 0n || number > 65535n) {
+      findings.error(
+        'wrong-value',
+        path,
+        `${quote(value)} is no name or number for ${operator}: ${suggestion(value, [...socketNames[operator].keys()])}`,
+      );
+    }
   }
 }
 
@@ -187,6 +179,14 @@ export function checkArgumentTerm(
       possible.length === 0
         ? `${term.operator} does not work on the type ${argument.type}: nothing of it can be matched`
         : `${term.operator} does not work on the type ${argument.type}, which has ${possible.join(', ')}`,
+    );
+    return;
+  }
+  if (argument.type === 'sockaddr' && /^(Protocol|State)$/.test(term.operator)) {
+    findings.error(
+      'wrong-operator',
+      `${path}.operator`,
+      `${term.operator} does not work on the type sockaddr, an address without its socket: it has Family, SAddr, SPort and their like`,
     );
     return;
   }

@@ -92,13 +92,16 @@ function checkArguments(findings: Findings, hook: HookKind, path: string): void 
       );
     }
     if (hook.call?.kind === 'syscall') {
-      if (type?.family === 'path' && argument.type !== 'fd') {
+      if (
+        (type?.family === 'path' && argument.type !== 'fd') ||
+        (type?.family === 'socket' && argument.type !== 'sockaddr')
+      ) {
         findings.error(
           'wrong-type',
           `${at}.type`,
           `${argument.type} is a kernel object, and a system call has none among its arguments: write string for a path in the caller's memory, fd for the number of an open file, or hook a security_* function`,
         );
-      } else if (type?.family === 'text') {
+      } else if (type?.family === 'text' || argument.type === 'sockaddr') {
         findings.warn(
           'user-memory',
           `${at}.type`,

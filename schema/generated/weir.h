@@ -200,6 +200,19 @@ enum weir_dimension_kind {
     WEIR_DIMENSION_KIND_INTEGER = 3, // hash of a 64-bit value
     WEIR_DIMENSION_KIND_RANGE = 4, // sorted bounds of intervals that together are all numbers
     WEIR_DIMENSION_KIND_BITS = 5, // each bit of the number, the masks of those that are set ORed
+    WEIR_DIMENSION_KIND_ADDRESS = 6, // trie over the version (4 or 6) and the bytes of an internet address
+};
+
+// What of an argument a dimension looks at.
+enum weir_argument_part {
+    WEIR_ARGUMENT_PART_WHOLE = 0, // its value or its text
+    WEIR_ARGUMENT_PART_SOURCE_ADDRESS = 1, // of a socket
+    WEIR_ARGUMENT_PART_DESTINATION_ADDRESS = 2, // of a socket
+    WEIR_ARGUMENT_PART_SOURCE_PORT = 3, // of a socket
+    WEIR_ARGUMENT_PART_DESTINATION_PORT = 4, // of a socket
+    WEIR_ARGUMENT_PART_PROTOCOL = 5, // of a socket
+    WEIR_ARGUMENT_PART_FAMILY = 6, // of a socket
+    WEIR_ARGUMENT_PART_STATE = 7, // of a socket
 };
 
 // Where the raw value of an argument is taken from.
@@ -808,7 +821,7 @@ struct weir_hook_argument {
     __u8 type; // argument_type
     __u8 index; // parameter number, from 0
     __u8 source; // argument_source
-    __u8 flags; // 1: read for matching only, in no event
+    __u8 flags; // bits: 1, read for matching only, in no event; 2, an address (sockaddr) that is the socket's own, not its peer's
     __u32 reserved; // 0
 };
 _Static_assert(sizeof(struct weir_hook_argument) == 8, "hook_argument");
@@ -822,13 +835,13 @@ _Static_assert(__builtin_offsetof(struct weir_hook_argument, reserved) == 4, "ho
 struct weir_dimension {
     __u8 kind; // dimension_kind
     __u8 argument; // position in the arguments of the hook, or the scope_attribute
-    __u16 reserved; // 0
+    __u16 part; // argument_part
     __u32 reserved2; // 0
 };
 _Static_assert(sizeof(struct weir_dimension) == 8, "dimension");
 _Static_assert(__builtin_offsetof(struct weir_dimension, kind) == 0, "dimension.kind");
 _Static_assert(__builtin_offsetof(struct weir_dimension, argument) == 1, "dimension.argument");
-_Static_assert(__builtin_offsetof(struct weir_dimension, reserved) == 2, "dimension.reserved");
+_Static_assert(__builtin_offsetof(struct weir_dimension, part) == 2, "dimension.part");
 _Static_assert(__builtin_offsetof(struct weir_dimension, reserved2) == 4, "dimension.reserved2");
 
 // Constants by which the program of one hook is specialised (.rodata): the verifier removes what it does not use.

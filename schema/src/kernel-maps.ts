@@ -31,6 +31,18 @@ export const dimensionKind = enumeration('dimension_kind', 'How a dimension look
   integer: [3, 'hash of a 64-bit value'],
   range: [4, 'sorted bounds of intervals that together are all numbers'],
   bits: [5, 'each bit of the number, the masks of those that are set ORed'],
+  address: [6, 'trie over the version (4 or 6) and the bytes of an internet address'],
+});
+
+export const argumentPart = enumeration('argument_part', 'What of an argument a dimension looks at.', {
+  whole: [0, 'its value or its text'],
+  source_address: [1, 'of a socket'],
+  destination_address: [2, 'of a socket'],
+  source_port: [3, 'of a socket'],
+  destination_port: [4, 'of a socket'],
+  protocol: [5, 'of a socket'],
+  family: [6, 'of a socket'],
+  state: [7, 'of a socket'],
 });
 
 export const argumentSource = enumeration(
@@ -59,14 +71,18 @@ export const hookArgument = layout('hook_argument', 'How an argument of a hook i
   field('type', 'u8', 'argument_type'),
   field('index', 'u8', 'parameter number, from 0'),
   field('source', 'u8', 'argument_source'),
-  field('flags', 'u8', '1: read for matching only, in no event'),
+  field(
+    'flags',
+    'u8',
+    "bits: 1, read for matching only, in no event; 2, an address (sockaddr) that is the socket's own, not its peer's",
+  ),
   field('reserved', 'u32', '0'),
 ]);
 
 export const dimension = layout('dimension', 'One look-up of a hook.', [
   field('kind', 'u8', 'dimension_kind'),
   field('argument', 'u8', 'position in the arguments of the hook, or the scope_attribute'),
-  field('reserved', 'u16', '0'),
+  field('part', 'u16', 'argument_part'),
   field('reserved2', 'u32', '0'),
 ]);
 
@@ -204,7 +220,10 @@ export const kernelCounter = enumeration('kernel_counter', 'Per-CPU counters of 
   hook_runs: [9, 'runs of hook programs that were active'],
   hook_matches: [10, 'matched policies'],
   enforced: [11, 'signals sent and calls denied'],
-  enforce_failed: [12, 'signals that could not be sent, and what was not done because the call was made in an interrupt'],
+  enforce_failed: [
+    12,
+    'signals that could not be sent, and what was not done because the call was made in an interrupt',
+  ],
   produced_exec: [13, 'of produced: exec'],
   produced_clone: [14, 'of produced: clone'],
   produced_exit: [15, 'of produced: exit'],
@@ -249,6 +268,7 @@ export const kernelMaps = [
 
 export const kernelEnumerations = [
   dimensionKind,
+  argumentPart,
   argumentSource,
   scopeAttribute,
   kernelCounter,

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // Owns how an argument of a hook looks in an event: one member of the KprobeArgument that consumers know.
-import { ArgumentFlag, ArgumentType } from '@weir/schema';
+import { ArgumentFlag, ArgumentType, type SocketArgument } from '@weir/schema';
 import type { DecodedArgument } from '@weir/segment';
 import {
   addressText,
@@ -46,6 +46,21 @@ function socketMembers(argument: DecodedArgument): Json {
     cookie: socket.cookie.toString(),
     state: tcpStateName(socket.state),
   };
+}
+
+/** The one end of a socket that an address by itself names: its peer, or where that is empty its own. */
+function addressOf(socket: SocketArgument): { address: string; port: number } {
+  const isOwn = socket.destinationPort === 0 && socket.destinationAddress.every((byte) => byte === 0);
+  return {
+    address: addressText(socket.family, isOwn ? socket.sourceAddress : socket.destinationAddress),
+    port: isOwn ? socket.sourcePort : socket.destinationPort,
+  };
+}
+
+function sockaddrMembers({ socket }: DecodedArgument): Json {
+  if (socket === undefined) return {};
+  const { address, port } = addressOf(socket);
+  return { family: familyName(socket.family), addr: address, port };
 }
 
 function bytesMember(argument: DecodedArgument): Json {
@@ -94,6 +109,8 @@ function memberOf(argument: DecodedArgument): Json {
     case ArgumentType.sock:
     case ArgumentType.socket:
       return { sock_arg: compact(socketMembers(argument)) };
+    case ArgumentType.sockaddr:
+      return { sockaddr_arg: compact(sockaddrMembers(argument)) };
     case ArgumentType.capability:
       return { capability_arg: { value: Number(value), name: capabilityNames[Number(value)] ?? '' } };
     case ArgumentType.kernelCapT:
@@ -142,6 +159,10 @@ export function argumentJson(argument: DecodedArgument): Json {
 export function argumentText(argument: DecodedArgument): string {
   if ((argument.flagBits & ArgumentFlag.unreadable) !== 0) return '?';
   const socket = argument.socket;
+  if (socket !== undefined && argument.typeNumber === ArgumentType.sockaddr) {
+    const { address, port } = addressOf(socket);
+    return address === '' ? familyName(socket.family) : `${address}:${port}`;
+  }
   if (socket !== undefined) {
     const from = `${addressText(socket.family, socket.sourceAddress)}:${socket.sourcePort}`;
     return `${from} -> ${addressText(socket.family, socket.destinationAddress)}:${socket.destinationPort}`;

@@ -2,6 +2,7 @@
 // How a plan becomes bytes: ids, orders, keys and masks, and what is refused because the kernel's maps end.
 import type { HookPlan, ScopePlan, StringDimension } from '@weir/policy';
 import {
+  ArgumentPart,
   ArgumentType,
   DimensionKind,
   HOOK_CONFIG_BYTES,
@@ -151,6 +152,32 @@ describe('the bounds of ranges', () => {
       Array.from({ length: count }, (_, n) => n + 1),
     );
   });
+});
+
+it('networks become nodes of the trie with as many bits as count', () => {
+  const entries = encodeHookEntries(
+    {
+      ...hook,
+      dimensions: [
+        {
+          kind: 'address',
+          argument: 0,
+          part: ArgumentPart.destinationAddress,
+          defaultMask: 0n,
+          entries: [{ network: { bytes: Uint8Array.of(4, 10, 128, 0, 0), bits: 9 }, mask: 5n }],
+        },
+      ],
+    },
+    3,
+    () => 1,
+    host,
+  );
+  const [entry, ...others] = keys(entries, 'string_masks');
+  expect(others).toEqual([]);
+  const key = entry?.key ?? new Uint8Array();
+  expect(view(key).getUint32(0, true)).toBe(8 * 5 + 9);
+  expect(view(key).getUint32(4, true)).toBe(3 * limits.dimensions_per_hook);
+  expect([...key.subarray(8, 14)]).toEqual([4, 10, 128, 0, 0, 0]);
 });
 
 describe('the constants of a program', () => {

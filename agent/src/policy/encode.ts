@@ -2,6 +2,7 @@
 // Owns how a plan becomes bytes: the constants of a hook's program, its configuration, and the entries of the maps
 // that it looks up. Pure: nothing here touches a kernel.
 import {
+  type AddressDimension,
   type BitsDimension,
   type Dimension,
   type HookPlan,
@@ -14,6 +15,7 @@ import {
   type StringDimension,
 } from '@weir/policy';
 import {
+  ArgumentPart,
   ArgumentSource,
   DimensionKind,
   HOOK_CONFIG_BYTES,
@@ -59,6 +61,7 @@ export type HostNamespaces = readonly (bigint | undefined)[];
 
 const NO_SCOPE = 0xffff;
 const HIDDEN = 1;
+const OWN_ADDRESS = 2;
 const MONITOR = 1;
 const PURPOSE_VALUE = 0;
 const PURPOSE_UNDECIDED = 1;
@@ -74,6 +77,7 @@ const kinds = {
   integer: DimensionKind.integer,
   range: DimensionKind.range,
   bits: DimensionKind.bits,
+  address: DimensionKind.address,
 } as const;
 
 /** A mask as the kernel's maps hold it. @throws {PolicyLoadError} where a bit is beyond the width. */
@@ -146,11 +150,15 @@ export function encodeSpec(hook: HookPlan, hookId: number, specId: number): Uint
           type: argument.type,
           index: argument.index,
           source: hook.syscall ? ArgumentSource.syscall : ArgumentSource.parameter,
-          flags: argument.hidden ? HIDDEN : 0,
+          flags: (argument.hidden ? HIDDEN : 0) | (argument.ownAddress === true ? OWN_ADDRESS : 0),
         }),
       ),
       dimensions: dimensions.map((dimension) =>
-        makeDimension({ kind: kinds[dimension.kind], argument: dimension.argument }),
+        makeDimension({
+          kind: kinds[dimension.kind],
+          argument: dimension.argument,
+          part: 'part' in dimension ? (dimension.part ?? ArgumentPart.whole) : ArgumentPart.whole,
+        }),
       ),
     }),
   );
@@ -291,6 +299,7 @@ function encodeDimensions(
     const id = firstId + i;
     if (dimension.kind === 'integer') encodeIntegers(dimension, id, host, entries);
     else if (dimension.kind === 'range') encodeRanges(dimension, id, where, entries);
+    else if (dimension.kind === 'address') encodeAddresses(dimension, id, entries);
     else if (dimension.kind === 'bits') encodeBits(dimension, id, entries);
     else encodeStrings(dimension, id, where, entries);
     entries.push({
@@ -418,6 +427,17 @@ function encodeBits(dimension: BitsDimension, id: number, entries: MapEntry[]) {
     });
   }
   entries.push({ map: 'integer_masks', key: integerKey(id, PURPOSE_BITS, 0n), value: encodeMask(asked) });
+}
+
+function encodeAddresses(dimension: AddressDimension, id: number, entries: MapEntry[]) {
+  for (const { network, mask } of dimension.entries) {
+    const key = new Uint8Array(TRIE_KEY_BYTES);
+    const view = new DataView(key.buffer);
+    view.setUint32(0, 8 * (4 + 1) + network.bits, true);
+    view.setUint32(4, id, true);
+    key.set(network.bytes, 8);
+    entries.push({ map: 'string_masks', key, value: encodeMask(mask) });
+  }
 }
 
 function encodeStrings(dimension: StringDimension, id: number, where: string, entries: MapEntry[]) {

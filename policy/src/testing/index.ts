@@ -1,7 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 // What tests of other packages use: the reference matcher, the interpreter of plans, random policies.
 
-export { type CallArgument, type DescribedCall, type ReferenceHit, referenceHits } from '../reference.js';
+export {
+  type CallArgument,
+  type DescribedCall,
+  type DescribedSocket,
+  type ReferenceHit,
+  referenceHits,
+} from '../reference.js';
 export { interpretPlan, interpretScopes } from './interpret.js';
 export {
   Random,

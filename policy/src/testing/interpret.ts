@@ -1,9 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 // Owns an interpreter of plans for tests: it looks up, ANDs and picks as the kernel stage does, tries with their
 // longest match and bounded keys included, so that a plan can be tried without a kernel.
-import { Action, ArgumentType, limits, ScopeAttribute } from '@weir/schema';
+import { Action, ArgumentPart, ArgumentType, limits, ScopeAttribute } from '@weir/schema';
+import { parseNetwork } from '../addresses.js';
 import { latin1, mergeMasks } from '../dimensions.js';
 import type {
+  AddressDimension,
   BitsDimension,
   Dimension,
   HookPlan,
@@ -70,6 +72,50 @@ function lookUpBits(dimension: BitsDimension, value: bigint): Mask {
   return mask;
 }
 
+function lookUpAddress(dimension: AddressDimension, address: string): Mask {
+  let mask = dimension.defaultMask;
+  let best = -1;
+  const asked = parseNetwork(address);
+  if (asked === undefined) return mask;
+  const digits = (bytes: Uint8Array) => [...bytes].map((byte) => byte.toString(2).padStart(8, '0')).join('');
+  for (const { network, mask: found } of dimension.entries) {
+    const key = digits(network.bytes).slice(0, 8 + network.bits);
+    if (key.length > best && digits(asked.bytes).startsWith(key)) {
+      best = key.length;
+      mask = found;
+    }
+  }
+  return mask;
+}
+
+/** A part of a socket, or of an address by itself, as the hook's program has it. */
+function partOf(
+  argument: CallArgument | undefined,
+  part: number,
+  type: number,
+): { text: string; number: bigint } {
+  const isAddress = type === ArgumentType.sockaddr;
+  const socket = isAddress ? undefined : argument?.socket;
+  const address = isAddress ? argument?.address : undefined;
+  const number = (value: number | undefined) => ({ text: '', number: BigInt(value ?? 0) });
+  switch (part) {
+    case ArgumentPart.sourceAddress:
+      return { text: socket?.source ?? address?.address ?? '', number: 0n };
+    case ArgumentPart.destinationAddress:
+      return { text: socket?.destination ?? address?.address ?? '', number: 0n };
+    case ArgumentPart.sourcePort:
+      return number(socket?.sourcePort ?? address?.port);
+    case ArgumentPart.destinationPort:
+      return number(socket?.destinationPort ?? address?.port);
+    case ArgumentPart.protocol:
+      return number(socket?.protocol);
+    case ArgumentPart.family:
+      return number(socket?.family ?? address?.family);
+    default:
+      return number(socket?.state);
+  }
+}
+
 const widths: Readonly<Record<number, readonly [number, boolean]>> = {
   [ArgumentType.int8]: [8, true],
   [ArgumentType.uint8]: [8, false],
@@ -92,8 +138,8 @@ function extended(argument: CallArgument | undefined, type: number): bigint {
 export function interpretScopes(plan: Plan, call: DescribedCall): Mask {
   let mask = (1n << BigInt(plan.scopes.scopeCount)) - 1n;
   for (const dimension of plan.scopes.dimensions) {
-    if (dimension.kind === 'range' || dimension.kind === 'bits')
-      throw new Error('a scope compares no numbers');
+    if (dimension.kind === 'range' || dimension.kind === 'bits' || dimension.kind === 'address')
+      throw new Error('a scope compares no numbers and no addresses');
     if (dimension.kind !== 'integer') {
       if (dimension.argument !== ScopeAttribute.binary) throw new Error('text of a process is its binary');
       mask &= lookUpText(dimension, call.process.binary);
@@ -115,9 +161,13 @@ function candidates(plan: Plan, hook: HookPlan, call: DescribedCall): Mask {
     const planned = hook.arguments[dimension.argument];
     if (planned === undefined) throw new Error('a dimension looks at an argument that is not read');
     const given = call.arguments[planned.index];
-    const value = extended(given, planned.type);
+    const part = 'part' in dimension ? (dimension.part ?? ArgumentPart.whole) : ArgumentPart.whole;
+    const value =
+      part === ArgumentPart.whole ? extended(given, planned.type) : partOf(given, part, planned.type).number;
     if (dimension.kind === 'integer') mask &= lookUpInteger(dimension, value, call.hostNamespaces);
     else if (dimension.kind === 'range') mask &= lookUpRange(dimension, orderKey(value, planned.type));
+    else if (dimension.kind === 'address')
+      mask &= lookUpAddress(dimension, partOf(given, part, planned.type).text);
     else if (dimension.kind === 'bits') mask &= lookUpBits(dimension, value);
     else mask &= lookUpText(dimension, given?.bytes ?? new Uint8Array());
   }

@@ -46,6 +46,13 @@ export class Random {
 export type RandomArgument =
   /** An integer parameter: `type` is one of the int kinds, `values` are as the type reads them. */
   | { readonly index: number; readonly types: readonly string[]; readonly values: readonly bigint[] }
+  /** A socket, or an address by itself. */
+  | {
+      readonly index: number;
+      readonly types: readonly string[];
+      readonly addresses: readonly string[];
+      readonly ports: readonly number[];
+    }
   /** A text or path parameter: `values` are what calls pass. */
   | { readonly index: number; readonly types: readonly string[]; readonly texts: readonly string[] };
 
@@ -111,11 +118,51 @@ function argumentTerm(random: Random, argument: RandomArgument, type: string): s
     ] as const);
     return `{index: ${argument.index}, ${textTerm(random, argument.texts, operators)}}`;
   }
+  if ('addresses' in argument) return `{index: ${argument.index}, ${socketTerm(random, argument, type)}}`;
   const fits = argument.values.filter((value) => fitsType(value, type));
   if (random.chance(50)) return `{index: ${argument.index}, ${numberTerm(random, fits, type)}}`;
   const values = random.some(fits, 1, 4).map((value) => spell(random, value));
   const operator = random.pick(['Equal', 'NotEqual', 'In', 'NotIn', 'eq', 'neq']);
   return `{index: ${argument.index}, operator: ${operator}, values: ${list(values)}}`;
+}
+
+/** An address as it is, or a network around it. */
+function network(random: Random, address: string): string {
+  if (random.chance(40)) return address;
+  const bits = address.includes(':') ? 128 : 32;
+  // Of IPv4 within IPv6 no more is left open than the IPv4 part.
+  const least = address.startsWith('::ffff:') ? 96 : 0;
+  return `${address}/${least + random.below(bits - least + 1)}`;
+}
+
+function socketTerm(
+  random: Random,
+  { addresses, ports }: { readonly addresses: readonly string[]; readonly ports: readonly number[] },
+  type: string,
+): string {
+  const kinds = ['Addr', 'Addr', 'Port', 'Priv', 'Family', 'Protocol', 'State'];
+  const kind = random.pick(type === 'sockaddr' ? kinds.slice(0, -2) : kinds);
+  const side = random.pick(['S', 'D']);
+  const several = (make: () => string) => list(Array.from({ length: 1 + random.below(3) }, make));
+  const near = () => Math.min(65535, Math.max(0, random.pick(ports) + random.below(3) - 1));
+  const range = () => {
+    const [low, high] = [near(), near()].sort((a, b) => a - b);
+    return `${low}:${high}`;
+  };
+  switch (kind) {
+    case 'Addr':
+      return `operator: ${random.pick(negations)}${side}Addr, values: ${several(() => network(random, random.pick(addresses)))}`;
+    case 'Port':
+      return `operator: ${random.pick(negations)}${side}Port, values: ${several(() => (random.chance(50) ? range() : String(near())))}`;
+    case 'Priv':
+      return `operator: ${random.pick(negations)}${side}PortPriv`;
+    case 'Family':
+      return `operator: Family, values: ${several(() => random.pick(['AF_INET', 'AF_INET6', 'AF_UNIX', '2']))}`;
+    case 'Protocol':
+      return `operator: Protocol, values: ${several(() => random.pick(['IPPROTO_TCP', 'IPPROTO_UDP', '17']))}`;
+    default:
+      return `operator: State, values: ${several(() => random.pick(['TCP_CLOSE', 'TCP_ESTABLISHED', '7']))}`;
+  }
 }
 
 /** A comparison: with values that calls pass, or their neighbours. */

@@ -472,6 +472,8 @@ export const DimensionKind = {
   range: 4,
   /** each bit of the number, the masks of those that are set ORed */
   bits: 5,
+  /** trie over the version (4 or 6) and the bytes of an internet address */
+  address: 6,
 } as const;
 export type DimensionKind = (typeof DimensionKind)[keyof typeof DimensionKind];
 /** Names of dimension_kind, by number, as events and the archive spell them. */
@@ -482,6 +484,39 @@ export const dimensionKindNames: Readonly<Record<number, string>> = {
   3: 'integer',
   4: 'range',
   5: 'bits',
+  6: 'address',
+};
+
+/** What of an argument a dimension looks at. */
+export const ArgumentPart = {
+  /** its value or its text */
+  whole: 0,
+  /** of a socket */
+  sourceAddress: 1,
+  /** of a socket */
+  destinationAddress: 2,
+  /** of a socket */
+  sourcePort: 3,
+  /** of a socket */
+  destinationPort: 4,
+  /** of a socket */
+  protocol: 5,
+  /** of a socket */
+  family: 6,
+  /** of a socket */
+  state: 7,
+} as const;
+export type ArgumentPart = (typeof ArgumentPart)[keyof typeof ArgumentPart];
+/** Names of argument_part, by number, as events and the archive spell them. */
+export const argumentPartNames: Readonly<Record<number, string>> = {
+  0: 'whole',
+  1: 'source_address',
+  2: 'destination_address',
+  3: 'source_port',
+  4: 'destination_port',
+  5: 'protocol',
+  6: 'family',
+  7: 'state',
 };
 
 /** Where the raw value of an argument is taken from. */
@@ -2777,7 +2812,7 @@ export interface HookArgument {
   index: number;
   /** argument_source */
   source: number;
-  /** 1: read for matching only, in no event */
+  /** bits: 1, read for matching only, in no event; 2, an address (sockaddr) that is the socket's own, not its peer's */
   flags: number;
   /** 0 */
   reserved: number;
@@ -2810,7 +2845,7 @@ export function makeHookArgument(fields: Partial<HookArgument> = {}): HookArgume
 
 export const DIMENSION_KIND_AT = 0;
 export const DIMENSION_ARGUMENT_AT = 1;
-export const DIMENSION_RESERVED_AT = 2;
+export const DIMENSION_PART_AT = 2;
 export const DIMENSION_RESERVED2_AT = 4;
 export const DIMENSION_BYTES = 8;
 
@@ -2820,8 +2855,8 @@ export interface Dimension {
   kind: number;
   /** position in the arguments of the hook, or the scope_attribute */
   argument: number;
-  /** 0 */
-  reserved: number;
+  /** argument_part */
+  part: number;
   /** 0 */
   reserved2: number;
 }
@@ -2831,7 +2866,7 @@ export function readDimension(view: DataView, at: number): Dimension {
   return {
     kind: view.getUint8(at),
     argument: view.getUint8(at + 1),
-    reserved: view.getUint16(at + 2, true),
+    part: view.getUint16(at + 2, true),
     reserved2: view.getUint32(at + 4, true),
   };
 }
@@ -2840,7 +2875,7 @@ export function readDimension(view: DataView, at: number): Dimension {
 export function writeDimension(view: DataView, at: number, value: Dimension): void {
   view.setUint8(at, value.kind);
   view.setUint8(at + 1, value.argument);
-  view.setUint16(at + 2, value.reserved, true);
+  view.setUint16(at + 2, value.part, true);
   view.setUint32(at + 4, value.reserved2, true);
 }
 

@@ -5,16 +5,21 @@
 //   openat DIRECTORY PATH FLAGS     opens and closes
 //   dup PATH                        opens, duplicates and closes; prints what dup returned
 //   setns FD TYPE  |  prctl A B C D E  |  lseek FD OFFSET WHENCE  |  unshare FLAGS
+//   connect OWN PORT PEER PORT      of UDP: binds to the one address unless it is "-", connects to the other
 //   exec PATH                       in a child; prints 0, or why it could not be executed
 //
 // Executed with the argument "nothing" it does nothing.
 
 #define _GNU_SOURCE
+#include <arpa/inet.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <netinet/in.h>
+#include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -51,6 +56,47 @@ static long execute(const char *path) {
     return -failure;
 }
 
+/* Returns the address's length. */
+static socklen_t parse_address(struct sockaddr_storage *to, const char *text, long port) {
+    struct sockaddr_in *v4 = (void *)to;
+    struct sockaddr_in6 *v6 = (void *)to;
+
+    memset(to, 0, sizeof(*to));
+    if (strchr(text, ':')) {
+        v6->sin6_family = AF_INET6;
+        v6->sin6_port = htons((uint16_t)port);
+        if (inet_pton(AF_INET6, text, &v6->sin6_addr) == 1)
+            return sizeof(*v6);
+    } else {
+        v4->sin_family = AF_INET;
+        v4->sin_port = htons((uint16_t)port);
+        if (inet_pton(AF_INET, text, &v4->sin_addr) == 1)
+            return sizeof(*v4);
+    }
+    fprintf(stderr, "no address: %s\n", text);
+    exit(98);
+}
+
+static long connect_datagram(char **field) {
+    struct sockaddr_storage own, peer;
+    socklen_t peer_length = parse_address(&peer, field[3], number(field[4]));
+    int fd = socket(peer.ss_family, SOCK_DGRAM, 0);
+    long result = 0;
+
+    if (fd < 0)
+        return -errno;
+    if (strcmp(field[1], "-") != 0) {
+        socklen_t length = parse_address(&own, field[1], number(field[2]));
+
+        if (bind(fd, (void *)&own, length) != 0)
+            result = -errno;
+    }
+    if (result == 0 && connect(fd, (void *)&peer, peer_length) != 0)
+        result = -errno;
+    close(fd);
+    return result;
+}
+
 static long perform(char **field) {
     const char *name = field[0];
 
@@ -80,6 +126,8 @@ static long perform(char **field) {
         return call(SYS_lseek, number(field[1]), number(field[2]), number(field[3]), 0, 0);
     if (strcmp(name, "unshare") == 0)
         return call(SYS_unshare, number(field[1]), 0, 0, 0, 0);
+    if (strcmp(name, "connect") == 0)
+        return connect_datagram(field);
     if (strcmp(name, "exec") == 0)
         return execute(field[1]);
     fprintf(stderr, "unknown call %s\n", name);

@@ -10,7 +10,9 @@ import { dirname } from 'node:path';
 import { readHostNamespaces } from '@weir/agent/policy';
 import { type Policy, parsePolicies } from '@weir/policy';
 import {
+  type CallArgument,
   type DescribedCall,
+  type DescribedSocket,
   Random,
   type RandomHook,
   type RandomWorld,
@@ -19,7 +21,7 @@ import {
   referenceHits,
   relatedPaths,
 } from '@weir/policy/testing';
-import { ArgumentType, NamespaceKind } from '@weir/schema';
+import { ArgumentType, NamespaceKind, readSocketArgument, SOCKET_ARGUMENT_BYTES } from '@weir/schema';
 import { type HookEvent, HookGuest, isWhole } from '../guest/hook-events.js';
 import { type ScenarioContext, scenario } from '../scenario.js';
 
@@ -49,6 +51,22 @@ const numbers = [
   0x1_0000_0001n,
   -(2n ** 63n),
 ];
+
+const addresses = [
+  '127.0.0.1',
+  '127.0.1.2',
+  '127.8.0.1',
+  '::1',
+  '::ffff:127.0.1.2',
+  '::ffff:127.9.9.9',
+  '0.0.0.0',
+];
+const ports = [0, 80, 1023, 1024, 5353, 65535];
+const familyInet = 2;
+const familyInet6 = 10;
+const protocolDatagram = 17;
+/** What sockets of UDP are in while they have no peer. */
+const stateClosed = 7;
 
 const integerTypes: ReadonlySet<number> = new Set(
   Object.entries(ArgumentType).flatMap(([name, type]) => (/^u?int\d+$/.test(name) ? [type] : [])),
@@ -146,6 +164,34 @@ function makeWorld(folder: string): World {
         { index: 1, types: ['int', 'uint32'], values: numbers },
       ],
       enforcing: ['{action: Signal, argSig: 18}'],
+    },
+    {
+      call: 'security_socket_connect',
+      syscall: false,
+      arguments: [
+        { index: 0, types: ['socket'], addresses, ports },
+        { index: 1, types: ['sockaddr'], addresses, ports },
+      ],
+      enforcing: ['{action: Override, argError: -13}', '{action: Signal, argSig: 18}'],
+    },
+    {
+      part: 'lsmhooks',
+      call: 'socket_bind',
+      syscall: false,
+      arguments: [
+        { index: 0, types: ['socket'], addresses, ports },
+        { index: 1, types: ['sockaddr'], addresses, ports },
+      ],
+      enforcing: [],
+    },
+    {
+      call: 'sys_connect',
+      syscall: true,
+      arguments: [
+        { index: 0, types: ['int'], values: [BigInt(firstFree), 0n] },
+        { index: 1, types: ['sockaddr'], addresses, ports },
+      ],
+      enforcing: [],
     },
     {
       call: '__x64_sys_dup',
@@ -260,6 +306,54 @@ function dupStep(world: World, path: string): Step {
   };
 }
 
+interface End {
+  readonly address: string;
+  readonly port: number;
+}
+
+/** A socket of UDP that is bound, unless its own end is undefined, and connected. */
+function connectStep(own: End | undefined, peer: End): Step {
+  const isSix = peer.address.includes(':');
+  const family = isSix ? familyInet6 : familyInet;
+  const nowhere = isSix ? '::' : '0.0.0.0';
+  const socket = (bound: End | undefined): DescribedSocket => ({
+    family,
+    protocol: protocolDatagram,
+    state: stateClosed,
+    source: bound?.address ?? nowhere,
+    sourcePort: bound?.port ?? 0,
+    destination: nowhere,
+    destinationPort: 0,
+  });
+  const named = ({ address, port }: End) => ({ address: { family, address, port } });
+  const calls = [
+    ...(own === undefined
+      ? []
+      : [{ symbol: 'socket_bind', arguments: [{ socket: socket(undefined) }, named(own)] }]),
+    { symbol: '__x64_sys_connect', arguments: [{ integer: register(BigInt(firstFree)) }, named(peer)] },
+    { symbol: 'security_socket_connect', arguments: [{ socket: socket(own) }, named(peer)] },
+  ];
+  return {
+    line: ['connect', own?.address ?? '-', own?.port ?? 0, peer.address, peer.port].join('\t'),
+    calls: (errors) => calls[errors.length],
+    prints: (errors) => String(errors.find((error) => error !== 0) ?? 0),
+  };
+}
+
+function randomConnect(random: Random): Step {
+  const isSix = random.chance(50);
+  const some = addresses.filter((address) => address.includes(':') === isSix);
+  // Unprivileged, and not to be in use: the kernel would choose another where it is 0.
+  const own = { address: random.pick(some), port: 1024 + random.below(3) * 2000 };
+  const peer = { address: random.pick(some), port: random.pick(ports) };
+  return connectStep(random.chance(50) && canConnect(own.address, peer.address) ? own : undefined, peer);
+}
+
+/** Whether a socket that is bound to one address of this host may be connected to the other: IPv6 speaks IPv4 or not. */
+function canConnect(own: string, peer: string): boolean {
+  return own.startsWith('::ffff:') === peer.startsWith('::ffff:');
+}
+
 function execStep(path: string): Step {
   const symbols = ['security_file_open', 'file_open', 'security_bprm_check', 'bprm_check_security'];
   return {
@@ -279,7 +373,10 @@ function unshareStep(flag: bigint, kind: number): Step {
 
 function randomStep(random: Random, world: World): Step {
   const number = () => random.pick(numbers);
-  switch (random.below(8)) {
+  switch (random.below(10)) {
+    case 8:
+    case 9:
+      return randomConnect(random);
     case 0:
     case 1:
       return openStep(world, random.pick([...world.files, world.missing]), random.pick([0n, closeOnExec]));
@@ -305,6 +402,37 @@ function widthOf(type: string): readonly [bits: number, isSigned: boolean] | und
   return match === null ? undefined : [Number(match[2]), match[1] === ''];
 }
 
+/** The ends of a socket, or an address by itself, as text. */
+function socketText({ socket, address }: CallArgument = {}): string {
+  if (address !== undefined) return `${address.family} ${address.address}:${address.port}`;
+  if (socket === undefined) return '';
+  const { family, protocol, state, source, sourcePort, destination, destinationPort } = socket;
+  return `${family} ${protocol} ${state} ${source}:${sourcePort} ${destination}:${destinationPort}`;
+}
+
+/** The same of the payload of an event. */
+function payloadText(type: number, isOwn: boolean, payload: string): string {
+  const bytes = Buffer.from(payload, 'latin1');
+  if (bytes.length !== SOCKET_ARGUMENT_BYTES) return `${bytes.length} bytes`;
+  const read = readSocketArgument(new DataView(bytes.buffer, bytes.byteOffset, bytes.length), 0);
+  const text = (address: Uint8Array | readonly number[]) => addressText(read.family, [...address]);
+  const [source, destination] = [text(read.sourceAddress), text(read.destinationAddress)];
+  if (type === ArgumentType.sockaddr) {
+    return isOwn
+      ? `${read.family} ${source}:${read.sourcePort}`
+      : `${read.family} ${destination}:${read.destinationPort}`;
+  }
+  return `${read.family} ${read.protocol} ${read.state} ${source}:${read.sourcePort} ${destination}:${read.destinationPort}`;
+}
+
+/** An address in the spelling of this file. */
+function addressText(family: number, bytes: readonly number[]): string {
+  if (family === familyInet) return bytes.slice(0, 4).join('.');
+  const isMapped = bytes.slice(0, 10).every((byte) => byte === 0) && bytes[10] === 255 && bytes[11] === 255;
+  if (isMapped) return `::ffff:${bytes.slice(12).join('.')}`;
+  return bytes.slice(0, 15).every((byte) => byte === 0) ? `::${bytes[15] || ''}` : bytes.join(' ');
+}
+
 /** The arguments that an event of a policy's hook is to show. */
 function shownBy(policy: Policy, hookIndex: number, call: Pick<DescribedCall, 'arguments'>): string {
   const { kprobes = [], fentries = [], lsmhooks = [] } = policy.spec;
@@ -312,6 +440,7 @@ function shownBy(policy: Policy, hookIndex: number, call: Pick<DescribedCall, 'a
   const shown = args.map(({ index, type }) => {
     const given = call.arguments[index];
     const width = widthOf(type);
+    if (type === 'socket' || type === 'sockaddr') return `${index}=${socketText(given)}`;
     if (width === undefined) return `${index}=${Buffer.from(given?.bytes ?? []).toString('latin1')}`;
     const [bits, isSigned] = width;
     const value = given?.integer ?? 0n;
@@ -365,9 +494,12 @@ function expect(world: World, policies: readonly Policy[], binary: string, steps
 /** Which events a hook record is, in the words of `told`. */
 function toldBy(event: HookEvent, monitored: ReadonlySet<string>): string {
   const error = monitored.has(event.policyName) ? 0 : event.error;
-  const shown = event.arguments.map(({ type, index, value, payload }) =>
-    integerTypes.has(type) ? `${index}=${value}` : `${index}=${payload}`,
-  );
+  const isOwn = event.symbol.endsWith('_bind');
+  const shown = event.arguments.map(({ type, index, value, payload }) => {
+    if (integerTypes.has(type)) return `${index}=${value}`;
+    const isSocket = type === ArgumentType.socket || type === ArgumentType.sockaddr;
+    return `${index}=${isSocket ? payloadText(type, isOwn, payload) : payload}`;
+  });
   return told(event.policyName, event.symbol, { ...event, error }, shown.join(' '));
 }
 
@@ -480,6 +612,8 @@ export default scenario(
   'agrees with the reference matcher on two hundred random policies',
   { timeoutMs: 300_000 },
   async (context) => {
+    const up = await context.run('/sbin/ip', ['link', 'set', 'lo', 'up']);
+    assert.equal(up.code, 0, up.stderr);
     const world = makeWorld(context.folder);
     const guest = new HookGuest();
     try {
