@@ -10,6 +10,7 @@ import { EventKind, LossStage, lossStageNames, PROCESS_ENTRY_BYTES, readProcessE
 import { BatchWriter } from '@weir/segment';
 import { type AgentConfig, spoolFolder } from './config.js';
 import { Desired } from './desired.js';
+import { jsonText } from './export/json.js';
 import { Users } from './identity/users.js';
 import { Accounting, type CpuBooks, type CpuLoss, decodeAccounting } from './join/accounting.js';
 import { Bindings } from './join/bindings.js';
@@ -490,7 +491,7 @@ export class Agent {
       const entry = readProcessEntry(view, slot * PROCESS_ENTRY_BYTES);
       const text = (span: { offset: number; length: number }) =>
         this.#table.textOf(slot, span.offset, span.length);
-      yield JSON.stringify({
+      yield jsonText({
         pid: entry.pid,
         parent_pid: entry.parentPid,
         start_ns: entry.startNs.toString(),

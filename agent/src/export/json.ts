@@ -45,6 +45,22 @@ const processFlagNames: readonly (readonly [number, string])[] = [
   [ExecFlag.inInitTree, 'inInitTree'],
 ];
 
+/** What JSON leaves as it is, and a terminal or an eye would be misled by: C1 controls, DEL, marks of direction. */
+const misleading =
+  '[\\u007f-\\u009f\\u00ad\\u061c\\u180e\\u200b-\\u200f\\u2028-\\u202e\\u2060-\\u206f\\ufeff\\ufff9-\\ufffb]';
+const isMisleading = new RegExp(misleading);
+const everyMisleading = new RegExp(misleading, 'g');
+
+/** JSON on one line, with escapes where a terminal would act upon a character; the value stays the same. */
+export function jsonText(value: unknown): string {
+  const text = JSON.stringify(value);
+  if (!isMisleading.test(text)) return text;
+  return text.replace(
+    everyMisleading,
+    (character) => `\\u${character.charCodeAt(0).toString(16).padStart(4, '0')}`,
+  );
+}
+
 /** Joins arguments as consumers expect them: by spaces, one with a space in it, or an empty one, in quotes. */
 export function argumentsText(values: readonly string[]): string {
   return values.map((value) => (value === '' || /\s/.test(value) ? `"${value}"` : value)).join(' ');
@@ -111,14 +127,17 @@ function binaryProperties(process: DecodedProcess): unknown {
   if ((flags & ExecFlag.setgid) !== 0) changed.push('PRIVILEGES_RAISED_EXEC_FILE_SETGID');
   const unlinked = (flags & (ExecFlag.unlinked | ExecFlag.memfd)) !== 0;
   if (changed.length === 0 && !unlinked) return undefined;
-  return compact({
-    setuid: (flags & ExecFlag.setuid) === 0 ? undefined : process.euid,
-    setgid: (flags & ExecFlag.setgid) === 0 ? undefined : process.egid,
-    privileges_changed: changed,
-    file: unlinked
-      ? { inode: { number: process.inode.toString(), links: process.links }, path: process.binary }
-      : undefined,
-  });
+  return {
+    // Also where they are 0, and most are: of a program that becomes root.
+    ...((flags & ExecFlag.setuid) === 0 ? {} : { setuid: process.euid }),
+    ...((flags & ExecFlag.setgid) === 0 ? {} : { setgid: process.egid }),
+    ...compact({
+      privileges_changed: changed,
+      file: unlinked
+        ? { inode: { number: process.inode.toString(), links: process.links }, path: process.binary }
+        : undefined,
+    }),
+  };
 }
 
 interface Kept {
@@ -194,7 +213,7 @@ export class JsonEncoder {
             }),
       ...(this.#options.details === true ? detailsOf(process) : {}),
     };
-    return JSON.stringify(members).slice(0, -1);
+    return jsonText(members).slice(0, -1);
   }
 
   #ancestors(decoder: BatchDecoder, record: DecodedRecord): string {
@@ -217,7 +236,7 @@ export class JsonEncoder {
       record.process === undefined
         ? record.pid === 0
           ? '{}'
-          : JSON.stringify({ pid: record.pid, tid: record.tid })
+          : jsonText({ pid: record.pid, tid: record.tid })
         : this.#process(record.process, record.tid);
     return record.parent === undefined
       ? `"process":${process}`
@@ -238,7 +257,7 @@ export class JsonEncoder {
             : { function_name: binding?.functionName };
     const stack = (addresses: readonly bigint[]) =>
       addresses.map((address) => ({ address: address.toString() }));
-    const text = JSON.stringify({
+    const text = jsonText({
       ...place,
       ...compact({
         args: shown(hook.arguments),
@@ -262,7 +281,7 @@ export class JsonEncoder {
     const flags = record.flagBits & ~RecordFlag.protected;
     const { annotation, hook } = record;
     if (flags === 0 && annotation === undefined && (hook === undefined || hook.actionError === 0)) return '';
-    return `,"weir":${JSON.stringify(
+    return `,"weir":${jsonText(
       compact({
         event_id: record.eventId,
         flags: flags === 0 ? undefined : flagNames(flags, recordFlagNames),
@@ -288,32 +307,30 @@ export class JsonEncoder {
         status,
         time: timeText(record.timeNs),
       });
-      return `${who},${JSON.stringify(members).slice(1, -1)}`;
+      return `${who},${jsonText(members).slice(1, -1)}`;
     }
     if (record.hook !== undefined) return who + this.#hook(record.hook, record.kindNumber);
     if (record.loss !== undefined) {
-      return JSON.stringify({ stage: record.loss.stage, count: record.loss.count.toString() }).slice(1, -1);
+      return jsonText({ stage: record.loss.stage, count: record.loss.count.toString() }).slice(1, -1);
     }
     if (record.throttle !== undefined) {
       const type = record.throttle.type === 'start' ? 'THROTTLE_START' : 'THROTTLE_STOP';
-      return JSON.stringify({ type, cgroup: record.throttle.cgroupName }).slice(1, -1);
+      return jsonText({ type, cgroup: record.throttle.cgroupName }).slice(1, -1);
     }
     if (record.alert !== undefined) {
       const { severity, causeCpu, causeSequence } = record.alert;
-      return `${who},${JSON.stringify({ severity, cause_cpu: causeCpu, cause_sequence: causeSequence.toString() }).slice(1, -1)}`;
+      return `${who},${jsonText({ severity, cause_cpu: causeCpu, cause_sequence: causeSequence.toString() }).slice(1, -1)}`;
     }
-    if (record.tamper !== undefined) return JSON.stringify({ message: record.tamper.message }).slice(1, -1);
+    if (record.tamper !== undefined) return jsonText({ message: record.tamper.message }).slice(1, -1);
     return who;
   }
 
   #tail(decoder: BatchDecoder, record: DecodedRecord): string {
     const more = this.#more(record);
-    const cluster = decoder.cluster === '' ? '' : `,"cluster_name":${JSON.stringify(decoder.cluster)}`;
+    const cluster = decoder.cluster === '' ? '' : `,"cluster_name":${jsonText(decoder.cluster)}`;
     const labels =
-      Object.keys(decoder.nodeLabels).length === 0
-        ? ''
-        : `,"node_labels":${JSON.stringify(decoder.nodeLabels)}`;
-    return `${more},"node_name":${JSON.stringify(decoder.node)},"time":"${timeText(record.timeNs)}"${cluster}${labels}}`;
+      Object.keys(decoder.nodeLabels).length === 0 ? '' : `,"node_labels":${jsonText(decoder.nodeLabels)}`;
+    return `${more},"node_name":${jsonText(decoder.node)},"time":"${timeText(record.timeNs)}"${cluster}${labels}}`;
   }
 }
 
