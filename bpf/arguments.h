@@ -8,6 +8,7 @@
 #include "hook_kernel.h"
 #include "hook_maps.h"
 #include "counters.h"
+#include "credentials.h"
 #include "path.h"
 #include "socket.h"
 
@@ -188,6 +189,20 @@ static __always_inline void read_argument(struct weir_argument *argument, __u32 
             argument->value = (__u32)raw;
         break;
     }
+    case WEIR_ARGUMENT_TYPE_KERNEL_CAP_T:
+    case WEIR_ARGUMENT_TYPE_CAP_INHERITABLE:
+    case WEIR_ARGUMENT_TYPE_CAP_PERMITTED:
+    case WEIR_ARGUMENT_TYPE_CAP_EFFECTIVE:
+        // The parameter is a pointer to the 64 bits.
+        if (bpf_probe_read_kernel(&argument->value, sizeof(argument->value), (void *)raw))
+            set_unreadable(argument);
+        break;
+    case WEIR_ARGUMENT_TYPE_CRED:
+        read_credentials(slot, number, raw);
+        break;
+    case WEIR_ARGUMENT_TYPE_USER_NAMESPACE:
+        read_user_namespace(slot, number, raw);
+        break;
     case WEIR_ARGUMENT_TYPE_SOCK:
     case WEIR_ARGUMENT_TYPE_SOCKET:
         read_socket(slot, number, raw, type);

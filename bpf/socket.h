@@ -6,8 +6,7 @@
 #define WEIR_SOCKET_H
 
 #include "hook_kernel.h"
-#include "hook_maps.h"
-#include "counters.h"
+#include "payload.h"
 #include <bpf/bpf_endian.h>
 
 enum {
@@ -21,39 +20,12 @@ enum {
 
 _Static_assert(sizeof(struct weir_socket_argument) <= WEIR_LIMIT_PATH_BYTES, "a payload is in a text slot");
 
-/* The payload that is being read, with the argument told of it. NULL where there is no memory. */
-static __always_inline struct weir_socket_argument *socket_payload(__u32 slot, __u32 number) {
-    struct hook_work *work = hook_work_of(slot);
-    struct text_slot *text = text_of(slot, number);
-
-    if (!work || !text || number >= HOOK_ARGUMENTS_MAX)
-        return NULL;
-    struct weir_argument *argument = &work->arguments[number];
-    struct weir_socket_argument *payload = (void *)text->bytes;
-
-    __builtin_memset(payload, 0, sizeof(*payload));
-    argument->payload.length = sizeof(*payload);
-    argument->original_length = sizeof(*payload);
-    return payload;
-}
-
-static __always_inline void socket_unreadable(__u32 slot, __u32 number) {
-    struct hook_work *work = hook_work_of(slot);
-
-    if (!work || number >= HOOK_ARGUMENTS_MAX)
-        return;
-    work->arguments[number].flags |= WEIR_ARGUMENT_FLAG_UNREADABLE;
-    work->arguments[number].payload.length = 0;
-    work->arguments[number].original_length = 0;
-    count_failure(WEIR_FAILURE_PLACE_HOOK_ARGUMENT);
-}
-
 /*
  * Reads a struct sock, or the one of a struct socket (which has none before and after its life: then the
  * payload is all zeros but for the type). Not static: see read_path.
  */
 __noinline int read_socket(__u32 slot, __u32 number, __u64 address, __u32 type) {
-    struct weir_socket_argument *payload = socket_payload(slot, number);
+    struct weir_socket_argument *payload = payload_begin(slot, number, sizeof(*payload));
     struct sock *sock = (struct sock *)address;
 
     if (!payload)
@@ -63,7 +35,7 @@ __noinline int read_socket(__u32 slot, __u32 number, __u64 address, __u32 type) 
         __s16 kind = 0;
 
         if (bpf_core_read(&kind, sizeof(kind), &socket->type)) {
-            socket_unreadable(slot, number);
+            payload_unreadable(slot, number);
             return 0;
         }
         payload->type = kind;
@@ -72,7 +44,7 @@ __noinline int read_socket(__u32 slot, __u32 number, __u64 address, __u32 type) 
             return 0;
     }
     if (bpf_core_read(&payload->family, sizeof(payload->family), &sock->__sk_common.skc_family)) {
-        socket_unreadable(slot, number);
+        payload_unreadable(slot, number);
         return 0;
     }
     payload->type = BPF_CORE_READ(sock, sk_type);
@@ -110,7 +82,7 @@ struct internet_address {
 
 /* Reads a struct sockaddr: which end of the socket it is, the hook says. Not static: see read_path. */
 __noinline int read_address(__u32 slot, __u32 number, __u64 address, __u32 is_user, __u32 is_own) {
-    struct weir_socket_argument *payload = socket_payload(slot, number);
+    struct weir_socket_argument *payload = payload_begin(slot, number, sizeof(*payload));
     struct internet_address read = {};
     // A system call's address is in user memory, whatever it claims.
     bool from_user = is_user || !(address >> 63);
@@ -126,7 +98,7 @@ __noinline int read_address(__u32 slot, __u32 number, __u64 address, __u32 is_us
         error = from_user ? bpf_probe_read_user(&read, size, (void *)address)
                           : bpf_probe_read_kernel(&read, size, (void *)address);
     if (error) {
-        socket_unreadable(slot, number);
+        payload_unreadable(slot, number);
         return 0;
     }
     payload->family = read.family;

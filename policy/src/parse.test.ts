@@ -573,6 +573,13 @@ describe('validate', () => {
       /kernel object/,
     ],
     [
+      "a kernel's credentials at a system call",
+      kprobe('call: sys_setuid, args: [{index: 0, type: cred}]'),
+      'wrong-type',
+      'spec.kprobes[0].args[0].type',
+      /kernel object/,
+    ],
+    [
       'a host selector of a namespaced policy',
       `${head.replace('TracingPolicy', 'TracingPolicyNamespaced')}  hostSelector: {}\n`,
       'conflict',
@@ -678,6 +685,16 @@ describe('validate', () => {
         /more than 200000 conditions and values/,
       );
     }
+  });
+
+  it('refuses to match sets of capabilities, which it can only show', () => {
+    const capset = (selector: string) =>
+      parsePolicies(
+        kprobe('call: security_capset, syscall: false, args: [{index: 2, type: cap_effective}]', selector),
+      )[0] as ReturnType<typeof parsePolicies>[0];
+    expect(unsupported(capset('matchActions: [{action: Post}]'))).toEqual([]);
+    const issues = unsupported(capset('matchArgs: [{index: 2, operator: Equal, values: ["1"]}]'));
+    expect(issues.map(({ path }) => path)).toEqual([`${term}.operator`]);
   });
 
   it('refuses what this version cannot do by the field, and nothing else of the whole language', () => {

@@ -101,14 +101,17 @@ const world: RandomWorld = {
       part: 'fentries',
       call: 'ksys_lseek',
       syscall: false,
-      arguments: [{ index: 1, types: ['long', 'ulong'], values: numbers }],
+      arguments: [
+        { index: 0, types: ['bpf_cmd', 'uint32'], values: numbers },
+        { index: 1, types: ['long', 'ulong'], values: numbers },
+      ],
       enforcing: ['{action: Sigkill}'],
     },
     {
       call: 'sys_prctl',
       syscall: true,
       arguments: [
-        { index: 0, types: ['int', 'uint32'], values: numbers },
+        { index: 0, types: ['int', 'capability'], values: numbers },
         { index: 1, types: ['int64'], values: numbers },
         { index: 2, types: ['uint8'], values: numbers },
         { index: 3, types: ['int16', 'size_t'], values: numbers },

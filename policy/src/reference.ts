@@ -70,6 +70,8 @@ const integerWidths: Readonly<Record<string, readonly [number, boolean]>> = {
   uint64: [64, false],
   ulong: [64, false],
   size_t: [64, false],
+  capability: [32, true],
+  bpf_cmd: [32, true],
 };
 
 type AnyHook = Pick<Kprobe, 'args' | 'selectors'>;

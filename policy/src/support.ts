@@ -21,6 +21,12 @@ const readableTypes = new Set([
   'sock',
   'socket',
   'sockaddr',
+  'cred',
+  'user_namespace',
+  'kernel_cap_t',
+  'cap_inheritable',
+  'cap_permitted',
+  'cap_effective',
   'nop',
 ]);
 /** Operators on arguments that a plan can express. */
@@ -69,11 +75,9 @@ function checkArguments(args: readonly Argument[], path: string, report: Report)
   args.forEach((argument, position) => {
     const at = `${path}[${position}]`;
     const family = typeInfo(argument.type)?.family;
-    const plainInteger =
-      family === 'integer' && argument.type !== 'capability' && argument.type !== 'bpf_cmd';
     if (argument.type === 'auto') {
       report(`${at}.type`, `auto ${later}: write the type of the argument`);
-    } else if (!plainInteger && !readableTypes.has(argument.type)) {
+    } else if (family !== 'integer' && !readableTypes.has(argument.type)) {
       report(
         `${at}.type`,
         `the type ${argument.type} ${later}: it reads integers, ${[...readableTypes].join(', ')}`,
@@ -116,13 +120,16 @@ function checkSelector(selector: ExpandedSelector, args: readonly Argument[], re
     for (const { path } of selector.part(part)) report(path, `${part} ${later}`);
   }
   for (const { item, path } of selector.matchArgs) {
+    const found = findArgument(args, item);
+    const family = 'position' in found ? typeInfo(args[found.position]?.type ?? '')?.family : undefined;
+    if (family === 'capabilities') {
+      report(`${path}.operator`, `${item.operator} on a set of capabilities ${later}: it is read and shown`);
+    }
     if (!plannedOperators.has(item.operator)) {
       report(`${path}.operator`, `${item.operator} ${later}: it does ${[...plannedOperators].join(', ')}`);
     }
     if (args.length > 0) checkTexts(item.values, path, report);
     item.values.forEach((value, index) => {
-      const found = findArgument(args, item);
-      const family = 'position' in found ? typeInfo(args[found.position]?.type ?? '')?.family : undefined;
       if (family === 'socket' && /Map$/.test(item.operator)) {
         report(
           `${path}.operator`,

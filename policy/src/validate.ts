@@ -80,6 +80,16 @@ function checkLists(findings: Findings): void {
   });
 }
 
+/** Objects of the kernel, beside files and sockets. */
+const kernelTypes = new Set([
+  'cred',
+  'user_namespace',
+  'kernel_cap_t',
+  'cap_inheritable',
+  'cap_permitted',
+  'cap_effective',
+]);
+
 function checkArguments(findings: Findings, hook: HookKind, path: string): void {
   hook.args.forEach((argument, position) => {
     const at = `${path}.args[${position}]`;
@@ -94,7 +104,8 @@ function checkArguments(findings: Findings, hook: HookKind, path: string): void 
     if (hook.call?.kind === 'syscall') {
       if (
         (type?.family === 'path' && argument.type !== 'fd') ||
-        (type?.family === 'socket' && argument.type !== 'sockaddr')
+        (type?.family === 'socket' && argument.type !== 'sockaddr') ||
+        kernelTypes.has(argument.type)
       ) {
         findings.error(
           'wrong-type',

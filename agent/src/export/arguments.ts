@@ -63,6 +63,27 @@ function sockaddrMembers({ socket }: DecodedArgument): Json {
   return { family: familyName(socket.family), addr: address, port };
 }
 
+function credentialMembers({ credential }: DecodedArgument): Json {
+  if (credential === undefined) return {};
+  const { uid, gid, euid, egid, suid, sgid, fsuid, fsgid } = credential;
+  return {
+    uid,
+    gid,
+    euid,
+    egid,
+    suid,
+    sgid,
+    fsuid,
+    fsgid,
+    caps: {
+      permitted: capabilities(credential.capPermitted),
+      effective: capabilities(credential.capEffective),
+      inheritable: capabilities(credential.capInheritable),
+    },
+    user_ns: { level: credential.userNamespaceLevel, ns: { inum: credential.userNamespace } },
+  };
+}
+
 function bytesMember(argument: DecodedArgument): Json {
   const bytes = Buffer.from(argument.payload).toString('base64');
   return (argument.flagBits & ArgumentFlag.truncated) !== 0
@@ -111,6 +132,8 @@ function memberOf(argument: DecodedArgument): Json {
       return { sock_arg: compact(socketMembers(argument)) };
     case ArgumentType.sockaddr:
       return { sockaddr_arg: compact(sockaddrMembers(argument)) };
+    case ArgumentType.cred:
+      return { process_credentials_arg: credentialMembers(argument) };
     case ArgumentType.capability:
       return { capability_arg: { value: Number(value), name: capabilityNames[Number(value)] ?? '' } };
     case ArgumentType.kernelCapT:
@@ -180,6 +203,10 @@ export function argumentText(argument: DecodedArgument): string {
     case ArgumentType.capPermitted:
     case ArgumentType.capEffective:
       return capabilities(argument.value).join(',');
+    case ArgumentType.cred:
+      return `uid=${argument.credential?.uid} euid=${argument.credential?.euid}`;
+    case ArgumentType.userNamespace:
+      return `user:[${argument.userNamespace?.inode}]`;
     default:
       return argument.text ?? argument.value.toString();
   }

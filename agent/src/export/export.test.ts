@@ -1,7 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
 // Compares events with the shape that consumers know, and feeds both encoders with bytes that mean harm.
 import { PassThrough } from 'node:stream';
-import { ArgumentType, EventKind, ExecFlag } from '@weir/schema';
+import {
+  ArgumentType,
+  CREDENTIAL_ARGUMENT_BYTES,
+  EventKind,
+  ExecFlag,
+  makeCredentialArgument,
+  writeCredentialArgument,
+} from '@weir/schema';
 import { BatchDecoder, BatchReader, BatchWriter, socketPayload } from '@weir/segment';
 import { describe, expect, it } from 'vitest';
 import { Subscriber } from '../socket/subscriber.js';
@@ -93,6 +100,17 @@ describe('JSON', () => {
   });
 
   it('has the shape of a hook event, each type of argument in its member', () => {
+    const credentials = new Uint8Array(CREDENTIAL_ARGUMENT_BYTES);
+    writeCredentialArgument(
+      new DataView(credentials.buffer),
+      0,
+      makeCredentialArgument({
+        uid: 1000,
+        capEffective: 1n << 21n,
+        userNamespace: 4026531837,
+        userNamespaceLevel: 1,
+      }),
+    );
     const decoder = batch((writer) => {
       const who = netserver(writer);
       const binding = writer.binding({
@@ -130,10 +148,18 @@ describe('JSON', () => {
             }),
           },
           { type: ArgumentType.charBuf, index: 4, payload: Uint8Array.of(1, 2, 255) },
+          {
+            type: ArgumentType.sockaddr,
+            index: 5,
+            payload: socketPayload({ family: 2, destinationAddress: [10, 0, 0, 2], destinationPort: 443 }),
+          },
+          { type: ArgumentType.cred, index: 6, payload: credentials },
         ],
         returnValue: { type: ArgumentType.int32, value: 0n },
       });
     });
+    expect(compactEvent(decoder, 0)).toContain('10.0.0.1:1234 -> 10.0.0.2:443');
+    expect(compactEvent(decoder, 0)).toContain('10.0.0.2:443, uid=1000 euid=0)');
     expect(json(decoder).process_kprobe).toMatchObject({
       function_name: 'security_file_open',
       args: [
@@ -142,6 +168,15 @@ describe('JSON', () => {
         { size_arg: '9223372036854775808' },
         { sock_arg: { family: 'AF_INET', saddr: '10.0.0.1', daddr: '10.0.0.2', sport: 1234, dport: 443 } },
         { bytes_arg: 'AQL/' },
+        { sockaddr_arg: { family: 'AF_INET', addr: '10.0.0.2', port: 443 } },
+        {
+          process_credentials_arg: {
+            uid: 1000,
+            euid: 0,
+            caps: { effective: ['CAP_SYS_ADMIN'], permitted: [] },
+            user_ns: { level: 1, ns: { inum: 4026531837 } },
+          },
+        },
       ],
       return: { int_arg: 0 },
       action: 'KPROBE_ACTION_SIGKILL',

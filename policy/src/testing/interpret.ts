@@ -125,6 +125,8 @@ const widths: Readonly<Record<number, readonly [number, boolean]>> = {
   [ArgumentType.uint32]: [32, false],
   [ArgumentType.int64]: [64, true],
   [ArgumentType.uint64]: [64, false],
+  [ArgumentType.capability]: [32, true],
+  [ArgumentType.bpfCmd]: [32, true],
 };
 
 /** A register as the hook's program extends it. */
