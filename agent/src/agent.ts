@@ -254,6 +254,7 @@ export class Agent {
   async #listen(): Promise<void> {
     this.#socket = await AgentSocket.open({
       path: this.config.socketPath,
+      owner: this.config.socketOwner,
       json: { details: this.config.details, ancestors: Math.max(0, this.config.ancestors - 1) },
       status: () => this.status(),
       metrics: () => metricsText(this.metrics()),

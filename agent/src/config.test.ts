@@ -8,6 +8,7 @@ describe('command line', () => {
     expect('config' in answer && answer.config).toMatchObject({
       controlPlane: undefined,
       socketPath: '/run/weir/agent.sock',
+      socketOwner: undefined,
       dataFolder: '/var/lib/weir',
       monitor: false,
       spool: true,
@@ -23,6 +24,7 @@ describe('command line', () => {
     [['--label', 'x'], '--label must be NAME=VALUE'],
     [['--policy', '/no/such/file'], '/no/such/file is not there'],
     [['--control-plane', 'http://x', '--policy', '/etc/hostname'], 'give it, or --policy and --filter'],
+    [['--socket-owner', 'me'], '--socket-owner must be a whole number from 0'],
     [['--nothing'], "Unknown option '--nothing'"],
     [['--token-file', '/no/such/file'], '--token-file /no/such/file cannot be read'],
   ])('refuses %j', (args, says) => {

@@ -18,6 +18,8 @@ export interface AgentConfig {
   readonly filterKeyPaths: readonly string[];
   readonly dataFolder: string;
   readonly socketPath: string;
+  /** User who may use the socket beside root; undefined: the agent's own. */
+  readonly socketOwner: number | undefined;
   readonly nodeName: string;
   readonly clusterName: string;
   readonly nodeLabels: Readonly<Record<string, string>>;
@@ -59,6 +61,7 @@ Options
   --monitor              policies only say what they would have done: nothing is killed or denied
   --data FOLDER          state and spool (/var/lib/weir)
   --socket PATH          Unix socket for the command line (/run/weir/agent.sock)
+  --socket-owner UID     user that the socket is given to (the agent's own user)
   --node NAME            name of this node (its host name)
   --cluster NAME         name of the cluster, for an agent that stands alone
   --label NAME=VALUE     label of the node; can be given again
@@ -81,6 +84,7 @@ const numbers = {
   processes: [16, 2 ** 20],
   ancestors: [0, 16],
   'report-seconds': [1, 3600],
+  'socket-owner': [0, 2 ** 32 - 2],
 } as const;
 
 function whole(name: keyof typeof numbers, text: string): number {
@@ -150,6 +154,8 @@ export function readConfig(
       filterKeyPaths,
       dataFolder: values.data ?? environment.WEIR_AGENT_DATA ?? '/var/lib/weir',
       socketPath: values.socket ?? environment.WEIR_SOCKET ?? '/run/weir/agent.sock',
+      socketOwner:
+        values['socket-owner'] === undefined ? undefined : whole('socket-owner', values['socket-owner']),
       nodeName,
       clusterName: values.cluster ?? '',
       nodeLabels: labels,
@@ -195,6 +201,7 @@ function parse(args: readonly string[]) {
       monitor: { type: 'boolean' },
       data: { type: 'string' },
       socket: { type: 'string' },
+      'socket-owner': { type: 'string' },
       node: { type: 'string' },
       cluster: { type: 'string' },
       label: { type: 'string', multiple: true },

@@ -1,10 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
-// Owns the agent's Unix socket: HTTP for the command line. Only the agent's user can connect (mode 0600).
+// Owns the agent's Unix socket: HTTP for the command line. Mode 0600: only root and its owner can connect, who is the
+// agent's user or the one that it was given to.
 //
 //   GET  /v1/status      how things are                      GET /v1/metrics    Prometheus text
 //   GET  /v1/events      live events, a line each            GET /v1/processes  the process table, a JSON line each
 //   POST /v1/record      a segment with the next events
-import { chmodSync, mkdirSync, rmSync } from 'node:fs';
+import { chmodSync, lchownSync, mkdirSync, rmSync } from 'node:fs';
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
 import { connect } from 'node:net';
 import { dirname } from 'node:path';
@@ -21,6 +22,8 @@ const RECORD_MS_MAX = 600_000;
 
 export interface SocketOptions {
   readonly path: string;
+  /** User that the socket is given to; undefined: it stays the agent's. */
+  readonly owner?: number | undefined;
   readonly json: JsonOptions;
   readonly status: () => AgentStatus;
   readonly metrics: () => string;
@@ -83,6 +86,8 @@ export class AgentSocket {
       process.umask(mask);
     }
     chmodSync(options.path, 0o600);
+    // Not through a link: the folder may be the owner's, who could put one there.
+    if (options.owner !== undefined) lchownSync(options.path, options.owner, process.getgid?.() ?? 0);
     return socket;
   }
 
