@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Tests the command line as a person uses it: against a real control plane, by what it prints and its exit code.
 import { spawnSync } from 'node:child_process';
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -224,5 +224,35 @@ describe('what is shown', () => {
 });
 
 test('weir down removes nothing that weir up did not make', async () => {
+  process.env.WEIR_CACHE = join(folder, 'cache');
   expect((await weir('down')).out).toBe('nothing was set up here');
+  // What guests left is named, and goes when that is asked for.
+  const kernels = join(folder, 'cache/vm/kernels');
+  mkdirSync(kernels, { recursive: true });
+  expect((await weir('down')).out).toContain(`kept ${join(folder, 'cache/vm')}, kernels and images`);
+  expect(existsSync(kernels)).toBe(true);
+  expect((await weir('down', '--cache')).out).toContain(`removed ${join(folder, 'cache/vm')}`);
+  expect(existsSync(kernels)).toBe(false);
+});
+
+describe('weir down removes as root what state.json says', () => {
+  test.each(['/etc', '/sys/fs/bpf/weir', '/sys/fs/bpf/weir-up-0123456789ab/../..', ''])(
+    'but never %j',
+    async (pinFolder) => {
+      const home = join(folder, 'forged');
+      mkdirSync(home, { recursive: true });
+      writeFileSync(join(home, 'MADE_BY_WEIR_UP'), '');
+      writeFileSync(join(home, 'state.json'), JSON.stringify({ pinFolder }));
+      const before = process.env.WEIR_HOME;
+      process.env.WEIR_HOME = home;
+      try {
+        expect(await weir('down')).toMatchObject({
+          code: 1,
+          notes: expect.stringContaining('is not removed'),
+        });
+      } finally {
+        process.env.WEIR_HOME = before;
+      }
+    },
+  );
 });

@@ -18,6 +18,8 @@ export interface State {
   /** The agent itself, not the sudo that raised it. */
   readonly agent: ProcessIdentity | undefined;
   readonly socket: string | undefined;
+  /** Where the agent's counters outlive it; an ordinary user cannot look whether they are there. */
+  readonly pinFolder?: string | undefined;
   readonly startedMs: number;
 }
 

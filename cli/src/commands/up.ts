@@ -1,31 +1,33 @@
 // SPDX-License-Identifier: Apache-2.0
 // Owns `weir up`: from nothing to events, an archive query and a process tree, without a question in between.
-import { type ChildProcess, spawnSync } from 'node:child_process';
+import { spawnSync } from 'node:child_process';
+import { AgentClient } from '@weir/agent/client';
 import { ControlPlaneClient } from '@weir/control-plane/client';
 import { type Command, oneOf, wholeNumber } from '../command.js';
 import { CliError, usageError } from '../errors.js';
 import { readInput } from '../files.js';
 import type { Output } from '../output.js';
 import { cell } from '../output.js';
-import { startRaised } from '../raise.js';
 import {
   isRunning,
   makeFolder,
   type Places,
+  type ProcessIdentity,
   places,
   readCredentials,
   readState,
   type State,
   writeState,
 } from '../state.js';
-import { agentReady, showReport, startAgent, waitForReport } from '../up/agent.js';
+import { agentReady, pinFolder, showReport, startAgent, waitForReport } from '../up/agent.js';
 import { showArchive } from '../up/archive.js';
 import { startControlPlane } from '../up/control-plane.js';
 import { type DemoResult, demoMarker, runDemo } from '../up/demo.js';
 import { checkHost, surroundings } from '../up/host.js';
-import { delay, end, identifyRaised, isRoot, prepareSudo, until } from '../up/processes.js';
+import { delay, end, prepareSudo, runsStill, until } from '../up/processes.js';
 import { putSamples } from '../up/samples.js';
 import { startGuest } from '../up/vm.js';
+import { DemoWatch } from '../up/watch.js';
 
 interface UpOptions {
   readonly vm: boolean;
@@ -35,11 +37,11 @@ interface UpOptions {
   readonly goOnMs: number | undefined;
 }
 
-/** The live view shows the last of it before the archive is asked. */
+/** What the demonstration's shells leave running (an `rm`) is shown before the archive is asked. */
 const settleMs = 1_000;
 
-/** How long the live view may take to be there; a busy machine starts node slowly. */
-const viewMs = 20_000;
+/** How long the first event may take to be shown, and after the demonstration the last of it, on a busy machine. */
+const viewMs = 30_000;
 
 export const upCommand: Command = {
   name: 'up',
@@ -90,12 +92,13 @@ async function up(options: UpOptions, output: Output, signal: AbortSignal): Prom
   const closers: Array<() => Promise<unknown>> = [];
   try {
     const controlPlane = await startControlPlane(at, 'demo');
-    closers.push(() => end(controlPlane.identity));
+    closers.push(() => ended('The control plane', controlPlane.identity, output));
     const state: State = {
       url: controlPlane.url,
       controlPlane: controlPlane.identity,
       agent: undefined,
       socket: options.vm ? undefined : at.socket,
+      pinFolder: options.vm ? before?.pinFolder : pinFolder(at),
       startedMs: Date.now(),
     };
     writeState(at, state);
@@ -111,6 +114,7 @@ async function up(options: UpOptions, output: Output, signal: AbortSignal): Prom
       `samples: ${samples.policies.length} policies and the filter ${samples.filters.join(', ')}, in force as release ${samples.sequence}`,
     );
     const marker = demoMarker();
+    const watch = new DemoWatch(marker);
     const run = {
       options,
       at,
@@ -118,6 +122,7 @@ async function up(options: UpOptions, output: Output, signal: AbortSignal): Prom
       state,
       sequence: samples.sequence,
       marker,
+      watch,
       token: credentials.bootstrapToken,
     };
     const show = options.vm
@@ -145,13 +150,15 @@ interface Run {
   readonly state: State;
   readonly sequence: number;
   readonly marker: string;
+  /** Sees each line that is shown. */
+  readonly watch: DemoWatch;
   readonly token: string;
 }
 
 /** An agent whose events are being shown. */
 interface Show {
-  /** Shows events until `hide`; resolves when the first has come, so that what follows is seen. */
-  view(): Promise<void>;
+  /** Shows events until `hide`; resolves when the first has come, so that what follows is seen. Is false where none came. */
+  view(): Promise<boolean>;
   hide(): Promise<void>;
   demo(): Promise<readonly DemoResult[]>;
   /** Aborted when the agent has ended. */
@@ -173,7 +180,7 @@ async function onHost(
     bootstrapToken: run.token,
     monitor: !options.enforce,
   });
-  closers.push(() => end(agent.identity));
+  closers.push(() => ended('The agent', agent.identity, output));
   writeState(at, { ...run.state, agent: agent.identity });
   const mode = options.enforce
     ? 'ENFORCING: it kills and denies'
@@ -181,40 +188,35 @@ async function onHost(
   const found = await agentReady(at, client, run.sequence, agent, { sinceMs: run.state.startedMs, signal });
   output.line(`agent: ${cell(found.id)} on ${cell(found.node)}, ${mode}`);
   showReport(output, found);
-  let view: ChildProcess | undefined;
-  const hide = async () => {
-    const child = view;
-    view = undefined;
-    if (child === undefined || child.exitCode !== null || child.signalCode !== null) return;
-    const gone = new Promise((resolve) => child.once('exit', resolve));
-    const identity = await identifyRaised(child, !isRoot());
-    if (identity !== undefined) await end(identity);
-    await gone;
-  };
+  let shown: AbortController | undefined;
+  const hide = async () => shown?.abort();
   closers.push(hide);
-  const ended = new AbortController();
-  agent.child.once('exit', () => ended.abort());
+  const over = new AbortController();
+  agent.child.once('exit', () => over.abort());
   return {
     view: async () => {
+      const stop = new AbortController();
+      shown = stop;
       let live = false;
-      view = startRaised(['events', '--socket', at.socket], (text) => {
+      void follow(at.socket, stop.signal, output, (line) => {
         live = true;
-        process.stdout.write(text);
+        run.watch.see(line);
       });
-      await until(
+      const first = await until(
         viewMs,
         () => {
           if (live) return true;
-          spawnSync('/bin/true');
+          spawnSync('/bin/true'); // something must happen for an event to come
           return undefined;
         },
         signal,
         200,
       );
+      return first === true;
     },
     hide,
     demo: () => runDemo(run.marker, { guest: false }),
-    ended: ended.signal,
+    ended: over.signal,
   };
 }
 
@@ -233,6 +235,7 @@ async function inGuest(
       marker: run.marker,
       kernel: options.kernel,
       filterKey: readInput(`${run.at.filterKeyFile}.pub`).text,
+      onShown: (line) => run.watch.see(line),
     },
     output,
   );
@@ -246,22 +249,33 @@ async function inGuest(
   if (found === undefined) throw new CliError('The agent in the guest did not report.');
   output.line(`agent: ${cell(found.id)} on ${cell(found.node)}, in the guest, enforcing`);
   showReport(output, found);
-  const ended = new AbortController();
-  void guest.ended.then(() => ended.abort());
+  const over = new AbortController();
+  void guest.ended.then(() => over.abort());
   return {
-    view: async () => guest.show(true),
+    // Events come already: the guest is ready when the first has.
+    view: async () => {
+      guest.show(true);
+      return true;
+    },
     hide: async () => guest.show(false),
     demo: () => guest.demo(signal),
-    ended: ended.signal,
+    ended: over.signal,
   };
 }
 
 async function demonstrate(show: Show, run: Run, output: Output, signal: AbortSignal): Promise<void> {
   output.line();
   output.line('live events:');
-  await show.view();
+  const live = await show.view();
   const results = await show.demo();
   const finishedMs = Date.now();
+  // All of it, not only what a busy machine has got to.
+  const all = await until(viewMs, () => (run.watch.ended >= results.length ? true : undefined), signal);
+  if (all === undefined && !signal.aborted) {
+    output.note(
+      `${live ? 'not all of what was done' : 'no event'} was shown in ${viewMs / 1000} s; going on. The archive has it, see below`,
+    );
+  }
   await delay(settleMs, signal);
   await show.hide();
   output.line();
@@ -274,6 +288,32 @@ async function demonstrate(show: Show, run: Run, output: Output, signal: AbortSi
       `Logs: ${run.at.controlPlaneLog}, ${run.at.agentLog}`,
     ]);
   }
+}
+
+/** Shows events until it is told to stop, or the agent ends. */
+async function follow(
+  socket: string,
+  signal: AbortSignal,
+  output: Output,
+  seen: (line: string) => void,
+): Promise<void> {
+  try {
+    // The agent makes compact lines harmless.
+    for await (const line of new AgentClient(socket).events({ format: 'compact' }, signal)) {
+      output.line(line);
+      seen(line);
+    }
+  } catch (cause) {
+    if (!signal.aborted)
+      output.note(`the live view ended: ${cell(cause instanceof Error ? cause.message : String(cause))}`);
+  }
+}
+
+/** Ends a process of ours, and says so where that failed. */
+async function ended(what: string, identity: ProcessIdentity, output: Output): Promise<void> {
+  if ((await end(identity)) !== 'running') return;
+  const { message, hints } = runsStill(what, identity);
+  for (const line of [message, ...hints]) output.note(line);
 }
 
 function howToGoOn(output: Output, options: UpOptions): void {

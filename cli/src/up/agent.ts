@@ -17,6 +17,11 @@ export function pinFolder(at: Places): string {
   return `/sys/fs/bpf/weir-up-${name}`;
 }
 
+/** Says whether a path can be one that {@link pinFolder} gives. */
+export function isPinFolder(path: string): boolean {
+  return /^\/sys\/fs\/bpf\/weir-up-[0-9a-f]{12}$/.test(path);
+}
+
 const startMs = 60_000;
 
 export interface StartedAgent {
@@ -33,13 +38,15 @@ export interface AgentOptions {
 export async function startAgent(at: Places, options: AgentOptions): Promise<StartedAgent> {
   const tokenFile = join(at.folder, 'bootstrap-token');
   writeFileSync(tokenFile, `${options.bootstrapToken}\n`, { mode: 0o600 });
+  const sudo = !isRoot();
   const args = [
     ...['--control-plane', options.url, '--token-file', tokenFile],
     ...['--data', at.agentData, '--socket', at.socket, '--pin', pinFolder(at), '--report-seconds', '2'],
     ...['--filter-key', `${at.filterKeyFile}.pub`],
     ...(options.monitor ? ['--monitor'] : []),
+    // So that weir events and weir status need no root.
+    ...(sudo ? ['--socket-owner', String(process.getuid?.())] : []),
   ];
-  const sudo = !isRoot();
   // sudo asks its own terminal whether we may: so it stays in our session, and is told by us when to end.
   const child = start(agentEntry, args, at.agentLog, { detached: !sudo, sudo });
   const identity = await identifyRaised(child, sudo);

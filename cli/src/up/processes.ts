@@ -87,26 +87,47 @@ export function prepareSudo(why: string): void {
   }
 }
 
-/** Sends a signal, through sudo where the process is root's and we are not. */
-function send(identity: ProcessIdentity, signal: 'SIGTERM' | 'SIGKILL'): void {
+type Signal = 'SIGTERM' | 'SIGKILL';
+
+/** Sends a signal, through sudo where the process is root's and we are not. Is false where it could not be sent. */
+function send(identity: ProcessIdentity, signal: Signal): boolean {
   try {
-    process.kill(identity.pid, signal);
+    return process.kill(identity.pid, signal);
   } catch (cause) {
-    if (!(cause instanceof Error && 'code' in cause && cause.code === 'EPERM')) return; // it ended by itself
-    spawnSync('sudo', ['-n', 'kill', `-${signal.slice(3)}`, String(identity.pid)], { stdio: 'ignore' });
+    if (!(cause instanceof Error && 'code' in cause && cause.code === 'EPERM')) return true; // it ended by itself
+    const command = ['-n', 'kill', `-${signal.slice(3)}`, String(identity.pid)];
+    return spawnSync('sudo', command, { stdio: 'ignore' }).status === 0;
   }
 }
 
-/** Ends a process in order, and kills it where it does not end. Is false where it was not running. */
-export async function end(identity: ProcessIdentity | undefined): Promise<boolean> {
-  if (identity === undefined || !isRunning(identity)) return false;
+export type Ending =
+  /** It was not running. */
+  | 'none'
+  | 'ended'
+  /** It runs still: it may not be told to end, or does not. */
+  | 'running';
+
+/** Ends a process in order, and kills it where it does not end; says what came of it. */
+export async function end(
+  identity: ProcessIdentity | undefined,
+  by: { send?: (identity: ProcessIdentity, signal: Signal) => boolean; graceMs?: number } = {},
+): Promise<Ending> {
+  if (identity === undefined || !isRunning(identity)) return 'none';
   const gone = () => (isRunning(identity) ? undefined : true);
-  send(identity, 'SIGTERM');
-  if ((await until(graceMs, gone)) === undefined) {
-    send(identity, 'SIGKILL');
-    await until(graceMs, gone);
+  for (const signal of ['SIGTERM', 'SIGKILL'] as const) {
+    const sent = (by.send ?? send)(identity, signal);
+    // Where we may not, waiting is of no use.
+    if ((await until(sent ? (by.graceMs ?? graceMs) : 0, gone)) === true) return 'ended';
+    if (!sent) break;
   }
-  return true;
+  return 'running';
+}
+
+/** What to say of a process that {@link end} could not end. */
+export function runsStill(what: string, identity: ProcessIdentity): CliError {
+  return new CliError(`${what} runs still: it could not be ended.`, [
+    `End it yourself, then run weir down: sudo kill -KILL ${identity.pid}`,
+  ]);
 }
 
 /** Gives the process that sudo runs, or the process itself where no sudo is between. */

@@ -17,3 +17,8 @@ export const probeEntry = join(repository, 'agent/dist/probe.js');
 
 /** This program itself, to be raised. */
 export const cliEntry = join(repository, 'cli/dist/main.js');
+
+/** Where test/vm keeps the kernels and images of guests. */
+export function guestCache(environment: NodeJS.ProcessEnv = process.env): string {
+  return join(environment.WEIR_CACHE || join(repository, '.cache'), 'vm');
+}

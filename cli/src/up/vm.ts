@@ -63,7 +63,14 @@ const readyMs = 180_000;
 const demoMs = 60_000;
 
 export async function startGuest(
-  options: { url: string; token: string; marker: string; kernel: string; filterKey: string },
+  options: {
+    url: string;
+    token: string;
+    marker: string;
+    kernel: string;
+    filterKey: string;
+    onShown: (line: string) => void;
+  },
   output: Output,
 ): Promise<Guest> {
   const port = new URL(options.url).port;
@@ -78,6 +85,7 @@ export async function startGuest(
       // The agent made its lines harmless already, and their backslashes mean it; others are not trusted to be.
       const text = line.replace(/\r$/, '');
       output.line(hostile.test(text) ? cell(text) : text);
+      options.onShown(text);
       return;
     }
     const { kind, value } = JSON.parse(line.slice(6)) as { kind: string; value: unknown };
