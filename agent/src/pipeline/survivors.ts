@@ -71,8 +71,11 @@ const hookKinds = new Set<number>([
 ]);
 const isHook = Uint8Array.from({ length: 64 }, (_, kind) => (hookKinds.has(kind) ? 1 : 0));
 
-/** Runs of bytes that several entries share are copied once: this many are remembered. */
-const SHARED = 4096;
+/**
+ * Runs of bytes that several entries share are copied once. All of a batch are remembered, by exact match: what is
+ * copied twice could make the survivors larger than the batch. Six spans an entry are at most 53,000 in 2 MiB.
+ */
+const SHARED = 65_536;
 
 /** Alerts of a batch, as the filter host tells of them. */
 export interface Alerts {
@@ -93,6 +96,9 @@ export class Survivors {
   readonly #sharedFrom = new Uint32Array(SHARED);
   readonly #sharedLength = new Uint32Array(SHARED);
   readonly #sharedTo = new Uint32Array(SHARED);
+  /** Number of the batch that a place was filled for: so the table need not be emptied. */
+  readonly #sharedBatch = new Uint32Array(SHARED);
+  #batch = 0;
   #source: SlotViews | undefined;
   #target: SlotViews | undefined;
   #end = 0;
@@ -133,7 +139,7 @@ export class Survivors {
     }
     this.#source = source;
     this.#target = target;
-    this.#sharedFrom.fill(0);
+    this.#batch = (this.#batch + 1) >>> 0 || 1;
     this.#processCount = 0;
     this.#bindingCount = 0;
     const { view } = source;
@@ -250,9 +256,12 @@ export class Survivors {
 
   /** Copies a run of bytes behind what is there, or finds the copy that is there. Returns its new offset. */
   #bytes(offset: number, length: number): number {
-    const key = (Math.imul(offset, 0x9e3779b1) >>> 20) & (SHARED - 1);
-    if (this.#sharedFrom[key] === offset && this.#sharedLength[key] === length)
-      return this.#sharedTo[key] as number;
+    let key = Math.imul(offset, 0x9e3779b1) >>> 16;
+    for (let steps = 0; this.#sharedBatch[key] === this.#batch && steps < SHARED; steps++) {
+      if (this.#sharedFrom[key] === offset && this.#sharedLength[key] === length)
+        return this.#sharedTo[key] as number;
+      key = (key + 1) & (SHARED - 1);
+    }
     const target = this.#target as SlotViews;
     const source = this.#source as SlotViews;
     const at = this.#end;
@@ -260,6 +269,7 @@ export class Survivors {
     const from = source.bytes;
     if (length > 128) to.set(from.subarray(offset, offset + length), at);
     else for (let index = 0; index < length; index++) to[at + index] = from[offset + index] as number;
+    this.#sharedBatch[key] = this.#batch;
     this.#sharedFrom[key] = offset;
     this.#sharedLength[key] = length;
     this.#sharedTo[key] = at;
