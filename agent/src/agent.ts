@@ -344,6 +344,7 @@ export class Agent {
     const { stats } = this.pipeline;
     const totals = this.#accounting.totals();
     const spool = this.spool?.stats();
+    const table = this.#table.handle.numbers();
     return {
       agentVersion,
       pid: process.pid,
@@ -367,10 +368,10 @@ export class Agent {
       },
       losses: { ...this.#losses },
       processes: {
-        entries: this.#table.size,
+        entries: table.size,
         entriesMax: this.#table.processesMax,
         bytesMax: this.#table.bytesMax,
-        evicted: this.#table.evictedRunning,
+        evicted: table.evictedRunning,
         orphans: this.#join.orphans,
       },
       ring: { bytes: this.#ring.capacityBytes, pendingBytes: this.#ring.pendingBytes() },
@@ -432,7 +433,7 @@ export class Agent {
         'weir_process_strings_refused_total',
         'counter',
         'Processes whose strings had no room.',
-        this.#table.strings.refused,
+        this.#table.handle.numbers().stringsRefused,
       ),
       single('weir_ring_bytes', 'gauge', 'Size of the ring buffer.', status.ring.bytes),
       single(

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Owns the entry of the addon: what it exports, and its state in each environment.
 #include "common.h"
+#include "join.h"
 #include "kernel.h"
 #include "map.h"
 #include "object.h"
@@ -17,6 +18,8 @@ Napi::Object initialise(Napi::Env env, Napi::Object exports) {
     weir::Link::define(env, *instance);
     weir::Object::define(env, *instance);
     weir::Ring::define(env, *instance);
+    weir::Table::define(env, *instance);
+    weir::Join::define(env, *instance);
     // Node destroys it with the environment.
     env.SetInstanceData(instance.release());
     exports.Set("openObject", Napi::Function::New<weir::openObject>(env));
@@ -25,6 +28,8 @@ Napi::Object initialise(Napi::Env env, Napi::Object exports) {
     exports.Set("openPinnedMap", Napi::Function::New<weir::openPinnedMap>(env));
     exports.Set("openPinnedLink", Napi::Function::New<weir::openPinnedLink>(env));
     exports.Set("openRing", Napi::Function::New<weir::openRing>(env));
+    exports.Set("openTable", Napi::Function::New<weir::openTable>(env));
+    exports.Set("openJoin", Napi::Function::New<weir::openJoin>(env));
     exports.Set("enableStats", Napi::Function::New<weir::enableStats>(env));
     exports.Set("waitGracePeriod", Napi::Function::New<weir::waitGracePeriod>(env));
     exports.Set("kernelFunction", Napi::Function::New<weir::kernelFunction>(env));

@@ -93,6 +93,8 @@ struct Instance {
     Napi::FunctionReference link;
     Napi::FunctionReference object;
     Napi::FunctionReference ring;
+    Napi::FunctionReference table;
+    Napi::FunctionReference join;
 };
 Instance &instanceOf(Napi::Env env);
 

@@ -13,6 +13,7 @@
 #include <thread>
 #include <utility>
 
+#include "join.h"
 #include "map.h"
 
 namespace weir {
@@ -24,6 +25,9 @@ constexpr uint32_t LENGTH_MASK = ~(BPF_RINGBUF_BUSY_BIT | BPF_RINGBUF_DISCARD_BI
 // Turns of the waiting thread without a record after which it looks less often, and how much less.
 constexpr int QUIET_TURNS = 100;
 constexpr int QUIET_FACTOR = 4;
+
+// Records that are looked at together.
+constexpr uint32_t BLOCK = 32;
 
 uint64_t roundUp8(uint64_t value) {
     return (value + 7) & ~uint64_t{7};
@@ -162,6 +166,74 @@ class RingState {
         return result;
     }
 
+    // Reads records straight into a batch, until that is full. `left`: 0 all taken, -1 no room for more, -2
+    // an exception is pending.
+    Drained drainTo(Join &join, uint32_t records_max) {
+        Drained result;
+        uint64_t position = read_.load(std::memory_order_relaxed);
+        const uint64_t producer = __atomic_load_n(producer_, __ATOMIC_ACQUIRE);
+        const uint64_t mask = capacity_ - 1;
+        // Memory is waited for longer than a record is worked on. So records are taken in blocks: what the
+        // table has of each is fetched for the whole block first, step by step.
+        uint64_t positions[BLOCK];
+        uint32_t words[BLOCK];
+        while (position < producer && result.left == 0) {
+            uint32_t count = 0;
+            for (uint64_t at = position; count < BLOCK && at < producer; count++) {
+                const char *header = records_ + (at & mask);
+                const uint32_t word =
+                    __atomic_load_n(reinterpret_cast<const uint32_t *>(header), __ATOMIC_ACQUIRE);
+                if ((word & BPF_RINGBUF_BUSY_BIT) != 0) {
+                    break; // reserved, not submitted yet: what comes after it waits too, to keep the order
+                }
+                positions[count] = at;
+                words[count] = word;
+                if ((word & BPF_RINGBUF_DISCARD_BIT) == 0) {
+                    join.prefetch(header + BPF_RINGBUF_HDR_SZ, 0);
+                }
+                at += roundUp8((word & LENGTH_MASK) + BPF_RINGBUF_HDR_SZ);
+            }
+            if (count == 0) {
+                break;
+            }
+            for (uint32_t step = 1; step < Join::PREFETCH_STEPS; step++) {
+                for (uint32_t index = 0; index < count; index++) {
+                    if ((words[index] & BPF_RINGBUF_DISCARD_BIT) == 0) {
+                        join.prefetch(records_ + (positions[index] & mask) + BPF_RINGBUF_HDR_SZ, step);
+                    }
+                }
+            }
+            for (uint32_t index = 0; index < count; index++) {
+                const uint32_t length = words[index] & LENGTH_MASK;
+                const uint64_t next = positions[index] + roundUp8(length + BPF_RINGBUF_HDR_SZ);
+                if ((words[index] & BPF_RINGBUF_DISCARD_BIT) != 0) {
+                    result.discarded++;
+                    position = next;
+                    continue;
+                }
+                if (result.records == records_max) {
+                    result.left = -1;
+                    break;
+                }
+                const Join::Taken taken =
+                    join.take(records_ + (positions[index] & mask) + BPF_RINGBUF_HDR_SZ, length);
+                if (taken == Join::Taken::FULL) {
+                    result.left = -1;
+                    break;
+                }
+                result.records += taken == Join::Taken::UNUSABLE ? 0 : 1;
+                position = next;
+                if (taken == Join::Taken::FAILED) {
+                    result.left = -2;
+                    break;
+                }
+            }
+        }
+        read_.store(position, std::memory_order_release);
+        notified_.store(false, std::memory_order_release);
+        return result;
+    }
+
     bool commit(uint64_t position) {
         if (position < committed_ || position > read_.load(std::memory_order_relaxed)) {
             return false;
@@ -261,14 +333,14 @@ void callReady(napi_env env, napi_value callback, void *, void *) {
 } // namespace
 
 void Ring::define(Napi::Env env, Instance &instance) {
-    Napi::Function constructor =
-        DefineClass(env, "Ring",
-                    {InstanceMethod<&Ring::drain>("drain"), InstanceMethod<&Ring::commit>("commit"),
-                     InstanceMethod<&Ring::pendingBytes>("pendingBytes"),
-                     InstanceMethod<&Ring::unreadBytes>("unreadBytes"),
-                     InstanceMethod<&Ring::capacityBytes>("capacityBytes"),
-                     InstanceMethod<&Ring::wakeUps>("wakeUps"), InstanceMethod<&Ring::ref>("ref"),
-                     InstanceMethod<&Ring::unref>("unref"), InstanceMethod<&Ring::close>("close")});
+    Napi::Function constructor = DefineClass(
+        env, "Ring",
+        {InstanceMethod<&Ring::drain>("drain"), InstanceMethod<&Ring::drainTo>("drainTo"),
+         InstanceMethod<&Ring::commit>("commit"), InstanceMethod<&Ring::pendingBytes>("pendingBytes"),
+         InstanceMethod<&Ring::unreadBytes>("unreadBytes"),
+         InstanceMethod<&Ring::capacityBytes>("capacityBytes"), InstanceMethod<&Ring::wakeUps>("wakeUps"),
+         InstanceMethod<&Ring::ref>("ref"), InstanceMethod<&Ring::unref>("unref"),
+         InstanceMethod<&Ring::close>("close")});
     instance.ring = Napi::Persistent(constructor);
 }
 
@@ -342,6 +414,35 @@ Napi::Value Ring::drain(const Napi::CallbackInfo &info) {
     auto *numbers = static_cast<double *>(result.data);
     numbers[0] = static_cast<double>(drained.bytes);
     numbers[1] = static_cast<double>(state_->position());
+    numbers[2] = static_cast<double>(drained.discarded);
+    numbers[3] = static_cast<double>(drained.left);
+    return Napi::Number::New(env, drained.records);
+}
+
+// drainTo(join, recordsMax, result): answers how many records went into the batch that the join has begun.
+Napi::Value Ring::drainTo(const Napi::CallbackInfo &info) {
+    Napi::Env env = info.Env();
+    View result;
+    if (!open(env)) {
+        return env.Undefined();
+    }
+    Join *join = Join::from(env, info[0]);
+    if (join == nullptr) {
+        return env.Undefined();
+    }
+    if (!join->begun() || !viewOf(info[2], napi_float64_array, result) || result.length < 4) {
+        throwError(env, "BAD_ARGUMENT", "the join has begun no batch, or there is nowhere to answer", 0);
+        return env.Undefined();
+    }
+    // The ring can be closed by what the join asks of JavaScript.
+    const std::shared_ptr<RingState> state = state_;
+    const RingState::Drained drained = state->drainTo(*join, info[1].ToNumber().Uint32Value());
+    if (drained.left == -2) {
+        return env.Undefined();
+    }
+    auto *numbers = static_cast<double *>(result.data);
+    numbers[0] = 0;
+    numbers[1] = static_cast<double>(state->position());
     numbers[2] = static_cast<double>(drained.discarded);
     numbers[3] = static_cast<double>(drained.left);
     return Napi::Number::New(env, drained.records);

@@ -18,6 +18,7 @@ class Ring : public Napi::ObjectWrap<Ring> {
 
   private:
     Napi::Value drain(const Napi::CallbackInfo &info);
+    Napi::Value drainTo(const Napi::CallbackInfo &info);
     void commit(const Napi::CallbackInfo &info);
     Napi::Value pendingBytes(const Napi::CallbackInfo &info);
     Napi::Value unreadBytes(const Napi::CallbackInfo &info);

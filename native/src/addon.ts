@@ -76,6 +76,7 @@ export interface RawRing {
     recordsMax: number,
     result: Float64Array,
   ): number;
+  drainTo(join: RawJoin, recordsMax: number, result: Float64Array): number;
   commit(position: number): void;
   pendingBytes(): number;
   unreadBytes(): number;
@@ -84,6 +85,23 @@ export interface RawRing {
   ref(): void;
   unref(): void;
   close(): void;
+}
+
+export interface RawTable {
+  seed(pid: number, startTicks: number): number;
+  seedOf(pid: number): number;
+  linkSeeds(child: number, parent: number): void;
+  setStrings(slot: number, bytes: Uint8Array): boolean;
+  stringsAt(slot: number): number;
+  state(slot: number): number;
+  numbers(numbers: Float64Array): void;
+}
+
+export interface RawJoin {
+  begin(slot: Uint8Array): void;
+  add(record: Uint8Array): number;
+  measure(numbers: Float64Array): void;
+  lay(stringsAt: number): number;
 }
 
 export interface RawAddon {
@@ -108,6 +126,26 @@ export interface RawAddon {
   openPinnedMap(path: string): RawMap;
   openPinnedLink(path: string): RawLink;
   openRing(map: RawMap, onReady: () => void, pollIntervalMs: number): RawRing;
+  openTable(processesMax: number, exitedMax: number, images: Uint32Array, arena: Uint8Array): RawTable;
+  openJoin(
+    table: RawTable,
+    options: {
+      ancestors: number;
+      recordsMax: number;
+      batchBytesMax: number;
+      trailerBytes: number;
+      direct: Uint32Array;
+      bindingBytes: Uint32Array;
+      bound: Uint32Array;
+      numberOf: (id: number) => number;
+      next: Float64Array;
+      handled: Float64Array;
+      handledInBatch: Float64Array;
+      userIds: Uint32Array;
+      userEnds: Uint32Array;
+      userNames: Uint8Array;
+    },
+  ): RawJoin;
   enableStats(): RawLink;
   waitGracePeriod(done: (error: Error | null) => void): void;
   kernelFunction(

@@ -1,8 +1,19 @@
 // SPDX-License-Identifier: Apache-2.0
-// The public names of the addon. It loads programs, attaches them, reads and writes maps and reads ring buffers; it
-// knows nothing of policies.
+// The public names of the addon. It loads programs, attaches them, reads and writes maps and reads ring buffers; and it
+// makes batches of records. It knows nothing of policies.
 
 export { errnoName, NativeError, type NativeErrorCode } from './error.js';
+export {
+  type Added,
+  type JoinNumbers,
+  PROCESS_STRING_BYTES_MAX,
+  RecordJoin,
+  type RecordJoinOptions,
+  slotState,
+  TableHandle,
+  type TableNumbers,
+  type TableOptions,
+} from './join.js';
 export {
   bootId,
   type Clock,

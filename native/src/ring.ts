@@ -3,6 +3,7 @@
 // overwrite it, until `commit` says that it is safe elsewhere.
 import { type RawRing, raw } from './addon.js';
 import { badArgument, guard, NativeError } from './error.js';
+import type { RecordJoin } from './join.js';
 import { type BpfMap, mapTypes } from './map.js';
 
 export interface RingReaderOptions {
@@ -76,6 +77,24 @@ export class RingReader {
       discarded: numbers[2] ?? 0,
       more: oversized !== 0,
       oversizedBytes: Math.max(oversized, 0),
+    };
+  }
+
+  /**
+   * Reads records straight into the batch that a join has begun, until that is full. Otherwise as `drain`; `bytes` and
+   * `oversizedBytes` are 0.
+   */
+  drainTo(join: RecordJoin, recordsMax: number): DrainResult {
+    const ring = this.raw();
+    const numbers = this.#numbers;
+    const records = guard(() => ring.drainTo(join.raw(), recordsMax, numbers));
+    return {
+      records,
+      bytes: 0,
+      position: numbers[1] ?? 0,
+      discarded: numbers[2] ?? 0,
+      more: numbers[3] !== 0,
+      oversizedBytes: 0,
     };
   }
 

@@ -8,7 +8,7 @@ import { batchParts } from './batch.js';
 import { enumerations } from './enums.js';
 import { filterEnumerations, filterParts } from './filter-abi.js';
 import { assemblyScript } from './generators/assemblyscript.js';
-import { cHeader } from './generators/c.js';
+import { cBatchHeader, cHeader } from './generators/c.js';
 import { archiveColumns } from './generators/docs.js';
 import { typeScript } from './generators/typescript.js';
 import { kernelEnumerations, kernelMaps, limits } from './kernel-maps.js';
@@ -21,6 +21,7 @@ const outputs = new Map<string, string>([
     'schema/generated/weir.h',
     cHeader([...enumerations, ...kernelEnumerations], [...records, ...kernelMaps], limits),
   ],
+  ['schema/generated/weir-batch.h', cBatchHeader(batchParts)],
   [
     'schema/src/generated/layout.ts',
     typeScript(

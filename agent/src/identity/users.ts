@@ -12,8 +12,18 @@ export class Users {
     for (const [uid, name] of names) this.#names.set(uid, name);
   }
 
-  nameOf(uid: number): Uint8Array | undefined {
-    return this.#names.get(uid);
+  /** All of them: ids, where each name ends, and the names one after the other. */
+  packed(): { ids: Uint32Array; ends: Uint32Array; names: Uint8Array } {
+    const ids = Uint32Array.from(this.#names.keys());
+    const ends = new Uint32Array(ids.length);
+    const names = Buffer.concat([...this.#names.values()]);
+    let end = 0;
+    let index = 0;
+    for (const name of this.#names.values()) {
+      end += name.length;
+      ends[index++] = end;
+    }
+    return { ids, ends, names: Uint8Array.from(names) };
   }
 
   /** Reads an `/etc/passwd`; no file, no names. */

@@ -26,8 +26,6 @@ export const BINDINGS_MAX = 16_384;
 export interface LaidBinding {
   readonly entry: Uint32Array;
   readonly strings: Uint8Array;
-  stamp: number;
-  index: number;
 }
 
 function lay(binding: Binding): LaidBinding {
@@ -66,13 +64,16 @@ function lay(binding: Binding): LaidBinding {
     strings.set(part, at);
     at += part.length;
   }
-  return { entry: new Uint32Array(bytes), strings, stamp: 0, index: 0 };
+  return { entry: new Uint32Array(bytes), strings };
 }
 
 export class Bindings {
   /** Asked for a binding that is not known yet. */
   readonly #resolve: ((id: number) => Binding | undefined) | undefined;
-  readonly #direct = new Uint32Array(DIRECT_MAX);
+  /** Number of a binding by its id, 0 where it is not known; the join looks here first. */
+  readonly direct = new Uint32Array(DIRECT_MAX);
+  /** Bytes of the strings of each binding, by its number. */
+  readonly stringBytes = new Uint32Array(BINDINGS_MAX + 1);
   readonly #far = new Map<number, number>();
   readonly #ids: number[] = [];
   /** By number, from 1 on. */
@@ -86,7 +87,7 @@ export class Bindings {
   set(binding: Binding): void {
     const known = this.#known(binding.bindingId);
     if (known !== 0) {
-      this.laid[known] = lay(binding);
+      this.#lay(known, binding);
       return;
     }
     if (this.#ids.length >= BINDINGS_MAX) {
@@ -94,21 +95,28 @@ export class Bindings {
       const number = this.#known(oldest);
       this.#forget(oldest);
       this.laid[number] = undefined;
+      this.stringBytes[number] = 0;
     }
     const number = this.laid.length < BINDINGS_MAX + 1 ? this.laid.length : this.laid.indexOf(undefined, 1);
-    this.laid[number] = lay(binding);
+    this.#lay(number, binding);
     this.#ids.push(binding.bindingId);
-    if (binding.bindingId < DIRECT_MAX) this.#direct[binding.bindingId] = number;
+    if (binding.bindingId < DIRECT_MAX) this.direct[binding.bindingId] = number;
     else this.#far.set(binding.bindingId, number);
   }
 
+  #lay(number: number, binding: Binding): void {
+    const laid = lay(binding);
+    this.laid[number] = laid;
+    this.stringBytes[number] = laid.strings.length;
+  }
+
   #forget(id: number): void {
-    if (id < DIRECT_MAX) this.#direct[id] = 0;
+    if (id < DIRECT_MAX) this.direct[id] = 0;
     else this.#far.delete(id);
   }
 
   #known(id: number): number {
-    return id < DIRECT_MAX ? (this.#direct[id] as number) : (this.#far.get(id) ?? 0);
+    return id < DIRECT_MAX ? (this.direct[id] as number) : (this.#far.get(id) ?? 0);
   }
 
   /** Number of a binding; 0 where it is not known. Hot. */

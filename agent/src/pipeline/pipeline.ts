@@ -6,14 +6,8 @@
 // counts. The ring's consumer position moves only when the spool has written what was read up to it.
 import type { BatchResult, FilterHost, Slot } from '@weir/filter-host';
 import { Judgement } from '@weir/filter-host';
-import type { DrainResult, RingReader } from '@weir/native';
-import {
-  BATCH_HEADER_BYTES,
-  BATCH_HEADER_OFFSETS_AT_AT,
-  LossStage,
-  RECORD_HEADER_CPU_AT,
-} from '@weir/schema';
-import { AGENT_CPU } from '@weir/segment';
+import type { RingReader } from '@weir/native';
+import { BATCH_HEADER_OFFSETS_AT_AT, LossStage, RECORD_HEADER_CPU_AT } from '@weir/schema';
 import type { Accounting } from '../join/accounting.js';
 import { type Join, type SlotViews, slotViews } from '../join/join.js';
 import { Survivors } from './survivors.js';
@@ -31,7 +25,7 @@ export interface BatchStore {
 export type BatchObserver = (batch: Uint8Array) => void;
 
 export interface PipelineOptions {
-  readonly ring: Pick<RingReader, 'drain' | 'commit' | 'unreadBytes'>;
+  readonly ring: Pick<RingReader, 'drainTo' | 'commit' | 'unreadBytes'>;
   readonly host: FilterHost;
   readonly join: Join;
   readonly accounting: Accounting;
@@ -59,7 +53,6 @@ export interface PipelineStats {
   annotationsLost: number;
   filterErrors: number;
   discarded: number;
-  carried: number;
   /** Own records that found no room in the queue. */
   ownLost: number;
   /** Records that were neither judged nor kept: the host was closed under them. */
@@ -81,8 +74,10 @@ interface Work {
   readonly slot: Slot;
   readonly views: SlotViews;
   readonly output: Output;
-  readonly position: number | undefined;
+  readonly position: number;
   readonly books: Uint8Array | undefined;
+  /** Records of each CPU in it. */
+  readonly handled: Float64Array;
   released: boolean;
 }
 
@@ -98,17 +93,8 @@ export class Pipeline {
   readonly #survivors: Survivors;
   readonly #slots: (SlotViews | undefined)[] = [];
   readonly #outputs: Output[] = [];
-  readonly #offsets: Uint32Array;
   readonly #observers = new Set<BatchObserver>();
   readonly #own: OwnRecord[] = [];
-  readonly #carry: Uint8Array;
-  #carryBytes = 0;
-  #carryCount = 0;
-  readonly #carryOffsets: Uint32Array;
-  /** What may be committed once all that was drained before it is safe. */
-  #position: number | undefined;
-  /** Share of a slot that is given to records; the rest is for entries. It follows what the events need. */
-  #recordShare = 0.45;
   #pumping = false;
   #lastBatchMs = 0;
   #linger: NodeJS.Timeout | undefined;
@@ -127,7 +113,6 @@ export class Pipeline {
     annotationsLost: 0,
     filterErrors: 0,
     discarded: 0,
-    carried: 0,
     ownLost: 0,
     unjudged: 0,
   };
@@ -135,9 +120,6 @@ export class Pipeline {
   constructor(options: PipelineOptions) {
     this.#options = options;
     this.#survivors = new Survivors(options.recordsMax, options.batchBytesMax);
-    this.#offsets = new Uint32Array(options.recordsMax);
-    this.#carryOffsets = new Uint32Array(options.recordsMax);
-    this.#carry = new Uint8Array(options.batchBytesMax);
     // Alerts are added to what a slot holds.
     const outputBytes = options.batchBytesMax + options.annotationBytesMax * 2;
     for (let index = 0; index < (options.outputsMax ?? 4); index++) {
@@ -208,7 +190,7 @@ export class Pipeline {
   }
 
   #work(): boolean {
-    return this.#carryCount > 0 || this.#own.length > 0 || this.#options.ring.unreadBytes() > 0;
+    return this.#own.length > 0 || this.#options.ring.unreadBytes() > 0;
   }
 
   #views(slot: Slot): SlotViews {
@@ -222,83 +204,44 @@ export class Pipeline {
 
   /** Fills one slot and hands it to the filters. False where nothing came of it. */
   #step(): boolean {
-    const { host, join, batchBytesMax, recordsMax, ring } = this.#options;
+    const { host, join, recordsMax, ring, accounting } = this.#options;
     const slot = host.acquire();
     if (slot === undefined) return false;
     const views = this.#views(slot);
-    let end = BATCH_HEADER_BYTES;
-    let count = 0;
-    let drained: DrainResult | undefined;
-    if (this.#carryCount > 0) {
-      views.bytes.set(this.#carry.subarray(0, this.#carryBytes), end);
-      for (; count < this.#carryCount; count++) {
-        this.#offsets[count] = end + (this.#carryOffsets[count] as number);
-      }
-      end += this.#carryBytes;
-      this.#carryCount = 0;
-      this.#carryBytes = 0;
-    } else {
-      const room = Math.floor((batchBytesMax * this.#recordShare) / 8) * 8;
-      const target = views.bytes.subarray(0, Math.max(room, BATCH_HEADER_BYTES));
-      drained = ring.drain(target, end, this.#offsets, recordsMax - OWN_MAX);
-      if (drained.oversizedBytes > 0) {
-        // One record larger than the share: it has the slot to itself, as far as entries allow.
-        drained = ring.drain(
-          views.bytes.subarray(0, batchBytesMax - join.reserveBytes),
-          end,
-          this.#offsets,
-          1,
-        );
-      }
-      this.stats.discarded += drained.discarded;
-      count = drained.records;
-      end += drained.bytes;
-    }
-    if (drained !== undefined) this.#position = drained.position;
-    const fromRing = count;
-    const ringEnd = end;
-    // They stay in the queue until it is known that the batch has room for them.
-    for (const { bytes } of this.#own) {
-      if (count === recordsMax || end + bytes.length + join.reserveBytes > batchBytesMax) break;
-      views.bytes.set(bytes, end);
-      this.#offsets[count++] = end;
-      end += bytes.length;
-    }
-    if (count === 0) {
+    join.begin(views);
+    // First: the ring may have more than the batch has room for.
+    let own = 0;
+    while (own < this.#own.length && join.add((this.#own[own] as OwnRecord).bytes) !== 'full') own++;
+    const drained = ring.drainTo(join.handle, recordsMax);
+    this.stats.discarded += drained.discarded;
+    const joined = join.finish(views);
+    for (const { onTaken } of this.#own.splice(0, own)) onTaken?.();
+    if (joined === undefined) {
       host.release(slot);
-      if (drained !== undefined && drained.discarded > 0 && this.#inFlight === 0)
-        ring.commit(drained.position);
+      if (this.#inFlight === 0) ring.commit(drained.position);
       return false;
-    }
-    const joined = join.join(views, this.#offsets, count, end, (taken, recordsEnd) => {
-      if (taken < fromRing) this.#keepForNext(views, taken, fromRing, recordsEnd, ringEnd);
-    });
-    for (const { onTaken } of this.#own.splice(0, Math.max(0, joined.taken - fromRing))) onTaken?.();
-    // Nothing can be committed as long as some of what was drained is only in our memory.
-    const position = this.#carryCount > 0 ? undefined : this.#position;
-    if (joined.taken < count) {
-      this.#recordShare = Math.max(0.1, this.#recordShare * 0.85);
-    } else if (drained?.more === true && joined.byteLength < batchBytesMax * 0.75) {
-      this.#recordShare = Math.min(0.6, this.#recordShare * 1.05);
-    }
-    if (joined.taken === 0) {
-      // Cannot be: one record always fits an empty batch.
-      host.release(slot);
-      throw new Error('a batch had no room for a single record');
     }
     const output = this.#outputs.pop() as Output;
     this.#inFlight++;
     this.#lastBatchMs = performance.now();
     this.stats.batches++;
-    this.stats.records += joined.taken;
+    this.stats.records += joined.records;
     // As of this batch: later ones are joined before this one is written.
-    const books = this.#options.store === undefined ? undefined : this.#options.accounting.encode();
-    const work: Work = { slot, views, output, position, books, released: false };
+    const books = this.#options.store === undefined ? undefined : accounting.encode();
+    const work: Work = {
+      slot,
+      views,
+      output,
+      position: drained.position,
+      books,
+      handled: accounting.handledInBatch.slice(),
+      released: false,
+    };
     host
       .run(slot, joined.byteLength)
       .then((result) => this.#judged(result, work))
       .catch((error: unknown) => {
-        this.stats.unjudged += joined.taken;
+        this.stats.unjudged += joined.records;
         this.onUnjudged?.(work.released ? output.views.bytes : views.bytes);
         if (!this.#stopped) this.#options.onError(error);
         if (!work.released) host.release(slot);
@@ -312,16 +255,6 @@ export class Pipeline {
     return true;
   }
 
-  #keepForNext(views: SlotViews, from: number, count: number, start: number, end: number): void {
-    this.#carry.set(views.bytes.subarray(start, end));
-    this.#carryBytes = end - start;
-    this.#carryCount = count - from;
-    for (let index = from; index < count; index++) {
-      this.#carryOffsets[index - from] = (this.#offsets[index] as number) - start;
-    }
-    this.stats.carried += this.#carryCount;
-  }
-
   async #judged(result: BatchResult, work: Work): Promise<void> {
     const { views, output, position, books } = work;
     const { stats } = this;
@@ -331,7 +264,7 @@ export class Pipeline {
     stats.alerts += result.alertCount;
     stats.annotationsLost += result.annotationsLost;
     stats.filterErrors += result.errors;
-    if (result.dropped > 0) this.#noteDropped(result, views);
+    if (result.dropped > 0) this.#noteDropped(result, work);
     const length = this.#survivors.extract(
       views,
       result.byteLength,
@@ -355,7 +288,7 @@ export class Pipeline {
       queueMicrotask(() => this.pump());
       await store.append(batch, books);
     }
-    if (!this.#stopped && position !== undefined) ring.commit(position);
+    if (!this.#stopped) ring.commit(position);
   }
 
   /** Told of records that a filter which fails closed has held back, before what is left goes to the store. */
@@ -363,15 +296,18 @@ export class Pipeline {
   /** Told of a batch that failed: its records are lost. It must be done with the bytes when it returns. */
   onUnjudged: ((batch: Uint8Array) => void) | undefined;
 
-  #noteDropped(result: BatchResult, views: SlotViews): void {
+  /** All of the batch but those that were not dropped: these are few, and are looked at anyhow. */
+  #noteDropped(result: BatchResult, { views, handled }: Work): void {
     const { words, view } = views;
     const offsetsAt = view.getUint32(BATCH_HEADER_OFFSETS_AT_AT, true) >> 2;
-    const { accounting } = this.#options;
     const verdicts = result.slot.verdicts;
     for (let index = 0; index < result.recordCount; index++) {
-      if (verdicts[index] !== Judgement.drop) continue;
+      if (verdicts[index] === Judgement.drop) continue;
       const cpu = words[((words[offsetsAt + index] as number) + RECORD_HEADER_CPU_AT) >> 2] as number;
-      if (cpu !== AGENT_CPU) accounting.noteDropped(cpu);
+      if (cpu < handled.length) handled[cpu] = (handled[cpu] as number) - 1;
+    }
+    for (const [cpu, count] of handled.entries()) {
+      if (count > 0) this.#options.accounting.noteDropped(cpu, count);
     }
   }
 

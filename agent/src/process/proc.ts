@@ -22,7 +22,6 @@ import {
   PROCESS_ENTRY_UID_AT,
 } from '@weir/schema';
 import { CONTAINER_ID_LENGTH, containerIdAt } from '../identity/container.js';
-import { PIECE_BYTES_MAX } from './strings.js';
 import { IMAGE_WORDS, type ProcessTable } from './table.js';
 
 /** Bytes of arguments that are kept, as in the kernel's records. */
@@ -183,23 +182,23 @@ export function fillFromProc(table: ProcessTable, slot: number, found: ProcProce
     [PROCESS_ENTRY_CWD_AT, found.cwd.subarray(0, 4096)],
     [0, found.cgroupName.subarray(0, 255)],
   ];
-  const length = parts.reduce((sum, [, bytes]) => sum + bytes.length, 0);
-  const string = length > PIECE_BYTES_MAX ? 0 : table.strings.take(length);
   image.setUint32(PROCESS_ENTRY_EXEC_FLAGS_AT, flags, true);
-  if (string === 0) return;
-  table.strings.release(table.string[slot] as number);
-  table.string[slot] = string;
-  const start = (table.strings.start[string] as number) * 4;
+  const strings = new Uint8Array(parts.reduce((sum, [, bytes]) => sum + bytes.length, 0));
   let end = 0;
+  for (const [, bytes] of parts) {
+    strings.set(bytes, end);
+    end += bytes.length;
+  }
+  if (!table.handle.setStrings(slot, strings)) return;
+  end = 0;
   for (const [at, bytes] of parts) {
-    table.strings.bytes.set(bytes, start + end);
     if (at !== 0 && bytes.length > 0) {
       image.setUint32(at, end, true);
       image.setUint32(at + 4, bytes.length, true);
     } else if (at === 0) {
-      const container = containerIdAt(table.strings.bytes, start + end, bytes.length);
+      const container = containerIdAt(strings, end, bytes.length);
       if (container >= 0) {
-        image.setUint32(PROCESS_ENTRY_CONTAINER_ID_AT, container - start, true);
+        image.setUint32(PROCESS_ENTRY_CONTAINER_ID_AT, container, true);
         image.setUint32(PROCESS_ENTRY_CONTAINER_ID_AT + 4, CONTAINER_ID_LENGTH, true);
       }
     }
@@ -222,6 +221,6 @@ export function seedFromProc(table: ProcessTable, root = '/proc'): number {
     fillFromProc(table, slot, found);
     slots.push([slot, found]);
   }
-  for (const [slot, found] of slots) table.linkSeeds(slot, table.seedOf(found.parentPid));
+  for (const [slot, found] of slots) table.handle.linkSeeds(slot, table.handle.seedOf(found.parentPid));
   return slots.length;
 }

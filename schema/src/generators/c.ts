@@ -72,3 +72,17 @@ export function cHeader(
     '',
   ].join('\n');
 }
+
+/** Makes the header of the parts of a batch, for code that includes the one above first. */
+export function cBatchHeader(layouts: readonly Layout[]): string {
+  return [
+    '/* SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause) */',
+    banner('//'),
+    '#ifndef WEIR_BATCH_GENERATED_H',
+    '#define WEIR_BATCH_GENERATED_H',
+    '',
+    ...layouts.map(struct),
+    '#endif',
+    '',
+  ].join('\n');
+}
