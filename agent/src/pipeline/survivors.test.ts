@@ -42,10 +42,10 @@ function forks(count: number, distance: number): Uint8Array {
   return batch;
 }
 
-it.each([100, 1597, 2584, 4090])(
+it.each([2001, 6765, 10_946, 17_711])(
   'copies what entries share once, whatever lies between (%d bytes)',
-  (bytes) => {
-    const batch = forks(300, bytes);
+  (distance) => {
+    const batch = forks(300, distance);
     const source = slotViews(new Uint8Array(2 * 1024 * 1024));
     source.bytes.set(batch);
     const target = slotViews(new Uint8Array(3 * 1024 * 1024));
