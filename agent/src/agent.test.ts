@@ -90,12 +90,11 @@ describe.skipIf(reason !== undefined)('agent', () => {
   });
 
   const client = () => new AgentClient(join(folder, 'agent.sock'));
-  function start(): Promise<AgentStatus> {
+  function start(...options: string[]): Promise<AgentStatus> {
     const places = ['--data', join(folder, 'data'), '--socket', join(folder, 'agent.sock')];
     // A small ring and few segments, so that a burst is somewhere on its way when the kill comes.
-    agent = spawn(process.execPath, [main, ...places, '--pin', join(pins, 'weir'), '--node', 'test'], {
-      stdio: ['ignore', 'ignore', 'inherit'],
-    });
+    const args = [main, ...places, '--pin', join(pins, 'weir'), '--node', 'test', ...options];
+    agent = spawn(process.execPath, args, { stdio: ['ignore', 'ignore', 'inherit'] });
     return until('the agent to answer', () => client().status());
   }
   function ended(): Promise<unknown> {
@@ -175,6 +174,31 @@ describe.skipIf(reason !== undefined)('agent', () => {
     const produced = producedBy(join(pins, 'weir', 'counters'));
     expect(counted.distinct + counted.lost).toBe(produced);
     expect(counted.distinct).toBeGreaterThan(200);
+  }, 240_000);
+
+  it('accounts for every event that a full spool refused, when it is killed then', async () => {
+    rmSync(join(folder, 'data'), { recursive: true, force: true });
+    rmSync(join(pins, 'weir', 'counters'), { force: true });
+    await start('--spool-bytes', String(1024 * 1024));
+    // Arguments that do not compress.
+    const script =
+      'for i in $(seq 200); do /bin/true $(head -c 2800 /dev/urandom | base64 -w 0); done 2> /dev/null';
+    let lost = 0;
+    for (let burst = 0; burst < 20 && lost === 0; burst++) {
+      execFileSync('sh', ['-c', script]);
+      lost = (await client().status()).losses.spool_full ?? 0;
+    }
+    expect(lost).toBeGreaterThan(0);
+    agent?.kill('SIGKILL');
+    await ended();
+    // It has room again: what was refused is told of by this one.
+    await start();
+    agent?.kill('SIGTERM');
+    expect(await ended()).toBe(0);
+    const counted = countSpool(join(folder, 'data', 'spool'));
+    expect(counted.records).toBe(counted.distinct);
+    expect(counted.lost).toBeGreaterThan(0);
+    expect(counted.distinct + counted.lost).toBe(producedBy(join(pins, 'weir', 'counters')));
   }, 240_000);
 });
 

@@ -30,7 +30,7 @@ export interface SpoolOptions {
   readonly agentId: string;
   /** All that the spool takes on disk. Default 1 GiB. */
   readonly bytesMax?: number;
-  /** An open file is sealed when it has this many bytes. Default 4 MiB. */
+  /** An open file is sealed when it has this many bytes. Default 4 MiB, or a quarter of `bytesMax`. */
   readonly segmentBytes?: number;
   /** An open file is sealed this long after its first batch. Default 5,000. */
   readonly segmentMs?: number;
@@ -122,7 +122,8 @@ export class Spool {
     this.#folder = options.folder;
     this.#options = options;
     this.#bytesMax = options.bytesMax ?? 1024 ** 3;
-    this.#segmentBytes = options.segmentBytes ?? 4 * 1024 ** 2;
+    // Of a small spool not all may go to the room that sealing needs.
+    this.#segmentBytes = options.segmentBytes ?? Math.min(4 * 1024 ** 2, Math.floor(this.#bytesMax / 4));
     this.#appendBytesMax = Math.max(0, this.#bytesMax - this.#segmentBytes);
     this.#segmentMs = options.segmentMs ?? 5000;
     this.#syncMs = options.syncMs ?? 500;
