@@ -15,10 +15,15 @@ test('the bench exec accounts for each record', ({ skip }) => {
     skipped?: string;
     produced: number;
     ratio: number;
+    kernelRatio: number;
+    agentHandled: number;
   };
   if (result.skipped !== undefined) return skip(result.skipped);
-  expect(result).toMatchObject({ bench: 'exec', lost: 0, unaccounted: 0 });
+  expect(result).toMatchObject({ bench: 'exec', lost: 0, unaccounted: 0, agentLost: 0 });
   // Three records for each of the 20 cycles of 5 runs, and of the programs that run them.
   expect(result.produced).toBeGreaterThan(3 * 20 * 4);
+  // A whole agent saw each of them too, in each of its 2 rounds.
+  expect(result.agentHandled).toBeGreaterThan(3 * 20 * 2);
   expect(result.ratio).toBeGreaterThan(0);
+  expect(result.kernelRatio).toBeGreaterThan(0);
 });
