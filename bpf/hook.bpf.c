@@ -4,6 +4,7 @@
 // hook.h.
 
 #include "hook.h"
+#include "prevent.h"
 
 char LICENSE[] SEC("license") = "Dual BSD/GPL";
 
@@ -14,6 +15,8 @@ const volatile __u32 syscall_number = 0;
 const volatile __u32 denies = 0;
 // 1: the hooked function is a system call's entry, whose one parameter points to the saved registers.
 const volatile __u32 takes_registers = 0;
+// Bits of the security functions through which a clone of mark_function has its call denied.
+const volatile __u64 denying_functions = 0;
 
 /*
  * Matching has stack frames of its own: in one with what comes before and after it, 6.1 counts more than the
@@ -27,10 +30,37 @@ static __noinline int match_system_call(void *ctx, __u32 slot, __u32 config_inde
     return match_arguments(ctx, slot, config_index, first_value, true);
 }
 
+/* Whether it is this program's turn: see run_hook. */
+static __always_inline bool is_in_force(void) {
+    __u32 hook_id = spec.hook_id;
+    const volatile __u64 *state = bpf_map_lookup_elem(&hook_states, &hook_id);
+
+    return state && (__u32)(*state >> 32) == spec.spec_id;
+}
+
 /* Observes a function. Signals that it sends come before the function, but do not keep it from running. */
 SEC("fentry/security_file_open")
 int observe_function(__u64 *ctx) {
     run_hook(ctx, match_function, false);
+    return 0;
+}
+
+/* Enforces on a system call: marks what is to be denied, for the security functions on its path. */
+SEC("fentry/security_file_open")
+int mark_function(__u64 *ctx) {
+    // Where the program at the return of the last call was skipped (the kernel does so where it interrupts
+    // itself), its mark is still there. A program that waits for its turn leaves alone what the one in force
+    // has set.
+    if (is_in_force()) {
+        struct call_mark *left = call_mark_find(bpf_get_current_task_btf());
+
+        if (left)
+            call_mark_clear(left);
+    }
+    int error = run_hook(ctx, match_function, true);
+
+    if (error)
+        call_mark_set(denying_functions, error);
     return 0;
 }
 

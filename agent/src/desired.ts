@@ -114,6 +114,7 @@ export class Desired {
           ...(reason === undefined ? {} : { reason }),
           hooks: outcome.hooks,
           skippedHooks: outcome.skippedHooks,
+          ...(outcome.unprevented.length === 0 ? {} : { unprevented: outcome.unprevented }),
           ...(from.digest === undefined ? {} : { digest: from.digest }),
         });
       }

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// Owns what is known of kernel functions by their names alone: how system calls are spelled, which `security_*`
-// functions can deny, and through which of them a system call can be denied. What a certain kernel has is not known
-// here.
+// Owns what is known of kernel functions by their names alone: how system calls are spelled, and which `security_*`
+// functions can deny. Through which of them a system call can be denied is in lsm-paths.ts; what a certain kernel has is
+// not known here.
 import { suggestion } from './nearest.js';
 import { entryName, syscallNames } from './syscall-names.js';
 
@@ -98,105 +98,6 @@ export function canDeny(call: ResolvedCall): boolean {
 /** Functions whose first argument is the program that is about to be executed. */
 export function isExecHook(symbol: string): boolean {
   return /^security_bprm_/.test(symbol);
-}
-
-const none: readonly string[] = [];
-const capable = ['security_capable'];
-const ownNamespaces = ['security_capable', 'security_create_user_ns', 'security_task_alloc'];
-const setId = ['security_task_fix_setuid'];
-const setGroup = ['security_task_fix_setgid'];
-const exec = ['security_bprm_creds_for_exec', 'security_bprm_check'];
-const open = ['security_file_open'];
-const unlink = ['security_path_unlink'];
-const rename = ['security_path_rename'];
-const kill = ['security_task_kill'];
-const anonymous = ['security_inode_init_security_anon', 'security_file_alloc'];
-
-/** The `security_*` functions on the path of a system call through which it can be denied before it takes effect. */
-const deniedThrough: Readonly<Record<string, readonly string[]>> = {
-  setns: capable,
-  unshare: ownNamespaces,
-  clone: ownNamespaces,
-  clone3: ownNamespaces,
-  mount: ['security_sb_mount'],
-  umount: ['security_sb_umount'],
-  umount2: ['security_sb_umount'],
-  fsopen: capable,
-  fsmount: capable,
-  open_tree: capable,
-  mount_setattr: capable,
-  move_mount: ['security_move_mount'],
-  pivot_root: ['security_sb_pivotroot'],
-  chroot: ['security_path_chroot'],
-  ptrace: ['security_ptrace_access_check', 'security_ptrace_traceme'],
-  process_vm_readv: ['security_ptrace_access_check'],
-  process_vm_writev: ['security_ptrace_access_check'],
-  bpf: ['security_bpf'],
-  init_module: ['security_kernel_load_data'],
-  finit_module: ['security_kernel_read_file'],
-  delete_module: capable,
-  kexec_load: ['security_kernel_load_data'],
-  kexec_file_load: ['security_kernel_read_file'],
-  execve: exec,
-  execveat: exec,
-  open,
-  openat: open,
-  openat2: open,
-  creat: ['security_path_mknod', 'security_inode_create', 'security_file_open'],
-  unlink,
-  unlinkat: unlink,
-  rename,
-  renameat: rename,
-  renameat2: rename,
-  mknod: ['security_path_mknod'],
-  mknodat: ['security_path_mknod'],
-  connect: ['security_socket_connect'],
-  bind: ['security_socket_bind'],
-  sendto: ['security_socket_sendmsg'],
-  sendmsg: ['security_socket_sendmsg'],
-  kill,
-  tkill: kill,
-  tgkill: kill,
-  pidfd_send_signal: kill,
-  io_uring_setup: anonymous,
-  userfaultfd: anonymous,
-  perf_event_open: ['security_perf_event_open'],
-  keyctl: ['security_key_permission', 'security_key_alloc'],
-  setuid: setId,
-  setreuid: setId,
-  setresuid: setId,
-  setfsuid: setId,
-  setgid: setGroup,
-  setregid: setGroup,
-  setresgid: setGroup,
-  setgroups: ['security_task_fix_setgroups'],
-  capset: ['security_capset'],
-  prctl: ['security_task_prctl'],
-  swapon: ['security_capable', 'security_file_open'],
-  swapoff: ['security_capable', 'security_file_open'],
-  reboot: capable,
-  sethostname: capable,
-  setdomainname: capable,
-  adjtimex: capable,
-  acct: capable,
-  settimeofday: ['security_settime64', 'security_capable'],
-  clock_settime: ['security_settime64', 'security_capable'],
-  memfd_create: ['security_file_alloc'],
-  pipe: ['security_file_alloc'],
-  pipe2: ['security_file_alloc'],
-  dup: none,
-  dup2: none,
-  dup3: none,
-  close: none,
-  seccomp: none,
-  personality: none,
-  timer_create: none,
-  modify_ldt: none,
-};
-
-/** Where a system call can be denied; empty where nowhere; undefined where that is not known. */
-export function denialPoints(syscallName: string): readonly string[] | undefined {
-  return Object.hasOwn(deniedThrough, syscallName) ? deniedThrough[syscallName] : undefined;
 }
 
 /** System calls whose work io_uring does as well, past every system-call hook. */

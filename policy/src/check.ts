@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 // Owns the text that tells a person what a policy would do: where it would attach and how, what each selector looks
 // at, what it does, and every warning. `weir policy check` prints it.
-import { canDeny, denialPoints, type ResolvedCall } from './calls.js';
+import { canDeny, type ResolvedCall } from './calls.js';
 import { formatIssue, type PolicyIssue } from './error.js';
 import { hooksOf } from './hooks.js';
+import { denialPoints, lsmPathOf } from './lsm-paths.js';
 import { quote } from './nearest.js';
 import type { Policy } from './parse.js';
 import {
@@ -63,10 +64,12 @@ function conditions(
 }
 
 function effects(policy: Policy, call: ResolvedCall, selector: ExpandedSelector): string {
-  const deniable = canDeny(call);
+  const deniable = canDeny(call) || (call.kind === 'syscall' && lsmPathOf(call.syscallName) !== undefined);
   const actions = selector.matchActions.map(({ item }) => {
     if (item.action === 'Sigkill')
       return deniable ? 'deny the call and kill the process' : 'kill the process (the call itself goes on)';
+    if (item.action === 'Signal' && item.argSig === 9)
+      return deniable ? 'deny the call and send signal 9' : 'send signal 9 (the call itself goes on)';
     if (item.action === 'Signal') return `send signal ${item.argSig ?? 0}`;
     if (item.action === 'Override') return `make the call fail with ${-Math.abs(item.argError ?? 0)}`;
     return item.action;
@@ -91,6 +94,15 @@ function nameInTypes(call: ResolvedCall): string {
   return call.kind === 'lsm' ? `bpf_lsm_${call.symbol}` : call.symbol;
 }
 
+/** Where a system call can be denied, and whether that is relied on. */
+function pathText(syscallName: string, points: readonly string[]): string {
+  if (points.length === 0) return 'no security hook stands on its path';
+  const path = lsmPathOf(syscallName);
+  if (path === undefined) return `not denied by this version; ${points.join(', ')} can be hooked instead`;
+  const error = path.onlyError === undefined ? '' : `, always with ${path.onlyError}`;
+  return `can be denied through ${points.join(', ')}${error}${path.gap === undefined ? '' : `, but not ${path.gap}`}`;
+}
+
 function hookText(policy: Policy, facts: KernelFacts): string[] {
   const lines: string[] = [];
   const monitor = optionValue(policy, 'policy-mode', 'enforce') === 'monitor';
@@ -110,9 +122,7 @@ function hookText(policy: Policy, facts: KernelFacts): string[] {
       if (call.kind === 'syscall') {
         const points = denialPoints(call.syscallName);
         if (points !== undefined) {
-          lines.push(
-            `    ${points.length === 0 ? 'no security hook stands on its path' : `can be denied through ${points.join(', ')}`}`,
-          );
+          lines.push(`    ${pathText(call.syscallName, points)}`);
         }
       }
       selectors.forEach((selector, position) => {

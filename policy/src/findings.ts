@@ -11,6 +11,8 @@ export interface HookKind {
   readonly args: readonly Argument[];
   readonly call: ResolvedCall | null;
   readonly deniable: 'yes' | 'syscall' | 'no';
+  /** Of a hook on system calls their names, without prefixes. */
+  readonly syscallNames: readonly string[];
 }
 
 export class Findings {

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // The public names of the package.
 
-export { callerOfHook, denialPoints, isDeniable, resolveCall } from './calls.js';
+export { callerOfHook, isDeniable, resolveCall } from './calls.js';
 export { check, type KernelFacts, type PolicyCheck } from './check.js';
 export { mergeMasks } from './dimensions.js';
 export {
@@ -12,6 +12,13 @@ export {
   policyIssueCodes,
 } from './error.js';
 export { type FollowedLink, followLinks, type RealPath, resolveLinks } from './links.js';
+export {
+  denialPoints,
+  type LsmPath,
+  lsmPathCalls,
+  lsmPathFunctions,
+  lsmPathOf,
+} from './lsm-paths.js';
 export { type Policy, parsePolicies } from './parse.js';
 export { type PlanInput, plan } from './plan.js';
 export type * from './plan-types.js';

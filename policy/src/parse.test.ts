@@ -433,7 +433,7 @@ describe('validate', () => {
       kprobe('call: sys_dup', 'matchActions: [{action: Override, argError: -1}]'),
       'not-deniable',
       `${act}.action`,
-      /no security hook stands on the path/,
+      /no security function stands on its path/,
     ],
     [
       'Override without an errno',

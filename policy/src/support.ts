@@ -2,7 +2,6 @@
 // Owns what this version of the kernel stage does not do: each such field is refused by name when a policy is
 // planned, so that no policy is in force and means less than it says. As the kernel stage grows, lines leave this file.
 import { limits } from '@weir/schema';
-import { canDeny } from './calls.js';
 import type { PolicyIssue } from './error.js';
 import { hooksOf, type PolicyHook } from './hooks.js';
 import { typeInfo } from './names.js';
@@ -158,22 +157,11 @@ function checkSelector(selector: ExpandedSelector, args: readonly Argument[], re
   }
 }
 
-function checkHook(policy: Policy, { fields, kprobe, path, calls }: PolicyHook, report: Report): void {
+function checkHook(policy: Policy, { fields, kprobe, path }: PolicyHook, report: Report): void {
   if (kprobe !== undefined) checkKprobe(policy, kprobe, path, report);
   const args = fields.args ?? [];
   checkArguments(args, `${path}.args`, report);
-  const deniable = calls.every(({ item }) => canDeny(item));
-  for (const selector of expandSelectors(policy, fields, path)) {
-    checkSelector(selector, args, report);
-    for (const { item, path: at } of selector.matchActions) {
-      if (item.action === 'Override' && !deniable) {
-        report(
-          `${at}.action`,
-          `Override on a system call ${later}: hook the security_* function on its path, or its LSM hook`,
-        );
-      }
-    }
-  }
+  for (const selector of expandSelectors(policy, fields, path)) checkSelector(selector, args, report);
 }
 
 function checkKprobe(policy: Policy, kprobe: Kprobe, path: string, report: Report): void {

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Owns what a selector may do: fields that its actions have a use for, and hooks that can take them.
-import { denialPoints } from './calls.js';
 import type { Findings, HookKind } from './findings.js';
+import { denialPoints, lsmPathOf, whyNotOverridden } from './lsm-paths.js';
 import { quote } from './nearest.js';
 import type { Located } from './selectors.js';
 import type { Action } from './shape.js';
@@ -65,6 +65,34 @@ function checkError(findings: Findings, action: Action, path: string): void {
   }
 }
 
+/** Warns of what system calls still do where their caller is killed. */
+function warnOfEffects(findings: Findings, syscallNames: readonly string[], path: string): void {
+  for (const name of syscallNames) {
+    const gap = lsmPathOf(name)?.gap;
+    if (gap === undefined) continue;
+    findings.warn(
+      'takes-effect',
+      path,
+      `${name} is kept from taking effect, but not ${gap}: there the process is killed when the call is done`,
+    );
+  }
+  const bare = syscallNames.filter((name) => lsmPathOf(name) === undefined);
+  const [first] = bare;
+  if (first === undefined) return;
+  const points = denialPoints(first) ?? [];
+  const shown = bare.slice(0, 5).join(', ');
+  const which = bare.length > 5 ? `${shown} and ${bare.length - 5} more` : shown;
+  const instead =
+    bare.length === 1 && points.length > 0
+      ? `to prevent it, hook ${points.join(' or ')}`
+      : 'no security hook is known to stand on every way through it';
+  findings.warn(
+    'takes-effect',
+    path,
+    `the process is killed, but the call itself (${which}) can take effect first: ${instead}`,
+  );
+}
+
 function checkDenial(findings: Findings, action: Action, path: string, hook: HookKind): void {
   const field = `${path}.action`;
   const kills = action.action === 'Sigkill' || (action.action === 'Signal' && action.argSig === 9);
@@ -76,33 +104,17 @@ function checkDenial(findings: Findings, action: Action, path: string, hook: Hoo
         `Override: ${hook.name} cannot be made to fail; hook a security_* function that returns a verdict, or a system call that crosses one`,
       );
     } else if (hook.deniable === 'syscall') {
-      const points = denialPoints(hook.call?.syscallName ?? '');
-      if (points?.length === 0) {
-        findings.error(
-          'not-deniable',
-          field,
-          `Override: no security hook stands on the path of ${hook.name}, so it cannot be made to fail`,
-        );
-      } else if (points === undefined) {
-        findings.error(
-          'not-deniable',
-          field,
-          `Override: it is not known which security hook stands on the path of ${hook.name}; hook a security_* function`,
-        );
+      for (const name of hook.syscallNames) {
+        const why = whyNotOverridden(name, -Math.abs(action.argError ?? 0));
+        if (why !== undefined) findings.error('not-deniable', field, `Override on ${name}: ${why}`);
+        const gap = why === undefined ? lsmPathOf(name)?.gap : undefined;
+        if (gap !== undefined)
+          findings.warn('takes-effect', field, `Override makes ${name} fail, but not ${gap}`);
       }
     }
   }
   if (kills && hook.deniable === 'syscall') {
-    const points = denialPoints(hook.call?.syscallName ?? '') ?? [];
-    const instead =
-      points.length === 0
-        ? 'no security hook stands on its path'
-        : `to prevent it, hook ${points.join(' or ')}`;
-    findings.warn(
-      'takes-effect',
-      field,
-      `the process is killed, but the call itself can take effect first: ${instead}`,
-    );
+    warnOfEffects(findings, hook.syscallNames, field);
   } else if (kills && hook.deniable === 'no' && hook.call !== null) {
     findings.warn(
       'takes-effect',

@@ -212,6 +212,7 @@ function checkKprobes(findings: Findings, part: 'kprobes' | 'fentries'): void {
       args: kprobe.args ?? [],
       call: first ?? null,
       deniable: first === undefined ? 'yes' : deniable,
+      syscallNames: all.filter((call) => call.kind === 'syscall').map((call) => call.syscallName),
     };
     checkHook(findings, kprobe, hook, path);
     const entries = all.filter((call) => call.kind === 'syscall');
@@ -244,6 +245,7 @@ function checkOtherHooks(findings: Findings): void {
     args: args ?? [],
     call: null,
     deniable,
+    syscallNames: [],
   });
   spec.tracepoints?.forEach((hook, index) => {
     checkHook(
@@ -273,7 +275,13 @@ function checkOtherHooks(findings: Findings): void {
     checkHook(
       findings,
       hook,
-      { name: hook.hook, args: hook.args ?? [], call, deniable: canDeny(call) ? 'yes' : 'no' },
+      {
+        name: hook.hook,
+        args: hook.args ?? [],
+        call,
+        deniable: canDeny(call) ? 'yes' : 'no',
+        syscallNames: [],
+      },
       path,
     );
   });

@@ -2,6 +2,7 @@
 // Owns the kernel's side of hooks: the object with the templates, the programs cloned from them, and the maps that
 // they look up. It knows ids and bytes, no policies; what is in force is policy-set.ts's to know.
 import { readFileSync, statSync } from 'node:fs';
+import { dirname, join } from 'node:path';
 import {
   type BpfLink,
   type BpfMap,
@@ -17,17 +18,20 @@ import {
 import { HOOK_STATE_BYTES, limits, namespaceKindNames } from '@weir/schema';
 import type { EntryMap, HostNamespaces, MapEntry } from './encode.js';
 import { errnoOf, explainRefusal, PolicyLoadError } from './errors.js';
+import { type Denial, type Prevention, Preventions, u64 } from './prevention.js';
 import { syscallNumber } from './syscall-numbers.js';
 
 /**
- * How a hook's program runs: beside the function, in place of its verdict, at the entry of all system calls, or as a
- * security module of its own.
+/**
+ * How a hook's program runs: beside the function, in place of its verdict, at a system call's entry with others that
+ * deny the call, at the entry of all system calls, or as a security module of its own.
  */
-export type ProgramKind = 'observe' | 'enforce' | 'system-call' | 'lsm';
+export type ProgramKind = 'observe' | 'enforce' | 'prevent' | 'system-call' | 'lsm';
 
 const templates: Readonly<Record<ProgramKind, { readonly name: string; readonly type: string }>> = {
   observe: { name: 'observe_function', type: 'fentry' },
   enforce: { name: 'enforce_function', type: 'fmod_ret' },
+  prevent: { name: 'mark_function', type: 'fentry' },
   'system-call': { name: 'observe_system_call', type: 'tp_btf' },
   lsm: { name: 'at_lsm_hook', type: 'lsm' },
 };
@@ -42,18 +46,30 @@ export interface HookProgramFacts {
   readonly runCount: bigint;
   readonly runTimeNs: bigint;
   readonly recursionMisses: bigint;
+  /** Security functions through which it denies a system call. */
+  readonly deniedThrough: readonly string[];
 }
 
 /** A program that is attached to a function, and acts while the hook's state names it. */
 export class HookProgram {
   readonly kind: ProgramKind;
+  /** Why what is killed is not kept from taking effect, as far as it could be elsewhere; undefined where it is. */
+  readonly unprevented: string | undefined;
   readonly #program: BpfProgram;
+  readonly #denial: Denial | undefined;
   #link: BpfLink | undefined;
 
-  constructor(kind: ProgramKind, program: BpfProgram, link: BpfLink) {
+  constructor(
+    kind: ProgramKind,
+    program: BpfProgram,
+    link: BpfLink,
+    more: { readonly denial?: Denial; readonly unprevented?: string | undefined } = {},
+  ) {
     this.kind = kind;
     this.#program = program;
     this.#link = link;
+    this.#denial = more.denial;
+    this.unprevented = more.unprevented;
   }
 
   facts(): HookProgramFacts {
@@ -62,6 +78,7 @@ export class HookProgram {
       type: templates[this.kind].type,
       programId: this.#program.id,
       ...this.#program.stats(),
+      deniedThrough: this.#denial?.deniedThrough ?? [],
     };
   }
 
@@ -70,6 +87,7 @@ export class HookProgram {
     this.#link?.close();
     this.#link = undefined;
     this.#program.close();
+    this.#denial?.close();
   }
 }
 
@@ -80,7 +98,11 @@ export interface LoadRequest {
   /** Of an LSM hook the function that calls it, null of others. */
   readonly lsmCaller: string | null;
   readonly denies: boolean;
+  /** What is to be kept from taking effect. */
+  readonly prevention?: Prevention | undefined;
   readonly spec: Uint8Array;
+  /** Why a prevention that was asked for cannot be had. */
+  readonly unprevented?: string;
   /** The highest parameter that is read, -1 for none. */
   readonly lastParameter: number;
 }
@@ -88,6 +110,8 @@ export interface LoadRequest {
 export interface HookKernelOptions {
   /** Path of `hook.bpf.o`. */
   readonly objectPath: string;
+  /** Path of `prevent.bpf.o`; by default it lies beside the other. */
+  readonly preventionPath?: string;
   /** Maps that the hooks share with other objects: events, counters, process_states and the like. */
   readonly sharedMaps: Readonly<Record<string, BpfMap>>;
   /** Other sizes of maps than the object's own, by name. */
@@ -107,7 +131,7 @@ const mapNames = [
 ] as const;
 type MapName = (typeof mapNames)[number];
 /** Maps of the object that a second instance of it has to share with the first. */
-const workingMaps = ['class_counter', 'hook_works', 'hook_texts'] as const;
+const workingMaps = ['class_counter', 'hook_works', 'hook_texts', 'call_marks'] as const;
 
 /** Numbers that the kernel gives its first namespaces (linux/proc_ns.h); mnt and net have none that is fixed. */
 const initialNamespaces: Readonly<Record<string, bigint>> = {
@@ -165,6 +189,7 @@ export class HookKernel {
   readonly #objects = new Map<ProgramKind, { object: BpfObject; template: BpfProgram }>();
   readonly #refusals = new Map<ProgramKind, unknown>();
   readonly #maps = new Map<string, BpfMap>();
+  #preventions: Preventions | undefined;
   #flip: BpfProgram | undefined;
   #closed = false;
 
@@ -190,6 +215,8 @@ export class HookKernel {
     const { symbol } = request;
     if (request.lsmCaller !== null) return this.#attachLsm(request, request.lsmCaller);
     const known = kernelFunction(symbol);
+    if (request.prevention !== undefined)
+      return this.#attachPreventing(request, request.prevention, known !== undefined);
     if (known === undefined) {
       // Entries of calls without arguments are missing in the types of some kernels, though they are there.
       if (request.syscall && isKernelSymbol(symbol)) return this.#attachAs('system-call', request);
@@ -248,7 +275,38 @@ export class HookKernel {
     }
   }
 
-  #attachAs(kind: ProgramKind, request: LoadRequest): HookProgram {
+  /** Attaches what denies a system call, and what marks it; or, where a kill is all that can be had, says so. */
+  #attachPreventing(request: LoadRequest, prevention: Prevention, isHookable: boolean): HookProgram {
+    const { prevention: _, ...plain } = request;
+    let unprevented: string;
+    try {
+      if (!isHookable)
+        throw new PolicyLoadError('no-function', `this kernel has no function ${request.symbol} to hook`);
+      const denial = this.#ready().deny(request.symbol, prevention.path);
+      try {
+        return this.#attachAs('prevent', plain, denial);
+      } catch (error) {
+        denial.close();
+        throw error;
+      }
+    } catch (error) {
+      if (prevention.isNeeded || !(error instanceof PolicyLoadError)) throw error;
+      unprevented = error.message;
+    }
+    return this.attach({ ...plain, unprevented });
+  }
+
+  #ready(): Preventions {
+    const marks = this.#maps.get('call_marks');
+    if (marks === undefined) throw new PolicyLoadError('map', 'the map call_marks is not open');
+    this.#preventions ??= new Preventions({
+      objectPath: this.#options.preventionPath ?? join(dirname(this.#options.objectPath), 'prevent.bpf.o'),
+      maps: { ...this.#options.sharedMaps, call_marks: marks },
+    });
+    return this.#preventions;
+  }
+
+  #attachAs(kind: ProgramKind, request: LoadRequest, denial?: Denial): HookProgram {
     const { symbol } = request;
     const { type } = templates[kind];
     const rodata: Record<string, Uint8Array> = { spec: request.spec };
@@ -264,6 +322,7 @@ export class HookKernel {
     } else {
       rodata.takes_registers = u32(request.syscall ? 1 : 0);
       if (kind === 'lsm') rodata.denies = u32(request.denies ? 1 : 0);
+      if (denial !== undefined) rodata.denying_functions = u64(denial.functions);
     }
     let program: BpfProgram;
     try {
@@ -277,7 +336,13 @@ export class HookKernel {
       throw error instanceof PolicyLoadError ? error : explainRefusal('load', type, symbol, error);
     }
     try {
-      return new HookProgram(kind, program, program.attach());
+      return new HookProgram(kind, program, program.attach(), {
+        ...(denial === undefined ? {} : { denial }),
+        unprevented:
+          denial !== undefined && denial.missing.length > 0
+            ? `this kernel has no ${denial.missing.join(', ')}`
+            : request.unprevented,
+      });
     } catch (error) {
       program.close();
       throw explainRefusal('attach', type, symbol, error);
@@ -387,6 +452,7 @@ export class HookKernel {
   close(): void {
     if (this.#closed) return;
     this.#closed = true;
+    this.#preventions?.close();
     for (const { object, template } of this.#objects.values()) {
       template.close();
       object.close();

@@ -18,3 +18,4 @@ export {
   type PolicySetOptions,
   resolvePolicyPaths,
 } from './policy-set.js';
+export { syscallNumber } from './syscall-numbers.js';

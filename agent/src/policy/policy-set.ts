@@ -30,6 +30,7 @@ import {
 import { PolicyLoadError } from './errors.js';
 import type { HookKernel, HookProgram, HookProgramFacts } from './hook-kernel.js';
 import { hostRealPath } from './host-paths.js';
+import { preventionOf, prevents } from './prevention.js';
 
 export interface PolicyOutcome {
   readonly name: string;
@@ -43,6 +44,8 @@ export interface PolicyOutcome {
   readonly hooks: readonly string[];
   /** Functions that this kernel has not, and without which the policy said it can do. */
   readonly skippedHooks: readonly string[];
+  /** System calls that take effect here though their caller is killed, and why, in words. */
+  readonly unprevented: readonly string[];
   /** Paths of the policy that lead over links, and where to. */
   readonly links: readonly FollowedLink[];
 }
@@ -116,7 +119,9 @@ function digestOf(part: HookPlan | ScopePlan): string {
 
 /** Of what a program is made: hooks of the same shape can share it over configurations. */
 function shapeOf(hook: HookPlan): string {
-  return `${hook.denies ? 'enforce' : 'observe'} ${Buffer.from(encodeSpec(hook, 0, 0)).toString('base64')}`;
+  const prevention = preventionOf(hook);
+  const kind = prevention === undefined ? 'observe' : prevention.isNeeded ? 'override' : 'prevent';
+  return `${hook.denies ? 'enforce' : kind} ${Buffer.from(encodeSpec(hook, 0, 0)).toString('base64')}`;
 }
 
 function keyOf(policy: Policy): string {
@@ -224,6 +229,7 @@ export class PolicySet {
         formerInForce: reason !== undefined && !duplicate && inForce !== undefined,
         hooks,
         skippedHooks: this.#skipped.get(key) ?? [],
+        unprevented: inForce === undefined || duplicate ? [] : this.#unpreventedOf(inForce.id),
         links: wanted.get(key)?.links ?? [],
       };
     });
@@ -243,6 +249,15 @@ export class PolicySet {
     return [...this.#hooks.values()]
       .filter((hook) => hook.plan.bindings.some((binding) => binding.policyId === policyId))
       .map((hook) => hook.plan.symbol);
+  }
+
+  #unpreventedOf(policyId: number): string[] {
+    return [...this.#hooks.values()].flatMap(({ plan: hook, program }) =>
+      program.unprevented !== undefined &&
+      hook.selectors.some((selector) => selector.policyId === policyId && prevents(selector))
+        ? [`${hook.symbol}: the caller is killed, but the call can take effect: ${program.unprevented}`]
+        : [],
+    );
   }
 
   /** Plans the candidates; where that is refused, falls back for those it names, and returns nothing. */
@@ -351,6 +366,7 @@ export class PolicySet {
         syscall: hook.syscall,
         lsmCaller: hook.lsmCaller,
         denies: hook.denies,
+        prevention: preventionOf(hook),
         spec: encodeSpec(hook, hookId, specId),
         lastParameter: Math.max(-1, ...hook.arguments.map((argument) => argument.index)),
       });

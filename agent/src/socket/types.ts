@@ -11,6 +11,8 @@ export interface PolicyStatus {
   readonly hooks: readonly string[];
   /** Functions that this kernel has not, and without which the policy does. */
   readonly skippedHooks: readonly string[];
+  /** System calls that take effect on this kernel though their caller is killed, and why, in words. */
+  readonly unprevented?: readonly string[];
   readonly digest?: string;
 }
 

@@ -66,6 +66,7 @@ function showStatus(output: Output, status: AgentStatus): void {
     output.line(
       `policy ${cell(policy.name)} ${policy.state}, ${policy.mode}${hooks}${policy.reason === undefined ? '' : `: ${cell(policy.reason)}`}`,
     );
+    for (const note of policy.unprevented ?? []) output.line(`  not prevented here: ${cell(note)}`);
   }
   output.line(
     status.filterKeys === undefined

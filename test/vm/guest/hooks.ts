@@ -54,7 +54,8 @@ export class Hooks {
   readonly #offsets = new Uint32Array(drainRecords);
   #read = 0n;
 
-  constructor() {
+  /** @param preventionPath another object than the one beside hook.bpf.o, for what keeps calls from taking effect */
+  constructor(objectPath = bpfObjectPath('hook.bpf.o'), preventionPath?: string) {
     this.#object = openObject({ path: bpfObjectPath('process.bpf.o') }).load();
     for (const name of programNames) {
       const program = this.#object.program(name);
@@ -62,7 +63,11 @@ export class Hooks {
       program.close();
     }
     this.#maps = Object.fromEntries(sharedMaps.map((name) => [name, this.#object.map(name)]));
-    this.#kernel = new HookKernel({ objectPath: bpfObjectPath('hook.bpf.o'), sharedMaps: this.#maps });
+    this.#kernel = new HookKernel({
+      objectPath,
+      ...(preventionPath === undefined ? {} : { preventionPath }),
+      sharedMaps: this.#maps,
+    });
     this.set = new PolicySet({ kernel: this.#kernel, hostNamespaces: readHostNamespaces() });
     const events = this.#maps.events;
     if (events === undefined) throw new Error('there is no map events');

@@ -1,0 +1,187 @@
+// SPDX-License-Identifier: Apache-2.0
+// Owns which security functions stand on a system call's path, so that the call can be denied before it takes effect.
+// Each row of `proven` is tried in both guests (test/vm/scenarios/prevent-*.ts): killed at its entry the call leaves no
+// effect, and overridden it returns the errno. Rows that are only known stand apart and are relied on by nothing.
+import { entryName } from './syscall-names.js';
+
+export interface LsmPath {
+  /** All of them are made to deny; a kernel may lack those of another version. */
+  readonly functions: readonly string[];
+  /** The only errno that the call returns when it is denied, whatever the function returned. */
+  readonly onlyError?: number;
+  /** What of the call crosses none of the functions, in words that follow "but not". */
+  readonly gap?: string;
+}
+
+const NOT_PERMITTED = -1;
+
+const through = (...names: string[]): LsmPath => ({ functions: names.map((name) => `security_${name}`) });
+/** A check of capabilities: what it returns is yes or no, and the call makes EPERM of it. */
+const capable: LsmPath = { ...through('capable'), onlyError: NOT_PERMITTED };
+const open: LsmPath = {
+  // A file that O_CREAT makes is there before file_open is asked.
+  ...through('path_mknod', 'inode_create', 'file_open'),
+  gap: 'with O_PATH',
+};
+const creates = through('path_mknod', 'inode_create', 'file_open');
+const sends = through('socket_sendmsg');
+const receives = through('socket_recvmsg');
+
+/** By the name of the entry in the kernel, without its prefix. */
+const proven: Readonly<Record<string, LsmPath>> = {
+  // Namespaces and mounts.
+  setns: capable,
+  unshare: {
+    ...through('capable', 'create_user_ns'),
+    onlyError: NOT_PERMITTED,
+    gap: 'for CLONE_FS, CLONE_FILES and CLONE_SYSVSEM',
+  },
+  mount: through('sb_mount'),
+  umount: through('sb_umount'),
+  fsopen: capable,
+  open_tree: { ...capable, gap: 'without OPEN_TREE_CLONE' },
+  mount_setattr: capable,
+  move_mount: through('move_mount'),
+  pivot_root: through('sb_pivotroot'),
+  chroot: through('path_chroot'),
+  // Files.
+  open,
+  openat: open,
+  openat2: open,
+  creat: creates,
+  unlink: through('path_unlink'),
+  unlinkat: through('path_unlink', 'path_rmdir'),
+  rmdir: through('path_rmdir'),
+  rename: through('path_rename'),
+  renameat: through('path_rename'),
+  renameat2: through('path_rename'),
+  mkdir: through('path_mkdir'),
+  mkdirat: through('path_mkdir'),
+  mknod: through('path_mknod'),
+  mknodat: through('path_mknod'),
+  link: through('path_link'),
+  linkat: through('path_link'),
+  symlink: through('path_symlink'),
+  symlinkat: through('path_symlink'),
+  truncate: through('path_truncate'),
+  chmod: through('path_chmod'),
+  fchmod: through('path_chmod'),
+  fchmodat: through('path_chmod'),
+  chown: through('path_chown'),
+  lchown: through('path_chown'),
+  fchown: through('path_chown'),
+  fchownat: through('path_chown'),
+  setxattr: through('inode_setxattr'),
+  lsetxattr: through('inode_setxattr'),
+  fsetxattr: through('inode_setxattr'),
+  open_by_handle_at: through('file_open'),
+  memfd_create: through('file_alloc'),
+  pipe: through('file_alloc'),
+  pipe2: through('file_alloc'),
+  // The kernel itself.
+  bpf: through('bpf'),
+  init_module: through('kernel_load_data'),
+  finit_module: through('kernel_read_file'),
+  delete_module: capable,
+  perf_event_open: through('perf_event_open'),
+  io_uring_setup: through('inode_init_security_anon'),
+  userfaultfd: through('inode_init_security_anon'),
+  reboot: capable,
+  sethostname: capable,
+  setdomainname: capable,
+  acct: capable,
+  swapon: capable,
+  settimeofday: through('settime64'),
+  clock_settime: { ...through('settime64'), gap: 'on clocks other than CLOCK_REALTIME' },
+  // Sockets.
+  socket: through('socket_create'),
+  connect: through('socket_connect'),
+  bind: through('socket_bind'),
+  listen: through('socket_listen'),
+  sendto: sends,
+  sendmsg: sends,
+  recvfrom: receives,
+  recvmsg: receives,
+};
+
+/** Functions that are known to stand on a path, for whoever wants to hook them. */
+const known: Readonly<Record<string, readonly string[]>> = {
+  fsmount: ['security_capable'],
+  fork: ['security_task_alloc'],
+  vfork: ['security_task_alloc'],
+  clone: ['security_task_alloc'],
+  clone3: ['security_task_alloc'],
+  execve: ['security_bprm_creds_for_exec', 'security_bprm_check'],
+  execveat: ['security_bprm_creds_for_exec', 'security_bprm_check'],
+  ptrace: ['security_ptrace_access_check', 'security_ptrace_traceme'],
+  process_vm_readv: ['security_ptrace_access_check'],
+  process_vm_writev: ['security_ptrace_access_check'],
+  kill: ['security_task_kill'],
+  tkill: ['security_task_kill'],
+  tgkill: ['security_task_kill'],
+  pidfd_send_signal: ['security_task_kill'],
+  setuid: ['security_task_fix_setuid'],
+  setreuid: ['security_task_fix_setuid'],
+  setresuid: ['security_task_fix_setuid'],
+  setgid: ['security_task_fix_setgid'],
+  setregid: ['security_task_fix_setgid'],
+  setresgid: ['security_task_fix_setgid'],
+  setgroups: ['security_task_fix_setgroups'],
+  capset: ['security_capset'],
+  prctl: ['security_task_prctl'],
+  kexec_load: ['security_kernel_load_data'],
+  kexec_file_load: ['security_kernel_read_file'],
+  keyctl: ['security_key_permission', 'security_key_alloc'],
+  setfsuid: ['security_task_fix_setuid'],
+  swapoff: ['security_capable', 'security_file_open'],
+  adjtimex: ['security_capable'],
+};
+
+/** Calls that cross no security function at all. */
+const bare = new Set([
+  'dup',
+  'dup2',
+  'dup3',
+  'close',
+  'seccomp',
+  'personality',
+  'timer_create',
+  'modify_ldt',
+]);
+
+/** Every function of the table, in the order of its bit in a call's mark; the kernel stage has 64. */
+export const lsmPathFunctions: readonly string[] = [
+  ...new Set(Object.values(proven).flatMap(({ functions }) => functions)),
+].sort();
+
+/** The path of a system call, by its name or its entry's, where it is proven; undefined where it is not. */
+export function lsmPathOf(syscallName: string): LsmPath | undefined {
+  const name = entryName(syscallName);
+  return Object.hasOwn(proven, name) ? proven[name] : undefined;
+}
+
+/** Names of the calls whose paths are proven. */
+export const lsmPathCalls: readonly string[] = Object.keys(proven);
+
+/** Where a system call can be denied; empty where nowhere; undefined where that is not known. */
+export function denialPoints(syscallName: string): readonly string[] | undefined {
+  const path = lsmPathOf(syscallName);
+  if (path !== undefined) return path.functions;
+  if (bare.has(syscallName)) return [];
+  return Object.hasOwn(known, syscallName) ? known[syscallName] : undefined;
+}
+
+/** Why a system call cannot be made to return an errno; undefined where it can. */
+export function whyNotOverridden(syscallName: string, error: number): string | undefined {
+  const path = lsmPathOf(syscallName);
+  if (path === undefined) {
+    const points = denialPoints(syscallName);
+    if (points === undefined)
+      return 'it is not known which security function stands on its path; hook a security_* function';
+    if (points.length === 0) return 'no security function stands on its path, so it cannot be made to fail';
+    return `what stands on its path is not proven for every way through it; hook ${points.join(' or ')}`;
+  }
+  if (path.onlyError !== undefined && error !== path.onlyError)
+    return `the kernel makes ${path.onlyError} of every denial on its path: write argError: ${path.onlyError}`;
+  return undefined;
+}
