@@ -172,7 +172,7 @@ Napi::Value Table::setStrings(const Napi::CallbackInfo &info) {
     if (!bytesOf(env, info[1], "bytes", bytes)) {
         return env.Undefined();
     }
-    const uint32_t number = slot == 0 ? 0 : table_.strings.take(bytes.bytes);
+    const uint32_t number = slot == 0 ? 0 : table_.takeString(bytes.bytes);
     if (number == 0) {
         return Napi::Boolean::New(env, false);
     }
@@ -409,7 +409,10 @@ Join::Taken Join::take(const char *record, uint32_t bytes) {
     if (slot != 0) {
         header.process_index = 1 + list(slot);
         const uint32_t parent = table_->slot(slot).parent;
-        header.parent_index = parent == 0 ? 0 : 1 + table_->slot(parent).index;
+        // A parent that is not listed (no ancestors were asked for) has the number of an earlier batch, if
+        // any.
+        const bool listed = parent != 0 && table_->slot(parent).stamp == table_->batch;
+        header.parent_index = listed ? 1 + table_->slot(parent).index : 0;
         if (kind == WEIR_EVENT_KIND_EXIT) {
             table_->exit(slot);
         }
@@ -505,6 +508,9 @@ uint32_t Join::exec(const weir_exec_record &record, uint32_t size, uint32_t foun
         table_->setParent(number, record.parent_pid, record.parent_start_ns);
     }
     weir_process_entry &image = table_->image(number);
+    // The first program of a process that a fork made: its flags say both.
+    const bool first = found != 0 && (table_->image(found).exec_flags &
+                                      (WEIR_EXEC_FLAG_CLONE | WEIR_EXEC_FLAG_EXECVE)) == WEIR_EXEC_FLAG_CLONE;
     image.exec_ns = record.time_ns;
     image.cgroup_id = record.cgroup_id;
     // The identity is laid out alike in both.
@@ -513,11 +519,16 @@ uint32_t Join::exec(const weir_exec_record &record, uint32_t size, uint32_t foun
     static_assert(offsetof(weir_exec_record, binary) - offsetof(weir_exec_record, uid) == identity,
                   "an exec record and a process entry have the same identity");
     memcpy(&image.uid, &record.uid, identity);
+    if (first) {
+        image.exec_flags |= WEIR_EXEC_FLAG_CLONE;
+    }
     if (size == sizeof(record)) {
         return number;
     }
-    const uint32_t string = table_->strings.take(size - sizeof(record));
+    const uint32_t string = table_->takeString(size - sizeof(record));
     if (string == 0) {
+        image.exec_flags |= WEIR_EXEC_FLAG_TRUNCATED_BINARY | WEIR_EXEC_FLAG_TRUNCATED_ARGUMENTS |
+                            WEIR_EXEC_FLAG_TRUNCATED_CWD;
         return number;
     }
     slot.string = string;
@@ -580,7 +591,7 @@ void Join::moveToContainer(const weir_clone_record &record, uint32_t size, uint3
     Strings &strings = table_->strings;
     const uint32_t shared = slot.string;
     const uint32_t shared_bytes = shared == 0 ? 0 : strings.piece(shared).bytes;
-    const uint32_t own = strings.take(uint64_t{shared_bytes} + CONTAINER_ID_BYTES);
+    const uint32_t own = table_->takeString(uint64_t{shared_bytes} + CONTAINER_ID_BYTES);
     if (own == 0) {
         return;
     }

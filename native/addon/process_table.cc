@@ -170,8 +170,8 @@ uint32_t ProcessTable::take() {
     return number;
 }
 
-// Makes a free slot: of the oldest that has ended, else of one that runs and has no children.
-bool ProcessTable::evict() {
+// Frees the oldest that has ended and that neither a child nor this batch refers to.
+bool ProcessTable::evictExited() {
     for (uint32_t tries = exited_count_; tries > 0; tries--) {
         const uint32_t number = dequeue();
         const Slot &slot = slots_[number];
@@ -184,6 +184,25 @@ bool ProcessTable::evict() {
         }
         evicted_exited++;
         free(number);
+        return true;
+    }
+    return false;
+}
+
+// A piece for strings. Those of processes that have ended make room: else a run of short-lived processes with
+// long arguments would leave none for all that come after.
+uint32_t ProcessTable::takeString(uint64_t bytes) {
+    uint32_t number = strings.take(bytes);
+    while (number == 0 && bytes != 0 && bytes <= Strings::BYTES_MAX && evictExited()) {
+        strings.refused--; // it was not the last word
+        number = strings.take(bytes);
+    }
+    return number;
+}
+
+// Makes a free slot: of the oldest that has ended, else of one that runs and has no children.
+bool ProcessTable::evict() {
+    if (evictExited()) {
         return true;
     }
     for (uint32_t tries = processes_max_; tries > 0; tries--) {

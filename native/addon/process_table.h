@@ -185,6 +185,9 @@ class ProcessTable {
         return seeds_.size();
     }
 
+    // Room for strings, of which processes that have ended may have to make some; 0 where there is none.
+    uint32_t takeString(uint64_t bytes);
+
     Strings strings;
     // Batch that is being joined: entries in it are not evicted.
     uint32_t batch = 1;
@@ -203,6 +206,7 @@ class ProcessTable {
     void unlink(uint32_t slot);
     uint32_t take();
     bool evict();
+    bool evictExited();
     void free(uint32_t slot);
     void unrefer(uint32_t slot);
     void leave(uint32_t slot);

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // Runs records through the join and the survivors, and reads the batch back as the archive would.
-import { BATCH_HEADER_OFFSETS_AT_AT, EventKind } from '@weir/schema';
+import { BATCH_HEADER_OFFSETS_AT_AT, EventKind, ExecFlag } from '@weir/schema';
 import { BatchDecoder, BatchReader, BatchWriter, type EventDescription, validateBatch } from '@weir/segment';
 import { describe, expect, it } from 'vitest';
 import { Users } from '../identity/users.js';
@@ -134,6 +134,57 @@ describe('join', () => {
     expect(decoder.record(2).parent).toBeUndefined();
     expect(decoder.record(3).process?.binary).toBe('');
     expect(decoder.record(3).flags).toContain('orphan');
+  });
+
+  it('gives no parent at all where no ancestors are asked for', () => {
+    const { join } = setup({}, 0);
+    // In the first batch the stranger has the number that the parent had in none.
+    run(join, [
+      exec(10, 1000n, 1100n, { binary: '/bin/parent' }),
+      exec(50, 1000n, 1200n, { binary: '/bin/x' }),
+    ]);
+    const { decoder } = run(join, [
+      exec(50, 1000n, 1300n, { binary: '/bin/stranger' }),
+      exec(51, 1000n, 1300n, { binary: '/bin/stranger' }),
+      clone(11, 2000n, 10, 1000n),
+    ]);
+    expect(decoder.record(2).process?.binary).toBe('/bin/parent');
+    expect(decoder.record(2).parent).toBeUndefined();
+  });
+
+  it('says of the first program after a fork that it is so, and not of the next', () => {
+    const { join } = setup();
+    const { decoder } = run(join, [
+      exec(10, 1000n, 1100n, { binary: '/bin/sh', execFlags: ExecFlag.execve }),
+      clone(11, 2000n, 10, 1000n),
+      exec(11, 2000n, 2100n, { binary: '/bin/first', execFlags: ExecFlag.execve }),
+    ]);
+    const next = run(join, [exec(11, 2000n, 2200n, { binary: '/bin/next', execFlags: ExecFlag.execve })]);
+    expect(decoder.record(2).process?.flags).toEqual(expect.arrayContaining(['execve', 'clone']));
+    expect(next.decoder.record(0).process?.flags).not.toContain('clone');
+  });
+
+  it('keeps what comes after a run of short lives with long arguments', () => {
+    const { join } = setup({ stringBytesMax: 1 << 20 });
+    let startNs = 1000n;
+    for (let round = 0; round < 60; round++) {
+      const lives: EventDescription[] = [];
+      for (let index = 0; index < 10; index++) {
+        const pid = 100 + (round * 10 + index);
+        startNs += 10n;
+        const { binary, cwd } = { binary: `/${'b'.repeat(4000)}`, cwd: `/${'c'.repeat(4000)}` };
+        lives.push(exec(pid, startNs, startNs, { binary, cwd, arguments: ['a'.repeat(4000)] }));
+        lives.push({ kind: EventKind.exit, pid, tid: pid, startNs, timeNs: startNs + 1n, status: 0 });
+      }
+      run(join, lives);
+    }
+    const later = Array.from({ length: 50 }, (_, index) =>
+      exec(5000 + index, 900_000n, 900_001n, { binary: '/usr/bin/xmrig', arguments: ['--pool'] }),
+    );
+    const { decoder } = run(join, later);
+    for (let index = 0; index < later.length; index++) {
+      expect(decoder.record(index).process?.binary).toBe('/usr/bin/xmrig');
+    }
   });
 
   it('reads the container id of a cgroup name at exec, and of a clone into another cgroup', () => {
