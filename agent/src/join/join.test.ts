@@ -178,7 +178,7 @@ describe('join', () => {
       }
       run(join, lives);
     }
-    const later = Array.from({ length: 50 }, (_, index) =>
+    const later = Array.from({ length: 500 }, (_, index) =>
       exec(5000 + index, 900_000n, 900_001n, { binary: '/usr/bin/xmrig', arguments: ['--pool'] }),
     );
     const { decoder } = run(join, later);
