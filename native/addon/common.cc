@@ -150,4 +150,22 @@ void initialiseLibbpf() {
     });
 }
 
+bool wordsOf(Napi::Value value, size_t length_min, Napi::Env env, const char *name, View &view) {
+    if (viewOf(value, napi_uint32_array, view) && view.length >= length_min) {
+        return true;
+    }
+    throwError(env, "BAD_ARGUMENT",
+               std::string(name) + " is not a Uint32Array of at least " + std::to_string(length_min), 0);
+    return false;
+}
+
+bool doublesOf(Napi::Value value, size_t length_min, Napi::Env env, const char *name, View &view) {
+    if (viewOf(value, napi_float64_array, view) && view.length >= length_min) {
+        return true;
+    }
+    throwError(env, "BAD_ARGUMENT",
+               std::string(name) + " is not a Float64Array of at least " + std::to_string(length_min), 0);
+    return false;
+}
+
 } // namespace weir

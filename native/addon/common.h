@@ -101,4 +101,8 @@ Instance &instanceOf(Napi::Env env);
 // Runs `first` once in this process: libbpf's print callback and section handlers are global.
 void initialiseLibbpf();
 
+// A Uint32Array or a Float64Array of at least so many; false: an exception that names it is pending.
+bool wordsOf(Napi::Value value, size_t length_min, Napi::Env env, const char *name, View &view);
+bool doublesOf(Napi::Value value, size_t length_min, Napi::Env env, const char *name, View &view);
+
 } // namespace weir
