@@ -7,46 +7,77 @@
 namespace weir {
 
 bool Strings::allocate(uint32_t numbers_max, char *arena, uint64_t arena_bytes) {
-    for (uint32_t units = 1, index = 0; units <= BYTES_MAX / 64; units++) {
-        while (SIZES[index] < units * 64) {
-            index++;
-        }
-        class_of_[units] = static_cast<uint8_t>(index);
-    }
     arena_ = arena;
-    arena_bytes_ = arena_bytes;
+    blocks_ = static_cast<uint32_t>(arena_bytes / UNIT);
     numbers_max_ = numbers_max;
-    return pieces_.allocate(static_cast<size_t>(numbers_max) + 1);
+    std::fill(heads_, heads_ + ORDERS, NONE);
+    if (!pieces_.allocate(static_cast<size_t>(numbers_max) + 1) ||
+        !free_order_.allocate(static_cast<size_t>(blocks_) + 1) ||
+        !links_.allocate(static_cast<size_t>(blocks_) + 1)) {
+        return false;
+    }
+    // The largest pieces that begin on a multiple of their size and end within the arena. From the end, so
+    // that the first is taken first: pages that were never used cost nothing.
+    std::vector<std::pair<uint32_t, uint32_t>> whole;
+    for (uint32_t block = 0; block < blocks_;) {
+        uint32_t order = ORDERS - 1;
+        while (block % (1U << order) != 0 || block + (1U << order) > blocks_) {
+            order--;
+        }
+        whole.emplace_back(block, order);
+        block += 1U << order;
+    }
+    for (auto piece = whole.rbegin(); piece != whole.rend(); ++piece) {
+        push(piece->first, piece->second);
+    }
+    return true;
+}
+
+void Strings::push(uint32_t block, uint32_t order) {
+    const uint32_t next = heads_[order];
+    links_[block] = {next, NONE};
+    if (next != NONE) {
+        links_[next].previous = block;
+    }
+    heads_[order] = block;
+    free_order_[block] = static_cast<uint8_t>(1 + order);
+}
+
+void Strings::remove(uint32_t block, uint32_t order) {
+    const Free link = links_[block];
+    if (link.previous == NONE) {
+        heads_[order] = link.next;
+    } else {
+        links_[link.previous].next = link.next;
+    }
+    if (link.next != NONE) {
+        links_[link.next].previous = link.previous;
+    }
+    free_order_[block] = 0;
 }
 
 uint32_t Strings::take(uint64_t bytes) {
     if (bytes == 0) {
         return 0;
     }
-    if (bytes > BYTES_MAX || (free_numbers_.empty() && next_number_ > numbers_max_)) {
+    uint32_t wanted = 0;
+    while (wanted < ORDERS && bytes > uint64_t{UNIT} << wanted) {
+        wanted++;
+    }
+    uint32_t order = wanted;
+    while (order < ORDERS && heads_[order] == NONE) {
+        order++;
+    }
+    if (order >= ORDERS || (free_numbers_.empty() && next_number_ > numbers_max_)) {
         refused++;
         return 0;
     }
-    const uint32_t wanted = class_of_[(bytes + 63) / 64];
-    uint32_t from = wanted;
-    uint32_t start = 0;
-    if (!free_[wanted].empty()) {
-        start = free_[wanted].back();
-        free_[wanted].pop_back();
-    } else if (unused_from_ + SIZES[wanted] <= arena_bytes_) {
-        start = static_cast<uint32_t>(unused_from_);
-        unused_from_ += SIZES[wanted];
-    } else {
-        // A larger piece serves too.
-        do {
-            from++;
-        } while (from < CLASSES && free_[from].empty());
-        if (from == CLASSES) {
-            refused++;
-            return 0;
-        }
-        start = free_[from].back();
-        free_[from].pop_back();
+    const uint32_t block = heads_[order];
+    remove(block, order);
+    // The second halves of what is larger than needed are free again.
+    while (order > wanted) {
+        order--;
+        push(block + (1U << order), order);
     }
     uint32_t number = 0;
     if (free_numbers_.empty()) {
@@ -55,8 +86,8 @@ uint32_t Strings::take(uint64_t bytes) {
         number = free_numbers_.back();
         free_numbers_.pop_back();
     }
-    pieces_[number] = {start, static_cast<uint32_t>((bytes + 3) & ~uint64_t{3}), 1, 0, 0, from};
-    used_bytes += SIZES[from];
+    pieces_[number] = {block * UNIT, static_cast<uint32_t>((bytes + 3) & ~uint64_t{3}), 1, 0, 0, wanted};
+    used_bytes += uint64_t{UNIT} << wanted;
     return number;
 }
 
@@ -75,9 +106,20 @@ void Strings::release(uint32_t number) {
     if (--piece.references > 0) {
         return;
     }
-    free_[piece.size_class].push_back(piece.start);
+    uint32_t order = piece.order;
+    uint32_t block = piece.start / UNIT;
+    used_bytes -= uint64_t{UNIT} << order;
+    while (order < ORDERS - 1) {
+        const uint32_t other = block ^ (1U << order);
+        if (other >= blocks_ || free_order_[other] != 1 + order) {
+            break;
+        }
+        remove(other, order);
+        block &= ~(1U << order);
+        order++;
+    }
+    push(block, order);
     free_numbers_.push_back(number);
-    used_bytes -= SIZES[piece.size_class];
 }
 
 bool ProcessTable::allocate(uint32_t processes_max, uint32_t exited_max, weir_process_entry *images,

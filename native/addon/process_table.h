@@ -56,8 +56,9 @@ template <typename T> class ZeroArray {
 };
 
 // The bytes that entries point to: binary, arguments, cwd, cgroup name. A process that forks shares them with
-// its parent, so they are counted. One arena, cut into pieces of a few sizes, that never grows. Runs have
-// numbers from 1 on; 0 is no bytes.
+// its parent, so they are counted. One arena that never grows, cut by halves (a buddy allocator): a piece
+// that comes back joins its other half when that is free too, so no run of short or of long strings can spoil
+// it for others. Runs have numbers from 1 on; 0 is no bytes.
 class Strings {
   public:
     struct Piece {
@@ -68,13 +69,13 @@ class Strings {
         // Batch in which it was last laid out, and where; `placed` is 0 until it has a place.
         uint32_t stamp;
         uint32_t placed;
-        uint32_t size_class;
+        // Its size is UNIT << order.
+        uint32_t order;
     };
-    // Sizes of pieces. The largest holds what an exec record can carry (4 KiB each of three, and a name).
-    static constexpr uint32_t SIZES[] = {64,   128,  192,  256,  320,  384,  448,  512,  768,
-                                         1024, 1536, 2048, 3072, 4096, 6144, 8192, 13312};
-    static constexpr size_t CLASSES = sizeof(SIZES) / sizeof(SIZES[0]);
-    static constexpr uint32_t BYTES_MAX = SIZES[CLASSES - 1];
+    static constexpr uint32_t UNIT = 64;
+    static constexpr uint32_t ORDERS = 9;
+    // What an exec record can carry: 4 KiB each of three, and a name.
+    static constexpr uint32_t BYTES_MAX = UNIT << (ORDERS - 1);
 
     bool allocate(uint32_t numbers_max, char *arena, uint64_t arena_bytes);
     // Room for some bytes, counted once; 0 where there is none.
@@ -93,16 +94,27 @@ class Strings {
     uint64_t refused = 0;
 
   private:
-    uint8_t class_of_[BYTES_MAX / 64 + 1] = {};
+    // A free block by its number (start / UNIT); NONE ends a list.
+    struct Free {
+        uint32_t next;
+        uint32_t previous;
+    };
+    static constexpr uint32_t NONE = UINT32_MAX;
+
+    void push(uint32_t block, uint32_t order);
+    void remove(uint32_t block, uint32_t order);
+
     char *arena_ = nullptr;
-    uint64_t arena_bytes_ = 0;
-    uint64_t unused_from_ = 0;
+    uint32_t blocks_ = 0;
+    // Of each block: 1 + order where a free piece of that order begins, else 0.
+    ZeroArray<uint8_t> free_order_;
+    ZeroArray<Free> links_;
+    uint32_t heads_[ORDERS];
     ZeroArray<Piece> pieces_;
     // Numbers that were given back, and the first that never was given.
     std::vector<uint32_t> free_numbers_;
     uint32_t next_number_ = 1;
     uint32_t numbers_max_ = 0;
-    std::vector<uint32_t> free_[CLASSES];
 };
 
 class ProcessTable {
