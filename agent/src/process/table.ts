@@ -39,9 +39,15 @@ export class ProcessTable {
     });
   }
 
-  /** Upper bound of what the table can take: 352 bytes an entry (indices and lists included), and the strings. */
+  /**
+   * Upper bound of what the table can take: an image and its indices for each entry, the strings, and 9 bytes for each
+   * 64 of these by which free pieces are known.
+   */
   get bytesMax(): number {
-    return (this.processesMax + 1) * (PROCESS_ENTRY_BYTES + INDEX_BYTES) + this.#arena.length;
+    return (
+      (this.processesMax + 1) * (PROCESS_ENTRY_BYTES + INDEX_BYTES) +
+      Math.ceil(this.#arena.length * (1 + 9 / 64))
+    );
   }
 
   isExited(slot: number): boolean {
