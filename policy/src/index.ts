@@ -19,6 +19,7 @@ export {
   lsmPathFunctions,
   lsmPathOf,
 } from './lsm-paths.js';
+export { capabilityNames } from './names.js';
 export { type Policy, parsePolicies } from './parse.js';
 export { type PlanInput, plan } from './plan.js';
 export type * from './plan-types.js';
