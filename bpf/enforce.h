@@ -7,9 +7,10 @@
 
 #include "emit.h"
 #include "match.h"
+#include "rate.h"
+#include "spec.h"
 
 enum {
-    SELECTOR_MONITOR = 1,
     SIGNAL_KILL = 9,
     ERROR_NOT_PERMITTED = -1, // EPERM
     ERROR_LOWEST = -4095,
@@ -92,12 +93,12 @@ __noinline int act(__u32 slot, __u32 config_id, __u32 bit, __u32 may_deny, __u32
     work->done_is_enforced = false;
     if (!is_own_call && (signal || error)) {
         // It would fall upon whoever was interrupted.
-        if (!(entry->flags & SELECTOR_MONITOR))
+        if (!(entry->flags & WEIR_SELECTOR_FLAG_MONITOR))
             count(WEIR_KERNEL_COUNTER_ENFORCE_FAILED);
         signal = 0;
         error = 0;
     }
-    if (!(entry->flags & SELECTOR_MONITOR)) {
+    if (!(entry->flags & WEIR_SELECTOR_FLAG_MONITOR)) {
         if (error) {
             if (!work->error)
                 work->error = error;
@@ -175,7 +176,7 @@ __noinline int post(__u32 slot, __u32 config_id, __u32 bit, __u32 event_kind) {
 
     if (work->undecided_count)
         flags |= WEIR_RECORD_FLAG_UNDECIDED;
-    if (entry->flags & SELECTOR_MONITOR)
+    if (entry->flags & WEIR_SELECTOR_FLAG_MONITOR)
         flags |= WEIR_RECORD_FLAG_MONITOR;
     if (work->done_is_enforced)
         flags |= WEIR_RECORD_FLAG_PROTECTED;
@@ -238,7 +239,11 @@ static long act_for_next_policy(__u32 index, void *context) {
     act(all->slot, all->config_id, bit, all->may_deny, all->is_own_call);
     struct hook_work *work = hook_work_of(all->slot);
 
-    if (work && work->done_posts)
+    if (!work || !work->done_posts)
+        return 0;
+    if (HOOK_HAS(WEIR_HOOK_FEATURE_RATE_LIMIT) && rate_limit_holds(all->slot, all->config_id, bit))
+        count(WEIR_KERNEL_COUNTER_RATE_LIMITED);
+    else
         post(all->slot, all->config_id, bit, all->event_kind);
     return 0;
 }

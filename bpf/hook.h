@@ -10,9 +10,7 @@
 #include "enforce.h"
 #include "match.h"
 #include "scope.h"
-
-/* What this clone of a template is for: constants, by which the verifier removes what it does not need. */
-const volatile struct weir_hook_spec spec = {};
+#include "spec.h"
 
 /* Gets a parameter of the hooked function. Where it has fewer, the value is 0 and the result negative. */
 typedef long (*value_getter)(void *ctx, __u32 number, __u64 *value);

@@ -7,6 +7,7 @@ import { hooksOf } from './hooks.js';
 import { denialPoints, lsmPathOf } from './lsm-paths.js';
 import { quote } from './nearest.js';
 import type { Policy } from './parse.js';
+import { rateLimitOf } from './rate-limit.js';
 import {
   binariesMeanNext,
   type ExpandedSelector,
@@ -75,6 +76,12 @@ function effects(policy: Policy, call: ResolvedCall, selector: ExpandedSelector)
     return item.action;
   });
   if (!actions.includes('NoPost') && !actions.includes('Post')) actions.unshift('Post');
+  const { rateLimit } = rateLimitOf(selector);
+  if (rateLimit !== undefined) {
+    const whose = rateLimit.scope === 'global' ? 'in all' : `a ${rateLimit.scope}`;
+    actions[actions.indexOf('Post')] =
+      `Post (once in ${rateLimit.seconds} s ${whose} for the same arguments)`;
+  }
   const enforces = selector.matchActions.some(({ item }) => !/^(No)?Post$/.test(item.action));
   const monitor = optionValue(policy, 'policy-mode', 'enforce') === 'monitor';
   return `${actions.join(', ')}${monitor && enforces ? ' (monitor mode: only says what it would have done)' : ''}`;

@@ -718,7 +718,6 @@ describe('validate', () => {
         `${selector}.matchCapabilities[0]`,
         `${selector}.matchBinaries[0].followChildren`,
         `${selector}.matchArgs[7].operator`,
-        `${selector}.matchActions[0].rateLimit`,
         `${selector}.matchActions[0].kernelStackTrace`,
       ]),
     );

@@ -97,10 +97,19 @@ export interface PlannedSelector {
   /** errno to return, negative, 0 for none. */
   readonly error: number;
   readonly monitor: boolean;
+  /** Of events that are the same, one is sent in so many seconds. Absent where all are. */
+  readonly rateLimit?: PlannedRateLimit;
   /** Number of its scope, or null where it holds for every process. */
   readonly scope: number | null;
   /** Positions in the hook's arguments that its event shows. */
   readonly shownArguments: readonly number[];
+}
+
+/** How a selector's events are thinned out. Enforcement is not. */
+export interface PlannedRateLimit {
+  readonly seconds: number;
+  /** Whose events are the same: those of one thread, of one process, or of all. */
+  readonly scope: 'thread' | 'process' | 'global';
 }
 
 /** One policy on one hook: what its events have in common. */

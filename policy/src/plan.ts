@@ -25,6 +25,7 @@ import type {
   ScopePlan,
 } from './plan-types.js';
 import { joinComparisons } from './ranges.js';
+import { rateLimitOf } from './rate-limit.js';
 import {
   binariesMeanNext,
   type ExpandedSelector,
@@ -376,6 +377,7 @@ class Planner {
         selectorIndex,
         ...effectsOf(selector),
         monitor,
+        ...rateLimitOf(selector),
         scope: this.scopes.number(scopeTerms, policy, selector.path),
         shownArguments: shown.map((position) => slotOf.get(position) ?? 0),
       });

@@ -147,7 +147,6 @@ function checkSelector(selector: ExpandedSelector, args: readonly Argument[], re
     if (!plannedActions.has(item.action)) {
       report(`${path}.action`, `${item.action} ${later}: it does ${[...plannedActions].join(', ')}`);
     }
-    if (item.rateLimit !== undefined) report(`${path}.rateLimit`, `rateLimit ${later}`);
     for (const field of ['kernelStackTrace', 'userStackTrace', 'imaHash'] as const) {
       if (item[field] === true) report(`${path}.${field}`, `${field} ${later}`);
     }

@@ -3,16 +3,21 @@
 import type { Findings, HookKind } from './findings.js';
 import { denialPoints, lsmPathOf, whyNotOverridden } from './lsm-paths.js';
 import { quote } from './nearest.js';
+import { rateLimitSeconds, rateLimitSecondsMax } from './rate-limit.js';
 import type { Located } from './selectors.js';
 import type { Action } from './shape.js';
 
 function checkRateLimit(findings: Findings, action: Action, path: string): void {
-  if (action.rateLimit !== undefined && !/^[0-9]{1,9}[smh]?$/i.test(String(action.rateLimit))) {
-    findings.error(
-      'wrong-value',
-      `${path}.rateLimit`,
-      `${quote(String(action.rateLimit))} is no time: write seconds (5 or 5s), minutes (1m) or hours (1h)`,
-    );
+  if (action.rateLimit !== undefined) {
+    const seconds = rateLimitSeconds(action.rateLimit);
+    const wrong =
+      seconds === undefined
+        ? 'is no time: write seconds (5 or 5s), minutes (1m) or hours (1h)'
+        : seconds > rateLimitSecondsMax
+          ? `is too long: a rate limit goes up to ${rateLimitSecondsMax / 3600}h`
+          : undefined;
+    if (wrong !== undefined)
+      findings.error('wrong-value', `${path}.rateLimit`, `${quote(String(action.rateLimit))} ${wrong}`);
   }
   if (action.rateLimitScope !== undefined && action.rateLimit === undefined) {
     findings.error(

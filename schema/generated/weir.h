@@ -192,6 +192,18 @@ enum weir_namespace_kind {
     WEIR_NAMESPACE_KIND_USER = 9,
 };
 
+// What selectors of a hook use beyond the plain, as bit values: a program without a bit has no code for it.
+enum weir_hook_feature {
+    WEIR_HOOK_FEATURE_RATE_LIMIT = 1, // a selector has a rate limit
+};
+
+// Bits of a selector, as bit values.
+enum weir_selector_flag {
+    WEIR_SELECTOR_FLAG_MONITOR = 1, // monitor mode: nothing is done
+    WEIR_SELECTOR_FLAG_RATE_PER_PROCESS = 2, // its rate limit holds for each process; with neither of these two, for each thread
+    WEIR_SELECTOR_FLAG_RATE_GLOBAL = 4, // its rate limit holds for all processes together
+};
+
 // How a dimension looks its key up.
 enum weir_dimension_kind {
     WEIR_DIMENSION_KIND_NONE = 0, // not in use
@@ -246,6 +258,7 @@ enum weir_kernel_counter {
     WEIR_KERNEL_COUNTER_PRODUCED_CLONE = 14, // of produced: clone
     WEIR_KERNEL_COUNTER_PRODUCED_EXIT = 15, // of produced: exit
     WEIR_KERNEL_COUNTER_PRODUCED_HOOK = 16, // of produced: hooks
+    WEIR_KERNEL_COUNTER_RATE_LIMITED = 17, // events that the rate limit of their selector held back
 };
 
 // Where in the kernel stage something could not be read; per-CPU counts. Their sum is the counter unreadable.
@@ -852,18 +865,22 @@ struct weir_hook_spec {
     __u32 argument_count; // of hook_arguments in use
     __u32 dimension_count; // of dimensions in use
     __u32 word_count; // words of a mask in use
+    __u32 features; // hook_feature bits
+    __u32 reserved; // 0
     struct weir_hook_argument arguments[8]; // up to 8, hidden ones included
     struct weir_dimension dimensions[32];
 };
-_Static_assert(sizeof(struct weir_hook_spec) == 344, "hook_spec");
+_Static_assert(sizeof(struct weir_hook_spec) == 352, "hook_spec");
 _Static_assert(__builtin_offsetof(struct weir_hook_spec, hook_id) == 0, "hook_spec.hook_id");
 _Static_assert(__builtin_offsetof(struct weir_hook_spec, spec_id) == 4, "hook_spec.spec_id");
 _Static_assert(__builtin_offsetof(struct weir_hook_spec, event_kind) == 8, "hook_spec.event_kind");
 _Static_assert(__builtin_offsetof(struct weir_hook_spec, argument_count) == 12, "hook_spec.argument_count");
 _Static_assert(__builtin_offsetof(struct weir_hook_spec, dimension_count) == 16, "hook_spec.dimension_count");
 _Static_assert(__builtin_offsetof(struct weir_hook_spec, word_count) == 20, "hook_spec.word_count");
-_Static_assert(__builtin_offsetof(struct weir_hook_spec, arguments) == 24, "hook_spec.arguments");
-_Static_assert(__builtin_offsetof(struct weir_hook_spec, dimensions) == 88, "hook_spec.dimensions");
+_Static_assert(__builtin_offsetof(struct weir_hook_spec, features) == 24, "hook_spec.features");
+_Static_assert(__builtin_offsetof(struct weir_hook_spec, reserved) == 28, "hook_spec.reserved");
+_Static_assert(__builtin_offsetof(struct weir_hook_spec, arguments) == 32, "hook_spec.arguments");
+_Static_assert(__builtin_offsetof(struct weir_hook_spec, dimensions) == 96, "hook_spec.dimensions");
 
 // Which program of a hook acts, with which configuration. One 64-bit store flips both.
 struct weir_hook_state {
@@ -923,9 +940,9 @@ struct weir_selector_entry {
     __u32 actions; // bit n: action n
     __u32 signal; // to send; 0 for none
     __s32 error; // to return, negative; 0 for none
-    __u32 flags; // 1: monitor mode
+    __u32 flags; // selector_flag bits
     __u32 shown; // nibble n: 1 + position, in the arguments of the hook, of the n-th argument that the event shows; 0 ends them
-    __u32 reserved; // 0
+    __u32 rate_limit_seconds; // time in which the same event is sent once; 0 for no limit
 };
 _Static_assert(sizeof(struct weir_selector_entry) == 32, "selector_entry");
 _Static_assert(__builtin_offsetof(struct weir_selector_entry, binding_id) == 0, "selector_entry.binding_id");
@@ -936,7 +953,7 @@ _Static_assert(__builtin_offsetof(struct weir_selector_entry, signal) == 12, "se
 _Static_assert(__builtin_offsetof(struct weir_selector_entry, error) == 16, "selector_entry.error");
 _Static_assert(__builtin_offsetof(struct weir_selector_entry, flags) == 20, "selector_entry.flags");
 _Static_assert(__builtin_offsetof(struct weir_selector_entry, shown) == 24, "selector_entry.shown");
-_Static_assert(__builtin_offsetof(struct weir_selector_entry, reserved) == 28, "selector_entry.reserved");
+_Static_assert(__builtin_offsetof(struct weir_selector_entry, rate_limit_seconds) == 28, "selector_entry.rate_limit_seconds");
 
 // Key of an integer look-up.
 struct weir_integer_key {

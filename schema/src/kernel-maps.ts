@@ -63,6 +63,20 @@ export const scopeAttribute = enumeration(
   },
 );
 
+export const hookFeature = enumeration(
+  'hook_feature',
+  'What selectors of a hook use beyond the plain, as bit values: a program without a bit has no code for it.',
+  {
+    rate_limit: [1, 'a selector has a rate limit'],
+  },
+);
+
+export const selectorFlag = enumeration('selector_flag', 'Bits of a selector, as bit values.', {
+  monitor: [1, 'monitor mode: nothing is done'],
+  rate_per_process: [2, 'its rate limit holds for each process; with neither of these two, for each thread'],
+  rate_global: [4, 'its rate limit holds for all processes together'],
+});
+
 export const mask = layout('mask', 'A bit for each selector of a hook, or for each scope.', [
   field('words', { array: 'u64', count: limits.mask_words }, 'bit n is bit n % 64 of word n / 64'),
 ]);
@@ -96,6 +110,8 @@ export const hookSpec = layout(
     field('argument_count', 'u32', 'of hook_arguments in use'),
     field('dimension_count', 'u32', 'of dimensions in use'),
     field('word_count', 'u32', 'words of a mask in use'),
+    field('features', 'u32', 'hook_feature bits'),
+    field('reserved', 'u32', '0'),
     field('arguments', { struct: hookArgument, count: 8 }, 'up to 8, hidden ones included'),
     field('dimensions', { struct: dimension, count: limits.dimensions_per_hook }, ''),
   ],
@@ -170,13 +186,13 @@ export const selectorEntry = layout(
     field('actions', 'u32', 'bit n: action n'),
     field('signal', 'u32', 'to send; 0 for none'),
     field('error', 'i32', 'to return, negative; 0 for none'),
-    field('flags', 'u32', '1: monitor mode'),
+    field('flags', 'u32', 'selector_flag bits'),
     field(
       'shown',
       'u32',
       'nibble n: 1 + position, in the arguments of the hook, of the n-th argument that the event shows; 0 ends them',
     ),
-    field('reserved', 'u32', '0'),
+    field('rate_limit_seconds', 'u32', 'time in which the same event is sent once; 0 for no limit'),
   ],
 );
 
@@ -228,6 +244,7 @@ export const kernelCounter = enumeration('kernel_counter', 'Per-CPU counters of 
   produced_clone: [14, 'of produced: clone'],
   produced_exit: [15, 'of produced: exit'],
   produced_hook: [16, 'of produced: hooks'],
+  rate_limited: [17, 'events that the rate limit of their selector held back'],
 });
 
 /** Where in the kernel stage a read or a copy failed; index in the map `failures`. */
@@ -267,6 +284,8 @@ export const kernelMaps = [
 ];
 
 export const kernelEnumerations = [
+  hookFeature,
+  selectorFlag,
   dimensionKind,
   argumentPart,
   argumentSource,

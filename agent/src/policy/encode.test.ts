@@ -6,6 +6,7 @@ import {
   ArgumentType,
   DimensionKind,
   HOOK_CONFIG_BYTES,
+  HookFeature,
   limits,
   NamespaceKind,
   readHookConfig,
@@ -18,6 +19,7 @@ import {
   readSelectorEntry,
   readSelectorKey,
   ScopeAttribute,
+  SelectorFlag,
 } from '@weir/schema';
 import { describe, expect, it } from 'vitest';
 import {
@@ -266,6 +268,27 @@ describe('a configuration', () => {
       [{ configId: 3, bit: 1 }, 101, 1, 1, 0, 0x1],
       [{ configId: 3, bit: 2 }, 102, 0, 2, 1, 0x12],
     ]);
+  });
+
+  it('says whose events a rate limit thins out, and has the program look at one only where there is one', () => {
+    const limited = (scope: 'thread' | 'process' | 'global') => ({
+      ...hook,
+      selectors: [{ ...selector(1, 0, null), rateLimit: { seconds: 60, scope } }],
+    });
+    const entryOf = (plan: HookPlan) => {
+      const [entry] = keys(
+        encodeHookEntries(plan, 3, () => 1, host),
+        'selectors',
+      );
+      if (entry === undefined) throw new Error('no selector');
+      const { flags, rateLimitSeconds } = readSelectorEntry(view(entry.value), 0);
+      return [flags, rateLimitSeconds];
+    };
+    expect(entryOf(limited('thread'))).toEqual([0, 60]);
+    expect(entryOf(limited('process'))).toEqual([SelectorFlag.ratePerProcess, 60]);
+    expect(entryOf(limited('global'))).toEqual([SelectorFlag.rateGlobal, 60]);
+    const features = (plan: HookPlan) => readHookSpec(view(encodeSpec(plan, 0, 0)), 0).features;
+    expect([features(hook), features(limited('global'))]).toEqual([0, HookFeature.rateLimit]);
   });
 
   it('turns suffixes round', () => {

@@ -20,6 +20,7 @@ import {
   DimensionKind,
   HOOK_CONFIG_BYTES,
   HOOK_SPEC_BYTES,
+  HookFeature,
   INTEGER_KEY_BYTES,
   limits,
   MASK_BYTES,
@@ -35,6 +36,7 @@ import {
   ScopeAttribute,
   SELECTOR_ENTRY_BYTES,
   SELECTOR_KEY_BYTES,
+  SelectorFlag,
   writeHookConfig,
   writeHookSpec,
   writeIntegerKey,
@@ -62,7 +64,6 @@ export type HostNamespaces = readonly (bigint | undefined)[];
 const NO_SCOPE = 0xffff;
 const HIDDEN = 1;
 const OWN_ADDRESS = 2;
-const MONITOR = 1;
 const PURPOSE_VALUE = 0;
 const PURPOSE_UNDECIDED = 1;
 const PURPOSE_INTERVAL = 2;
@@ -145,6 +146,7 @@ export function encodeSpec(hook: HookPlan, hookId: number, specId: number): Uint
       argumentCount: hook.arguments.length,
       dimensionCount: dimensions.length,
       wordCount: wordsFor(hook.selectors.length),
+      features: featuresOf(hook),
       arguments: hook.arguments.map((argument) =>
         makeHookArgument({
           type: argument.type,
@@ -218,13 +220,26 @@ export function encodeHookEntries(
       actions: selector.actions,
       signal: selector.signal,
       error: selector.error,
-      flags: selector.monitor ? MONITOR : 0,
+      flags: selectorFlags(selector),
       shown: encodeShown(selector.shownArguments),
-      reserved: 0,
+      rateLimitSeconds: selector.rateLimit?.seconds ?? 0,
     });
     entries.push({ map: 'selectors', key, value });
   });
   return entries;
+}
+
+function selectorFlags({ monitor, rateLimit }: PlannedSelector): number {
+  return (
+    (monitor ? SelectorFlag.monitor : 0) |
+    (rateLimit?.scope === 'process' ? SelectorFlag.ratePerProcess : 0) |
+    (rateLimit?.scope === 'global' ? SelectorFlag.rateGlobal : 0)
+  );
+}
+
+/** What the selectors of a hook use beyond the plain. */
+function featuresOf({ selectors }: HookPlan): number {
+  return selectors.some(({ rateLimit }) => rateLimit !== undefined) ? HookFeature.rateLimit : 0;
 }
 
 /** The last bit of the selectors of the same policy's hook, of which the first that matches acts. */

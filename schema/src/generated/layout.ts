@@ -458,6 +458,34 @@ export const namespaceKindNames: Readonly<Record<number, string>> = {
   9: 'user',
 };
 
+/** What selectors of a hook use beyond the plain, as bit values: a program without a bit has no code for it. */
+export const HookFeature = {
+  /** a selector has a rate limit */
+  rateLimit: 1,
+} as const;
+export type HookFeature = (typeof HookFeature)[keyof typeof HookFeature];
+/** Names of hook_feature, by number, as events and the archive spell them. */
+export const hookFeatureNames: Readonly<Record<number, string>> = {
+  1: 'rate_limit',
+};
+
+/** Bits of a selector, as bit values. */
+export const SelectorFlag = {
+  /** monitor mode: nothing is done */
+  monitor: 1,
+  /** its rate limit holds for each process; with neither of these two, for each thread */
+  ratePerProcess: 2,
+  /** its rate limit holds for all processes together */
+  rateGlobal: 4,
+} as const;
+export type SelectorFlag = (typeof SelectorFlag)[keyof typeof SelectorFlag];
+/** Names of selector_flag, by number, as events and the archive spell them. */
+export const selectorFlagNames: Readonly<Record<number, string>> = {
+  1: 'monitor',
+  2: 'rate_per_process',
+  4: 'rate_global',
+};
+
 /** How a dimension looks its key up. */
 export const DimensionKind = {
   /** not in use */
@@ -583,6 +611,8 @@ export const KernelCounter = {
   producedExit: 15,
   /** of produced: hooks */
   producedHook: 16,
+  /** events that the rate limit of their selector held back */
+  rateLimited: 17,
 } as const;
 export type KernelCounter = (typeof KernelCounter)[keyof typeof KernelCounter];
 /** Names of kernel_counter, by number, as events and the archive spell them. */
@@ -604,6 +634,7 @@ export const kernelCounterNames: Readonly<Record<number, string>> = {
   14: 'produced_clone',
   15: 'produced_exit',
   16: 'produced_hook',
+  17: 'rate_limited',
 };
 
 /** Where in the kernel stage something could not be read; per-CPU counts. Their sum is the counter unreadable. */
@@ -2890,9 +2921,11 @@ export const HOOK_SPEC_EVENT_KIND_AT = 8;
 export const HOOK_SPEC_ARGUMENT_COUNT_AT = 12;
 export const HOOK_SPEC_DIMENSION_COUNT_AT = 16;
 export const HOOK_SPEC_WORD_COUNT_AT = 20;
-export const HOOK_SPEC_ARGUMENTS_AT = 24;
-export const HOOK_SPEC_DIMENSIONS_AT = 88;
-export const HOOK_SPEC_BYTES = 344;
+export const HOOK_SPEC_FEATURES_AT = 24;
+export const HOOK_SPEC_RESERVED_AT = 28;
+export const HOOK_SPEC_ARGUMENTS_AT = 32;
+export const HOOK_SPEC_DIMENSIONS_AT = 96;
+export const HOOK_SPEC_BYTES = 352;
 
 /** Constants by which the program of one hook is specialised (.rodata): the verifier removes what it does not use. */
 export interface HookSpec {
@@ -2908,12 +2941,16 @@ export interface HookSpec {
   dimensionCount: number;
   /** words of a mask in use */
   wordCount: number;
+  /** hook_feature bits */
+  features: number;
+  /** 0 */
+  reserved: number;
   /** up to 8, hidden ones included */
   arguments: readonly HookArgument[];
   dimensions: readonly Dimension[];
 }
 
-/** Reads 344 bytes. @throws {RangeError} where they reach past the view. */
+/** Reads 352 bytes. @throws {RangeError} where they reach past the view. */
 export function readHookSpec(view: DataView, at: number): HookSpec {
   return {
     hookId: view.getUint32(at, true),
@@ -2922,12 +2959,14 @@ export function readHookSpec(view: DataView, at: number): HookSpec {
     argumentCount: view.getUint32(at + 12, true),
     dimensionCount: view.getUint32(at + 16, true),
     wordCount: view.getUint32(at + 20, true),
-    arguments: Array.from({ length: 8 }, (_, i) => readHookArgument(view, at + 24 + i * 8)),
-    dimensions: Array.from({ length: 32 }, (_, i) => readDimension(view, at + 88 + i * 8)),
+    features: view.getUint32(at + 24, true),
+    reserved: view.getUint32(at + 28, true),
+    arguments: Array.from({ length: 8 }, (_, i) => readHookArgument(view, at + 32 + i * 8)),
+    dimensions: Array.from({ length: 32 }, (_, i) => readDimension(view, at + 96 + i * 8)),
   };
 }
 
-/** Writes 344 bytes. @throws {RangeError} where they reach past the view. */
+/** Writes 352 bytes. @throws {RangeError} where they reach past the view. */
 export function writeHookSpec(view: DataView, at: number, value: HookSpec): void {
   view.setUint32(at, value.hookId, true);
   view.setUint32(at + 4, value.specId, true);
@@ -2935,11 +2974,13 @@ export function writeHookSpec(view: DataView, at: number, value: HookSpec): void
   view.setUint32(at + 12, value.argumentCount, true);
   view.setUint32(at + 16, value.dimensionCount, true);
   view.setUint32(at + 20, value.wordCount, true);
+  view.setUint32(at + 24, value.features, true);
+  view.setUint32(at + 28, value.reserved, true);
   value.arguments.slice(0, 8).forEach((item, i) => {
-    writeHookArgument(view, at + 24 + i * 8, item);
+    writeHookArgument(view, at + 32 + i * 8, item);
   });
   value.dimensions.slice(0, 32).forEach((item, i) => {
-    writeDimension(view, at + 88 + i * 8, item);
+    writeDimension(view, at + 96 + i * 8, item);
   });
 }
 
@@ -3122,7 +3163,7 @@ export const SELECTOR_ENTRY_SIGNAL_AT = 12;
 export const SELECTOR_ENTRY_ERROR_AT = 16;
 export const SELECTOR_ENTRY_FLAGS_AT = 20;
 export const SELECTOR_ENTRY_SHOWN_AT = 24;
-export const SELECTOR_ENTRY_RESERVED_AT = 28;
+export const SELECTOR_ENTRY_RATE_LIMIT_SECONDS_AT = 28;
 export const SELECTOR_ENTRY_BYTES = 32;
 
 /** What a selector does where it is the first of its policy to match. */
@@ -3139,12 +3180,12 @@ export interface SelectorEntry {
   signal: number;
   /** to return, negative; 0 for none */
   error: number;
-  /** 1: monitor mode */
+  /** selector_flag bits */
   flags: number;
   /** nibble n: 1 + position, in the arguments of the hook, of the n-th argument that the event shows; 0 ends them */
   shown: number;
-  /** 0 */
-  reserved: number;
+  /** time in which the same event is sent once; 0 for no limit */
+  rateLimitSeconds: number;
 }
 
 /** Reads 32 bytes. @throws {RangeError} where they reach past the view. */
@@ -3158,7 +3199,7 @@ export function readSelectorEntry(view: DataView, at: number): SelectorEntry {
     error: view.getInt32(at + 16, true),
     flags: view.getUint32(at + 20, true),
     shown: view.getUint32(at + 24, true),
-    reserved: view.getUint32(at + 28, true),
+    rateLimitSeconds: view.getUint32(at + 28, true),
   };
 }
 
@@ -3172,7 +3213,7 @@ export function writeSelectorEntry(view: DataView, at: number, value: SelectorEn
   view.setInt32(at + 16, value.error, true);
   view.setUint32(at + 20, value.flags, true);
   view.setUint32(at + 24, value.shown, true);
-  view.setUint32(at + 28, value.reserved, true);
+  view.setUint32(at + 28, value.rateLimitSeconds, true);
 }
 
 /** Makes a SelectorEntry of zeros, with the given fields set. */

@@ -24,6 +24,7 @@ export interface HookEvent {
   readonly policy: string;
   readonly symbol: string;
   readonly pid: number;
+  readonly timeNs: bigint;
   readonly flags: number;
   readonly selector: number;
   readonly action: string;
@@ -114,6 +115,7 @@ export class Hooks {
       policy: binding?.policyName ?? `(unknown binding ${record.bindingId})`,
       symbol: binding?.symbol ?? '',
       pid: record.pid,
+      timeNs: record.timeNs,
       flags: record.flags,
       selector: record.selectorIndex,
       action: actionNames[record.action] ?? String(record.action),

@@ -1,0 +1,113 @@
+// SPDX-License-Identifier: Apache-2.0
+// What selectors do beside denying and killing: rate limits thin out events, and never enforcement.
+
+import assert from 'node:assert/strict';
+import { mkdirSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { type Hooks, policyOf, withHooks } from '../guest/hooks.js';
+import { type ScenarioContext, scenario } from '../scenario.js';
+
+/** Events of two threads of one process that make the same call again and again, and of a second such process. */
+async function checkScopes(hooks: Hooks, { folder, run }: ScenarioContext): Promise<void> {
+  const victim = join(folder, 'not-there');
+  const others = join(folder, 'others');
+  mkdirSync(others);
+  const remove = async () => {
+    const { stdout } = await run('threads', [victim, '-2', others, '5']);
+    assert.equal(stdout, '0 0\n');
+    return hooks.events().length;
+  };
+  for (const [scope, expected] of [
+    ['thread', [2, 2]],
+    ['process', [1, 1]],
+    ['global', [1, 0]],
+  ] as const) {
+    await hooks.apply(
+      policyOf(
+        `once-${scope}`,
+        'sys_unlinkat',
+        ['nop', 'nop', 'int'],
+        [
+          {
+            matchBinaries: [{ operator: 'Postfix', values: ['/threads'] }],
+            matchActions: [{ action: 'Post', rateLimit: '1h', rateLimitScope: scope }],
+          },
+        ],
+      ),
+    );
+    hooks.events();
+    assert.deepEqual([await remove(), await remove()], expected, scope);
+  }
+}
+
+export default scenario(
+  'rate limits hold events back, and nothing else',
+  { timeoutMs: 60_000 },
+  async (context) => {
+    const { folder, run } = context;
+    await withHooks(async (hooks) => {
+      await checkScopes(hooks, context);
+
+      // Whose first 40 bytes are the same, is the same.
+      const long = join(folder, 'a-folder-whose-name-is-long-enough-for-it');
+      assert.ok(long.length > 40);
+      mkdirSync(long);
+      const [one, two, other] = [join(long, 'one'), join(long, 'two'), join(folder, 'other')];
+      for (const path of [one, two, other]) writeFileSync(path, '');
+      const limited = (actions: readonly object[], more: readonly string[] = []) =>
+        policyOf(
+          'limited',
+          'security_file_open',
+          ['file'],
+          [
+            {
+              matchArgs: [{ index: 0, operator: 'Prefix', values: [`${folder}/`, ...more] }],
+              matchBinaries: [{ operator: 'Postfix', values: ['/openat'] }],
+              matchActions: actions,
+            },
+          ],
+        );
+      const paths = () => hooks.events().map(({ args }) => args[0]?.text);
+      const globally = [{ action: 'Post', rateLimit: '2m', rateLimitScope: 'global' }];
+      await hooks.apply(limited(globally));
+      const before = hooks.counter('rateLimited');
+      await run('openat', [one, two, other, one, two, other]);
+      assert.deepEqual(paths(), [one, other]);
+      assert.equal(hooks.counter('rateLimited') - before, 4n);
+
+      // Another policy comes, and this one changes in what it matches: the limit goes on.
+      await hooks.apply(limited(globally, ['/nowhere/']), policyOf('more', 'sys_dup', ['fd'], []));
+      await run('openat', [one, other]);
+      assert.deepEqual(paths(), []);
+
+      // Each call is denied, and told of once.
+      await hooks.apply(
+        limited([
+          { action: 'Override', argError: -13 },
+          { action: 'Post', rateLimit: 60 },
+        ]),
+      );
+      hooks.events();
+      const denied = await run('openat', [other, other, other, other]);
+      assert.equal(denied.stdout, '13\n'.repeat(4));
+      assert.deepEqual(paths(), [other]);
+
+      // Held back for a time, not for ever.
+      await hooks.apply(limited([{ action: 'Post', rateLimit: '1s', rateLimitScope: 'global' }]));
+      hooks.events();
+      const times: bigint[] = [];
+      await context.waitFor('a second event', async () => {
+        await run('openat', [other, other]);
+        times.push(...hooks.events().map(({ timeNs }) => timeNs));
+        return times.length >= 2;
+      });
+      assert.ok((times[1] ?? 0n) - (times[0] ?? 0n) >= 1_000_000_000n, 'the second came too early');
+
+      // A limit of no time is none.
+      await hooks.apply(limited([{ action: 'Post', rateLimit: '0' }]));
+      hooks.events();
+      await run('openat', [other, other, other]);
+      assert.deepEqual(paths(), [other, other, other]);
+    });
+  },
+);
