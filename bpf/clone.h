@@ -38,6 +38,7 @@ static __always_inline void clone_record_send(struct scratch *scratch, struct ta
     __u64 end = sizeof(*record);
 
     header_fill(&scratch->header, child, WEIR_EVENT_KIND_CLONE, 0);
+    record->exec_ns = child->start_boottime;
     task_parent(child, &record->parent_pid, &record->parent_start_ns);
     task_namespaces(child, record->namespaces);
     task_namespace_pid(child, &record->namespace_pid, record->namespaces);

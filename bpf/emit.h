@@ -28,7 +28,8 @@ _Static_assert((WEIR_WAKEUP_STRIDE & (WEIR_WAKEUP_STRIDE - 1)) == 0, "a mask is 
 // Bytes behind the end of a record that emit() may write to fill it up.
 #define WEIR_RECORD_PADDING 8
 
-// Fills the header of a record about `task`'s process. The size and the sequence are filled by emit().
+// Fills the header of a record about `task`'s process. The size and the sequence are filled by emit(),
+// `exec_ns` by the caller, from the process's state: 0 is not known.
 static __always_inline void header_fill(struct weir_record_header *header, struct task_struct *task,
                                         enum weir_event_kind kind, __u16 flags) {
     struct task_struct *leader = task->group_leader;
@@ -40,6 +41,7 @@ static __always_inline void header_fill(struct weir_record_header *header, struc
     header->pid = task->tgid;
     header->process_index = 0;
     header->start_ns = leader->start_boottime;
+    header->exec_ns = 0;
     header->cgroup_id = task->cgroups->dfl_cgrp->kn->id;
     header->parent_index = 0;
     header->annotation = 0;

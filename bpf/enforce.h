@@ -7,6 +7,7 @@
 
 #include "emit.h"
 #include "match.h"
+#include "process.h"
 #include "rate.h"
 #include "spec.h"
 
@@ -181,7 +182,10 @@ __noinline int post(__u32 slot, __u32 config_id, __u32 bit, __u32 event_kind) {
     if (work->done_is_enforced)
         flags |= WEIR_RECORD_FLAG_PROTECTED;
     __builtin_memset(record, 0, sizeof(*record));
-    header_fill((void *)record, bpf_get_current_task_btf(), event_kind, flags);
+    struct task_struct *task = bpf_get_current_task_btf();
+
+    header_fill((void *)record, task, event_kind, flags);
+    record->exec_ns = process_exec_ns(task->group_leader);
     record->binding_id = entry->binding_id;
     record->selector_index = entry->selector_index;
     record->action = gravest(entry);

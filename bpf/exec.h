@@ -160,6 +160,7 @@ static __always_inline void exec_record_send(struct scratch *scratch, __u32 slot
     __u64 end = sizeof(*record);
 
     header_fill(&scratch->header, task, WEIR_EVENT_KIND_EXEC, 0);
+    record->exec_ns = record->time_ns;
     task_parent(task, &record->parent_pid, &record->parent_start_ns);
     record->exec_flags = WEIR_EXEC_FLAG_EXECVE;
     record->inode = inode->i_ino;

@@ -37,6 +37,7 @@ static __always_inline void exit_record_send(struct scratch *scratch, struct tas
     struct signal_struct *signal = task->signal;
 
     header_fill(&scratch->header, task, WEIR_EVENT_KIND_EXIT, 0);
+    record->exec_ns = process_exec_ns(task->group_leader);
     __u32 code =
         signal->flags & WEIR_SIGNAL_GROUP_EXIT ? signal->group_exit_code : task->group_leader->exit_code;
     record->status = (code >> 8) & 0xff;

@@ -50,6 +50,14 @@ static __always_inline void process_state_write(struct process_state *state, con
     state->flags = flags;
 }
 
+// When `leader`'s process got its program; 0 where its state is not filled in: it has not called exec since
+// the programs are there.
+static __always_inline __u64 process_exec_ns(struct task_struct *leader) {
+    const struct process_state *state = process_state_find(leader);
+
+    return state && (state->flags & PROCESS_STATE_READY) ? state->exec_ns : 0;
+}
+
 /**
  * The state of the current process, filled in. For any program that runs in a task's context.
  *

@@ -38,7 +38,7 @@ enum weir_record_flag {
     WEIR_RECORD_FLAG_RETURNED = 8, // the record is of a return: the return value is there
     WEIR_RECORD_FLAG_PROTECTED = 16, // no filter may drop it (enforcement, loss, exec of an archived process)
     WEIR_RECORD_FLAG_FILTER_ERROR = 32, // a filter trapped on it
-    WEIR_RECORD_FLAG_ORPHAN = 64, // the process was not in the process table: only pid and start time are known
+    WEIR_RECORD_FLAG_ORPHAN = 64, // the process, or its exec, was not in the process table: only pid, start time and when its program began are known
 };
 
 // Bits about a process, as bit values.
@@ -205,11 +205,12 @@ struct weir_record_header {
     __u32 pid; // process id (thread group) in the host's pid namespace
     __u32 process_index; // agent: 1 + index of the process entry in the batch, 0 where there is none
     __u64 start_ns; // when the process was created (thread group leader), boot-time clock; with pid, its identity
+    __u64 exec_ns; // when the process got the program that it ran (exec, else its creation), boot-time clock; 0 where the kernel programs have not seen it. Where the agent knows of another program, that one was lost
     __u64 cgroup_id; // id of the process's cgroup in the v2 hierarchy
     __u32 parent_index; // agent: 1 + index of the parent's process entry in the batch, 0 where there is none
     __u32 annotation; // agent: offset of the annotation in the batch, 0 where there is none
 };
-_Static_assert(sizeof(struct weir_record_header) == 64, "record_header");
+_Static_assert(sizeof(struct weir_record_header) == 72, "record_header");
 _Static_assert(__builtin_offsetof(struct weir_record_header, size) == 0, "record_header.size");
 _Static_assert(__builtin_offsetof(struct weir_record_header, kind) == 4, "record_header.kind");
 _Static_assert(__builtin_offsetof(struct weir_record_header, flags) == 6, "record_header.flags");
@@ -220,9 +221,10 @@ _Static_assert(__builtin_offsetof(struct weir_record_header, tid) == 28, "record
 _Static_assert(__builtin_offsetof(struct weir_record_header, pid) == 32, "record_header.pid");
 _Static_assert(__builtin_offsetof(struct weir_record_header, process_index) == 36, "record_header.process_index");
 _Static_assert(__builtin_offsetof(struct weir_record_header, start_ns) == 40, "record_header.start_ns");
-_Static_assert(__builtin_offsetof(struct weir_record_header, cgroup_id) == 48, "record_header.cgroup_id");
-_Static_assert(__builtin_offsetof(struct weir_record_header, parent_index) == 56, "record_header.parent_index");
-_Static_assert(__builtin_offsetof(struct weir_record_header, annotation) == 60, "record_header.annotation");
+_Static_assert(__builtin_offsetof(struct weir_record_header, exec_ns) == 48, "record_header.exec_ns");
+_Static_assert(__builtin_offsetof(struct weir_record_header, cgroup_id) == 56, "record_header.cgroup_id");
+_Static_assert(__builtin_offsetof(struct weir_record_header, parent_index) == 64, "record_header.parent_index");
+_Static_assert(__builtin_offsetof(struct weir_record_header, annotation) == 68, "record_header.annotation");
 
 // A process replaced its program.
 struct weir_exec_record {
@@ -236,6 +238,7 @@ struct weir_exec_record {
     __u32 pid; // process id (thread group) in the host's pid namespace
     __u32 process_index; // agent: 1 + index of the process entry in the batch, 0 where there is none
     __u64 start_ns; // when the process was created (thread group leader), boot-time clock; with pid, its identity
+    __u64 exec_ns; // when the process got the program that it ran (exec, else its creation), boot-time clock; 0 where the kernel programs have not seen it. Where the agent knows of another program, that one was lost
     __u64 cgroup_id; // id of the process's cgroup in the v2 hierarchy
     __u32 parent_index; // agent: 1 + index of the parent's process entry in the batch, 0 where there is none
     __u32 annotation; // agent: offset of the annotation in the batch, 0 where there is none
@@ -267,7 +270,7 @@ struct weir_exec_record {
     struct weir_span cgroup_name; // last part of the cgroup's path
     struct weir_span environment; // environment, each variable followed by NUL; empty unless asked for
 };
-_Static_assert(sizeof(struct weir_exec_record) == 248, "exec_record");
+_Static_assert(sizeof(struct weir_exec_record) == 256, "exec_record");
 _Static_assert(__builtin_offsetof(struct weir_exec_record, size) == 0, "exec_record.size");
 _Static_assert(__builtin_offsetof(struct weir_exec_record, kind) == 4, "exec_record.kind");
 _Static_assert(__builtin_offsetof(struct weir_exec_record, flags) == 6, "exec_record.flags");
@@ -278,36 +281,37 @@ _Static_assert(__builtin_offsetof(struct weir_exec_record, tid) == 28, "exec_rec
 _Static_assert(__builtin_offsetof(struct weir_exec_record, pid) == 32, "exec_record.pid");
 _Static_assert(__builtin_offsetof(struct weir_exec_record, process_index) == 36, "exec_record.process_index");
 _Static_assert(__builtin_offsetof(struct weir_exec_record, start_ns) == 40, "exec_record.start_ns");
-_Static_assert(__builtin_offsetof(struct weir_exec_record, cgroup_id) == 48, "exec_record.cgroup_id");
-_Static_assert(__builtin_offsetof(struct weir_exec_record, parent_index) == 56, "exec_record.parent_index");
-_Static_assert(__builtin_offsetof(struct weir_exec_record, annotation) == 60, "exec_record.annotation");
-_Static_assert(__builtin_offsetof(struct weir_exec_record, parent_start_ns) == 64, "exec_record.parent_start_ns");
-_Static_assert(__builtin_offsetof(struct weir_exec_record, parent_pid) == 72, "exec_record.parent_pid");
-_Static_assert(__builtin_offsetof(struct weir_exec_record, arguments_original) == 76, "exec_record.arguments_original");
-_Static_assert(__builtin_offsetof(struct weir_exec_record, uid) == 80, "exec_record.uid");
-_Static_assert(__builtin_offsetof(struct weir_exec_record, gid) == 84, "exec_record.gid");
-_Static_assert(__builtin_offsetof(struct weir_exec_record, euid) == 88, "exec_record.euid");
-_Static_assert(__builtin_offsetof(struct weir_exec_record, egid) == 92, "exec_record.egid");
-_Static_assert(__builtin_offsetof(struct weir_exec_record, suid) == 96, "exec_record.suid");
-_Static_assert(__builtin_offsetof(struct weir_exec_record, sgid) == 100, "exec_record.sgid");
-_Static_assert(__builtin_offsetof(struct weir_exec_record, fsuid) == 104, "exec_record.fsuid");
-_Static_assert(__builtin_offsetof(struct weir_exec_record, fsgid) == 108, "exec_record.fsgid");
-_Static_assert(__builtin_offsetof(struct weir_exec_record, auid) == 112, "exec_record.auid");
-_Static_assert(__builtin_offsetof(struct weir_exec_record, securebits) == 116, "exec_record.securebits");
-_Static_assert(__builtin_offsetof(struct weir_exec_record, cap_permitted) == 120, "exec_record.cap_permitted");
-_Static_assert(__builtin_offsetof(struct weir_exec_record, cap_effective) == 128, "exec_record.cap_effective");
-_Static_assert(__builtin_offsetof(struct weir_exec_record, cap_inheritable) == 136, "exec_record.cap_inheritable");
-_Static_assert(__builtin_offsetof(struct weir_exec_record, namespaces) == 144, "exec_record.namespaces");
-_Static_assert(__builtin_offsetof(struct weir_exec_record, namespace_pid) == 184, "exec_record.namespace_pid");
-_Static_assert(__builtin_offsetof(struct weir_exec_record, exec_flags) == 188, "exec_record.exec_flags");
-_Static_assert(__builtin_offsetof(struct weir_exec_record, inode) == 192, "exec_record.inode");
-_Static_assert(__builtin_offsetof(struct weir_exec_record, links) == 200, "exec_record.links");
-_Static_assert(__builtin_offsetof(struct weir_exec_record, mode) == 204, "exec_record.mode");
-_Static_assert(__builtin_offsetof(struct weir_exec_record, binary) == 208, "exec_record.binary");
-_Static_assert(__builtin_offsetof(struct weir_exec_record, arguments) == 216, "exec_record.arguments");
-_Static_assert(__builtin_offsetof(struct weir_exec_record, cwd) == 224, "exec_record.cwd");
-_Static_assert(__builtin_offsetof(struct weir_exec_record, cgroup_name) == 232, "exec_record.cgroup_name");
-_Static_assert(__builtin_offsetof(struct weir_exec_record, environment) == 240, "exec_record.environment");
+_Static_assert(__builtin_offsetof(struct weir_exec_record, exec_ns) == 48, "exec_record.exec_ns");
+_Static_assert(__builtin_offsetof(struct weir_exec_record, cgroup_id) == 56, "exec_record.cgroup_id");
+_Static_assert(__builtin_offsetof(struct weir_exec_record, parent_index) == 64, "exec_record.parent_index");
+_Static_assert(__builtin_offsetof(struct weir_exec_record, annotation) == 68, "exec_record.annotation");
+_Static_assert(__builtin_offsetof(struct weir_exec_record, parent_start_ns) == 72, "exec_record.parent_start_ns");
+_Static_assert(__builtin_offsetof(struct weir_exec_record, parent_pid) == 80, "exec_record.parent_pid");
+_Static_assert(__builtin_offsetof(struct weir_exec_record, arguments_original) == 84, "exec_record.arguments_original");
+_Static_assert(__builtin_offsetof(struct weir_exec_record, uid) == 88, "exec_record.uid");
+_Static_assert(__builtin_offsetof(struct weir_exec_record, gid) == 92, "exec_record.gid");
+_Static_assert(__builtin_offsetof(struct weir_exec_record, euid) == 96, "exec_record.euid");
+_Static_assert(__builtin_offsetof(struct weir_exec_record, egid) == 100, "exec_record.egid");
+_Static_assert(__builtin_offsetof(struct weir_exec_record, suid) == 104, "exec_record.suid");
+_Static_assert(__builtin_offsetof(struct weir_exec_record, sgid) == 108, "exec_record.sgid");
+_Static_assert(__builtin_offsetof(struct weir_exec_record, fsuid) == 112, "exec_record.fsuid");
+_Static_assert(__builtin_offsetof(struct weir_exec_record, fsgid) == 116, "exec_record.fsgid");
+_Static_assert(__builtin_offsetof(struct weir_exec_record, auid) == 120, "exec_record.auid");
+_Static_assert(__builtin_offsetof(struct weir_exec_record, securebits) == 124, "exec_record.securebits");
+_Static_assert(__builtin_offsetof(struct weir_exec_record, cap_permitted) == 128, "exec_record.cap_permitted");
+_Static_assert(__builtin_offsetof(struct weir_exec_record, cap_effective) == 136, "exec_record.cap_effective");
+_Static_assert(__builtin_offsetof(struct weir_exec_record, cap_inheritable) == 144, "exec_record.cap_inheritable");
+_Static_assert(__builtin_offsetof(struct weir_exec_record, namespaces) == 152, "exec_record.namespaces");
+_Static_assert(__builtin_offsetof(struct weir_exec_record, namespace_pid) == 192, "exec_record.namespace_pid");
+_Static_assert(__builtin_offsetof(struct weir_exec_record, exec_flags) == 196, "exec_record.exec_flags");
+_Static_assert(__builtin_offsetof(struct weir_exec_record, inode) == 200, "exec_record.inode");
+_Static_assert(__builtin_offsetof(struct weir_exec_record, links) == 208, "exec_record.links");
+_Static_assert(__builtin_offsetof(struct weir_exec_record, mode) == 212, "exec_record.mode");
+_Static_assert(__builtin_offsetof(struct weir_exec_record, binary) == 216, "exec_record.binary");
+_Static_assert(__builtin_offsetof(struct weir_exec_record, arguments) == 224, "exec_record.arguments");
+_Static_assert(__builtin_offsetof(struct weir_exec_record, cwd) == 232, "exec_record.cwd");
+_Static_assert(__builtin_offsetof(struct weir_exec_record, cgroup_name) == 240, "exec_record.cgroup_name");
+_Static_assert(__builtin_offsetof(struct weir_exec_record, environment) == 248, "exec_record.environment");
 
 // A process was created. The header is that of the child.
 struct weir_clone_record {
@@ -321,6 +325,7 @@ struct weir_clone_record {
     __u32 pid; // process id (thread group) in the host's pid namespace
     __u32 process_index; // agent: 1 + index of the process entry in the batch, 0 where there is none
     __u64 start_ns; // when the process was created (thread group leader), boot-time clock; with pid, its identity
+    __u64 exec_ns; // when the process got the program that it ran (exec, else its creation), boot-time clock; 0 where the kernel programs have not seen it. Where the agent knows of another program, that one was lost
     __u64 cgroup_id; // id of the process's cgroup in the v2 hierarchy
     __u32 parent_index; // agent: 1 + index of the parent's process entry in the batch, 0 where there is none
     __u32 annotation; // agent: offset of the annotation in the batch, 0 where there is none
@@ -330,7 +335,7 @@ struct weir_clone_record {
     __u32 namespaces[10]; // inode numbers by namespace_kind
     struct weir_span cgroup_name; // last part of the cgroup's path
 };
-_Static_assert(sizeof(struct weir_clone_record) == 128, "clone_record");
+_Static_assert(sizeof(struct weir_clone_record) == 136, "clone_record");
 _Static_assert(__builtin_offsetof(struct weir_clone_record, size) == 0, "clone_record.size");
 _Static_assert(__builtin_offsetof(struct weir_clone_record, kind) == 4, "clone_record.kind");
 _Static_assert(__builtin_offsetof(struct weir_clone_record, flags) == 6, "clone_record.flags");
@@ -341,14 +346,15 @@ _Static_assert(__builtin_offsetof(struct weir_clone_record, tid) == 28, "clone_r
 _Static_assert(__builtin_offsetof(struct weir_clone_record, pid) == 32, "clone_record.pid");
 _Static_assert(__builtin_offsetof(struct weir_clone_record, process_index) == 36, "clone_record.process_index");
 _Static_assert(__builtin_offsetof(struct weir_clone_record, start_ns) == 40, "clone_record.start_ns");
-_Static_assert(__builtin_offsetof(struct weir_clone_record, cgroup_id) == 48, "clone_record.cgroup_id");
-_Static_assert(__builtin_offsetof(struct weir_clone_record, parent_index) == 56, "clone_record.parent_index");
-_Static_assert(__builtin_offsetof(struct weir_clone_record, annotation) == 60, "clone_record.annotation");
-_Static_assert(__builtin_offsetof(struct weir_clone_record, parent_start_ns) == 64, "clone_record.parent_start_ns");
-_Static_assert(__builtin_offsetof(struct weir_clone_record, parent_pid) == 72, "clone_record.parent_pid");
-_Static_assert(__builtin_offsetof(struct weir_clone_record, namespace_pid) == 76, "clone_record.namespace_pid");
-_Static_assert(__builtin_offsetof(struct weir_clone_record, namespaces) == 80, "clone_record.namespaces");
-_Static_assert(__builtin_offsetof(struct weir_clone_record, cgroup_name) == 120, "clone_record.cgroup_name");
+_Static_assert(__builtin_offsetof(struct weir_clone_record, exec_ns) == 48, "clone_record.exec_ns");
+_Static_assert(__builtin_offsetof(struct weir_clone_record, cgroup_id) == 56, "clone_record.cgroup_id");
+_Static_assert(__builtin_offsetof(struct weir_clone_record, parent_index) == 64, "clone_record.parent_index");
+_Static_assert(__builtin_offsetof(struct weir_clone_record, annotation) == 68, "clone_record.annotation");
+_Static_assert(__builtin_offsetof(struct weir_clone_record, parent_start_ns) == 72, "clone_record.parent_start_ns");
+_Static_assert(__builtin_offsetof(struct weir_clone_record, parent_pid) == 80, "clone_record.parent_pid");
+_Static_assert(__builtin_offsetof(struct weir_clone_record, namespace_pid) == 84, "clone_record.namespace_pid");
+_Static_assert(__builtin_offsetof(struct weir_clone_record, namespaces) == 88, "clone_record.namespaces");
+_Static_assert(__builtin_offsetof(struct weir_clone_record, cgroup_name) == 128, "clone_record.cgroup_name");
 
 // The last thread of a process ended.
 struct weir_exit_record {
@@ -362,13 +368,14 @@ struct weir_exit_record {
     __u32 pid; // process id (thread group) in the host's pid namespace
     __u32 process_index; // agent: 1 + index of the process entry in the batch, 0 where there is none
     __u64 start_ns; // when the process was created (thread group leader), boot-time clock; with pid, its identity
+    __u64 exec_ns; // when the process got the program that it ran (exec, else its creation), boot-time clock; 0 where the kernel programs have not seen it. Where the agent knows of another program, that one was lost
     __u64 cgroup_id; // id of the process's cgroup in the v2 hierarchy
     __u32 parent_index; // agent: 1 + index of the parent's process entry in the batch, 0 where there is none
     __u32 annotation; // agent: offset of the annotation in the batch, 0 where there is none
     __u32 status; // exit code, 0 to 255
     __u32 signal; // number of the signal that ended it, 0 where none did
 };
-_Static_assert(sizeof(struct weir_exit_record) == 72, "exit_record");
+_Static_assert(sizeof(struct weir_exit_record) == 80, "exit_record");
 _Static_assert(__builtin_offsetof(struct weir_exit_record, size) == 0, "exit_record.size");
 _Static_assert(__builtin_offsetof(struct weir_exit_record, kind) == 4, "exit_record.kind");
 _Static_assert(__builtin_offsetof(struct weir_exit_record, flags) == 6, "exit_record.flags");
@@ -379,11 +386,12 @@ _Static_assert(__builtin_offsetof(struct weir_exit_record, tid) == 28, "exit_rec
 _Static_assert(__builtin_offsetof(struct weir_exit_record, pid) == 32, "exit_record.pid");
 _Static_assert(__builtin_offsetof(struct weir_exit_record, process_index) == 36, "exit_record.process_index");
 _Static_assert(__builtin_offsetof(struct weir_exit_record, start_ns) == 40, "exit_record.start_ns");
-_Static_assert(__builtin_offsetof(struct weir_exit_record, cgroup_id) == 48, "exit_record.cgroup_id");
-_Static_assert(__builtin_offsetof(struct weir_exit_record, parent_index) == 56, "exit_record.parent_index");
-_Static_assert(__builtin_offsetof(struct weir_exit_record, annotation) == 60, "exit_record.annotation");
-_Static_assert(__builtin_offsetof(struct weir_exit_record, status) == 64, "exit_record.status");
-_Static_assert(__builtin_offsetof(struct weir_exit_record, signal) == 68, "exit_record.signal");
+_Static_assert(__builtin_offsetof(struct weir_exit_record, exec_ns) == 48, "exit_record.exec_ns");
+_Static_assert(__builtin_offsetof(struct weir_exit_record, cgroup_id) == 56, "exit_record.cgroup_id");
+_Static_assert(__builtin_offsetof(struct weir_exit_record, parent_index) == 64, "exit_record.parent_index");
+_Static_assert(__builtin_offsetof(struct weir_exit_record, annotation) == 68, "exit_record.annotation");
+_Static_assert(__builtin_offsetof(struct weir_exit_record, status) == 72, "exit_record.status");
+_Static_assert(__builtin_offsetof(struct weir_exit_record, signal) == 76, "exit_record.signal");
 
 // A policy matched on a hook (kprobe, tracepoint, lsm, uprobe, usdt, loader). Its arguments follow it, argument_count of them, each a struct argument; then the payloads.
 struct weir_hook_record {
@@ -397,6 +405,7 @@ struct weir_hook_record {
     __u32 pid; // process id (thread group) in the host's pid namespace
     __u32 process_index; // agent: 1 + index of the process entry in the batch, 0 where there is none
     __u64 start_ns; // when the process was created (thread group leader), boot-time clock; with pid, its identity
+    __u64 exec_ns; // when the process got the program that it ran (exec, else its creation), boot-time clock; 0 where the kernel programs have not seen it. Where the agent knows of another program, that one was lost
     __u64 cgroup_id; // id of the process's cgroup in the v2 hierarchy
     __u32 parent_index; // agent: 1 + index of the parent's process entry in the batch, 0 where there is none
     __u32 annotation; // agent: offset of the annotation in the batch, 0 where there is none
@@ -415,7 +424,7 @@ struct weir_hook_record {
     __u16 has_return; // 1 where the last struct is the return value
     __u32 undecided_terms; // terms that could not be decided
 };
-_Static_assert(sizeof(struct weir_hook_record) == 120, "hook_record");
+_Static_assert(sizeof(struct weir_hook_record) == 128, "hook_record");
 _Static_assert(__builtin_offsetof(struct weir_hook_record, size) == 0, "hook_record.size");
 _Static_assert(__builtin_offsetof(struct weir_hook_record, kind) == 4, "hook_record.kind");
 _Static_assert(__builtin_offsetof(struct weir_hook_record, flags) == 6, "hook_record.flags");
@@ -426,23 +435,24 @@ _Static_assert(__builtin_offsetof(struct weir_hook_record, tid) == 28, "hook_rec
 _Static_assert(__builtin_offsetof(struct weir_hook_record, pid) == 32, "hook_record.pid");
 _Static_assert(__builtin_offsetof(struct weir_hook_record, process_index) == 36, "hook_record.process_index");
 _Static_assert(__builtin_offsetof(struct weir_hook_record, start_ns) == 40, "hook_record.start_ns");
-_Static_assert(__builtin_offsetof(struct weir_hook_record, cgroup_id) == 48, "hook_record.cgroup_id");
-_Static_assert(__builtin_offsetof(struct weir_hook_record, parent_index) == 56, "hook_record.parent_index");
-_Static_assert(__builtin_offsetof(struct weir_hook_record, annotation) == 60, "hook_record.annotation");
-_Static_assert(__builtin_offsetof(struct weir_hook_record, binding_id) == 64, "hook_record.binding_id");
-_Static_assert(__builtin_offsetof(struct weir_hook_record, binding_index) == 68, "hook_record.binding_index");
-_Static_assert(__builtin_offsetof(struct weir_hook_record, selector_index) == 72, "hook_record.selector_index");
-_Static_assert(__builtin_offsetof(struct weir_hook_record, argument_count) == 74, "hook_record.argument_count");
-_Static_assert(__builtin_offsetof(struct weir_hook_record, action) == 76, "hook_record.action");
-_Static_assert(__builtin_offsetof(struct weir_hook_record, return_action) == 78, "hook_record.return_action");
-_Static_assert(__builtin_offsetof(struct weir_hook_record, action_error) == 80, "hook_record.action_error");
-_Static_assert(__builtin_offsetof(struct weir_hook_record, action_signal) == 84, "hook_record.action_signal");
-_Static_assert(__builtin_offsetof(struct weir_hook_record, function_offset) == 88, "hook_record.function_offset");
-_Static_assert(__builtin_offsetof(struct weir_hook_record, kernel_stack) == 96, "hook_record.kernel_stack");
-_Static_assert(__builtin_offsetof(struct weir_hook_record, user_stack) == 104, "hook_record.user_stack");
-_Static_assert(__builtin_offsetof(struct weir_hook_record, data_count) == 112, "hook_record.data_count");
-_Static_assert(__builtin_offsetof(struct weir_hook_record, has_return) == 114, "hook_record.has_return");
-_Static_assert(__builtin_offsetof(struct weir_hook_record, undecided_terms) == 116, "hook_record.undecided_terms");
+_Static_assert(__builtin_offsetof(struct weir_hook_record, exec_ns) == 48, "hook_record.exec_ns");
+_Static_assert(__builtin_offsetof(struct weir_hook_record, cgroup_id) == 56, "hook_record.cgroup_id");
+_Static_assert(__builtin_offsetof(struct weir_hook_record, parent_index) == 64, "hook_record.parent_index");
+_Static_assert(__builtin_offsetof(struct weir_hook_record, annotation) == 68, "hook_record.annotation");
+_Static_assert(__builtin_offsetof(struct weir_hook_record, binding_id) == 72, "hook_record.binding_id");
+_Static_assert(__builtin_offsetof(struct weir_hook_record, binding_index) == 76, "hook_record.binding_index");
+_Static_assert(__builtin_offsetof(struct weir_hook_record, selector_index) == 80, "hook_record.selector_index");
+_Static_assert(__builtin_offsetof(struct weir_hook_record, argument_count) == 82, "hook_record.argument_count");
+_Static_assert(__builtin_offsetof(struct weir_hook_record, action) == 84, "hook_record.action");
+_Static_assert(__builtin_offsetof(struct weir_hook_record, return_action) == 86, "hook_record.return_action");
+_Static_assert(__builtin_offsetof(struct weir_hook_record, action_error) == 88, "hook_record.action_error");
+_Static_assert(__builtin_offsetof(struct weir_hook_record, action_signal) == 92, "hook_record.action_signal");
+_Static_assert(__builtin_offsetof(struct weir_hook_record, function_offset) == 96, "hook_record.function_offset");
+_Static_assert(__builtin_offsetof(struct weir_hook_record, kernel_stack) == 104, "hook_record.kernel_stack");
+_Static_assert(__builtin_offsetof(struct weir_hook_record, user_stack) == 112, "hook_record.user_stack");
+_Static_assert(__builtin_offsetof(struct weir_hook_record, data_count) == 120, "hook_record.data_count");
+_Static_assert(__builtin_offsetof(struct weir_hook_record, has_return) == 122, "hook_record.has_return");
+_Static_assert(__builtin_offsetof(struct weir_hook_record, undecided_terms) == 124, "hook_record.undecided_terms");
 
 // One argument of a hook record.
 struct weir_argument {
@@ -603,6 +613,7 @@ struct weir_loss_record {
     __u32 pid; // process id (thread group) in the host's pid namespace
     __u32 process_index; // agent: 1 + index of the process entry in the batch, 0 where there is none
     __u64 start_ns; // when the process was created (thread group leader), boot-time clock; with pid, its identity
+    __u64 exec_ns; // when the process got the program that it ran (exec, else its creation), boot-time clock; 0 where the kernel programs have not seen it. Where the agent knows of another program, that one was lost
     __u64 cgroup_id; // id of the process's cgroup in the v2 hierarchy
     __u32 parent_index; // agent: 1 + index of the parent's process entry in the batch, 0 where there is none
     __u32 annotation; // agent: offset of the annotation in the batch, 0 where there is none
@@ -610,7 +621,7 @@ struct weir_loss_record {
     __u32 reserved; // 0
     __u64 count; // how many
 };
-_Static_assert(sizeof(struct weir_loss_record) == 80, "loss_record");
+_Static_assert(sizeof(struct weir_loss_record) == 88, "loss_record");
 _Static_assert(__builtin_offsetof(struct weir_loss_record, size) == 0, "loss_record.size");
 _Static_assert(__builtin_offsetof(struct weir_loss_record, kind) == 4, "loss_record.kind");
 _Static_assert(__builtin_offsetof(struct weir_loss_record, flags) == 6, "loss_record.flags");
@@ -621,12 +632,13 @@ _Static_assert(__builtin_offsetof(struct weir_loss_record, tid) == 28, "loss_rec
 _Static_assert(__builtin_offsetof(struct weir_loss_record, pid) == 32, "loss_record.pid");
 _Static_assert(__builtin_offsetof(struct weir_loss_record, process_index) == 36, "loss_record.process_index");
 _Static_assert(__builtin_offsetof(struct weir_loss_record, start_ns) == 40, "loss_record.start_ns");
-_Static_assert(__builtin_offsetof(struct weir_loss_record, cgroup_id) == 48, "loss_record.cgroup_id");
-_Static_assert(__builtin_offsetof(struct weir_loss_record, parent_index) == 56, "loss_record.parent_index");
-_Static_assert(__builtin_offsetof(struct weir_loss_record, annotation) == 60, "loss_record.annotation");
-_Static_assert(__builtin_offsetof(struct weir_loss_record, stage) == 64, "loss_record.stage");
-_Static_assert(__builtin_offsetof(struct weir_loss_record, reserved) == 68, "loss_record.reserved");
-_Static_assert(__builtin_offsetof(struct weir_loss_record, count) == 72, "loss_record.count");
+_Static_assert(__builtin_offsetof(struct weir_loss_record, exec_ns) == 48, "loss_record.exec_ns");
+_Static_assert(__builtin_offsetof(struct weir_loss_record, cgroup_id) == 56, "loss_record.cgroup_id");
+_Static_assert(__builtin_offsetof(struct weir_loss_record, parent_index) == 64, "loss_record.parent_index");
+_Static_assert(__builtin_offsetof(struct weir_loss_record, annotation) == 68, "loss_record.annotation");
+_Static_assert(__builtin_offsetof(struct weir_loss_record, stage) == 72, "loss_record.stage");
+_Static_assert(__builtin_offsetof(struct weir_loss_record, reserved) == 76, "loss_record.reserved");
+_Static_assert(__builtin_offsetof(struct weir_loss_record, count) == 80, "loss_record.count");
 
 // A rate limit began (1) or ended (2) to hold events back.
 struct weir_throttle_record {
@@ -640,6 +652,7 @@ struct weir_throttle_record {
     __u32 pid; // process id (thread group) in the host's pid namespace
     __u32 process_index; // agent: 1 + index of the process entry in the batch, 0 where there is none
     __u64 start_ns; // when the process was created (thread group leader), boot-time clock; with pid, its identity
+    __u64 exec_ns; // when the process got the program that it ran (exec, else its creation), boot-time clock; 0 where the kernel programs have not seen it. Where the agent knows of another program, that one was lost
     __u64 cgroup_id; // id of the process's cgroup in the v2 hierarchy
     __u32 parent_index; // agent: 1 + index of the parent's process entry in the batch, 0 where there is none
     __u32 annotation; // agent: offset of the annotation in the batch, 0 where there is none
@@ -648,7 +661,7 @@ struct weir_throttle_record {
     __u64 held_back; // how many events, at stop
     struct weir_span cgroup_name; // of the cgroup
 };
-_Static_assert(sizeof(struct weir_throttle_record) == 88, "throttle_record");
+_Static_assert(sizeof(struct weir_throttle_record) == 96, "throttle_record");
 _Static_assert(__builtin_offsetof(struct weir_throttle_record, size) == 0, "throttle_record.size");
 _Static_assert(__builtin_offsetof(struct weir_throttle_record, kind) == 4, "throttle_record.kind");
 _Static_assert(__builtin_offsetof(struct weir_throttle_record, flags) == 6, "throttle_record.flags");
@@ -659,13 +672,14 @@ _Static_assert(__builtin_offsetof(struct weir_throttle_record, tid) == 28, "thro
 _Static_assert(__builtin_offsetof(struct weir_throttle_record, pid) == 32, "throttle_record.pid");
 _Static_assert(__builtin_offsetof(struct weir_throttle_record, process_index) == 36, "throttle_record.process_index");
 _Static_assert(__builtin_offsetof(struct weir_throttle_record, start_ns) == 40, "throttle_record.start_ns");
-_Static_assert(__builtin_offsetof(struct weir_throttle_record, cgroup_id) == 48, "throttle_record.cgroup_id");
-_Static_assert(__builtin_offsetof(struct weir_throttle_record, parent_index) == 56, "throttle_record.parent_index");
-_Static_assert(__builtin_offsetof(struct weir_throttle_record, annotation) == 60, "throttle_record.annotation");
-_Static_assert(__builtin_offsetof(struct weir_throttle_record, type) == 64, "throttle_record.type");
-_Static_assert(__builtin_offsetof(struct weir_throttle_record, reserved) == 68, "throttle_record.reserved");
-_Static_assert(__builtin_offsetof(struct weir_throttle_record, held_back) == 72, "throttle_record.held_back");
-_Static_assert(__builtin_offsetof(struct weir_throttle_record, cgroup_name) == 80, "throttle_record.cgroup_name");
+_Static_assert(__builtin_offsetof(struct weir_throttle_record, exec_ns) == 48, "throttle_record.exec_ns");
+_Static_assert(__builtin_offsetof(struct weir_throttle_record, cgroup_id) == 56, "throttle_record.cgroup_id");
+_Static_assert(__builtin_offsetof(struct weir_throttle_record, parent_index) == 64, "throttle_record.parent_index");
+_Static_assert(__builtin_offsetof(struct weir_throttle_record, annotation) == 68, "throttle_record.annotation");
+_Static_assert(__builtin_offsetof(struct weir_throttle_record, type) == 72, "throttle_record.type");
+_Static_assert(__builtin_offsetof(struct weir_throttle_record, reserved) == 76, "throttle_record.reserved");
+_Static_assert(__builtin_offsetof(struct weir_throttle_record, held_back) == 80, "throttle_record.held_back");
+_Static_assert(__builtin_offsetof(struct weir_throttle_record, cgroup_name) == 88, "throttle_record.cgroup_name");
 
 // A filter derived it. Its text and labels are in the annotation.
 struct weir_alert_record {
@@ -679,6 +693,7 @@ struct weir_alert_record {
     __u32 pid; // process id (thread group) in the host's pid namespace
     __u32 process_index; // agent: 1 + index of the process entry in the batch, 0 where there is none
     __u64 start_ns; // when the process was created (thread group leader), boot-time clock; with pid, its identity
+    __u64 exec_ns; // when the process got the program that it ran (exec, else its creation), boot-time clock; 0 where the kernel programs have not seen it. Where the agent knows of another program, that one was lost
     __u64 cgroup_id; // id of the process's cgroup in the v2 hierarchy
     __u32 parent_index; // agent: 1 + index of the parent's process entry in the batch, 0 where there is none
     __u32 annotation; // agent: offset of the annotation in the batch, 0 where there is none
@@ -686,7 +701,7 @@ struct weir_alert_record {
     __u32 cause_cpu; // CPU of that record
     __u32 severity; // severity
 };
-_Static_assert(sizeof(struct weir_alert_record) == 80, "alert_record");
+_Static_assert(sizeof(struct weir_alert_record) == 88, "alert_record");
 _Static_assert(__builtin_offsetof(struct weir_alert_record, size) == 0, "alert_record.size");
 _Static_assert(__builtin_offsetof(struct weir_alert_record, kind) == 4, "alert_record.kind");
 _Static_assert(__builtin_offsetof(struct weir_alert_record, flags) == 6, "alert_record.flags");
@@ -697,12 +712,13 @@ _Static_assert(__builtin_offsetof(struct weir_alert_record, tid) == 28, "alert_r
 _Static_assert(__builtin_offsetof(struct weir_alert_record, pid) == 32, "alert_record.pid");
 _Static_assert(__builtin_offsetof(struct weir_alert_record, process_index) == 36, "alert_record.process_index");
 _Static_assert(__builtin_offsetof(struct weir_alert_record, start_ns) == 40, "alert_record.start_ns");
-_Static_assert(__builtin_offsetof(struct weir_alert_record, cgroup_id) == 48, "alert_record.cgroup_id");
-_Static_assert(__builtin_offsetof(struct weir_alert_record, parent_index) == 56, "alert_record.parent_index");
-_Static_assert(__builtin_offsetof(struct weir_alert_record, annotation) == 60, "alert_record.annotation");
-_Static_assert(__builtin_offsetof(struct weir_alert_record, cause_sequence) == 64, "alert_record.cause_sequence");
-_Static_assert(__builtin_offsetof(struct weir_alert_record, cause_cpu) == 72, "alert_record.cause_cpu");
-_Static_assert(__builtin_offsetof(struct weir_alert_record, severity) == 76, "alert_record.severity");
+_Static_assert(__builtin_offsetof(struct weir_alert_record, exec_ns) == 48, "alert_record.exec_ns");
+_Static_assert(__builtin_offsetof(struct weir_alert_record, cgroup_id) == 56, "alert_record.cgroup_id");
+_Static_assert(__builtin_offsetof(struct weir_alert_record, parent_index) == 64, "alert_record.parent_index");
+_Static_assert(__builtin_offsetof(struct weir_alert_record, annotation) == 68, "alert_record.annotation");
+_Static_assert(__builtin_offsetof(struct weir_alert_record, cause_sequence) == 72, "alert_record.cause_sequence");
+_Static_assert(__builtin_offsetof(struct weir_alert_record, cause_cpu) == 80, "alert_record.cause_cpu");
+_Static_assert(__builtin_offsetof(struct weir_alert_record, severity) == 84, "alert_record.severity");
 
 // Somebody interfered with the agent, its programs or its maps.
 struct weir_tamper_record {
@@ -716,12 +732,13 @@ struct weir_tamper_record {
     __u32 pid; // process id (thread group) in the host's pid namespace
     __u32 process_index; // agent: 1 + index of the process entry in the batch, 0 where there is none
     __u64 start_ns; // when the process was created (thread group leader), boot-time clock; with pid, its identity
+    __u64 exec_ns; // when the process got the program that it ran (exec, else its creation), boot-time clock; 0 where the kernel programs have not seen it. Where the agent knows of another program, that one was lost
     __u64 cgroup_id; // id of the process's cgroup in the v2 hierarchy
     __u32 parent_index; // agent: 1 + index of the parent's process entry in the batch, 0 where there is none
     __u32 annotation; // agent: offset of the annotation in the batch, 0 where there is none
     struct weir_span message; // what was found
 };
-_Static_assert(sizeof(struct weir_tamper_record) == 72, "tamper_record");
+_Static_assert(sizeof(struct weir_tamper_record) == 80, "tamper_record");
 _Static_assert(__builtin_offsetof(struct weir_tamper_record, size) == 0, "tamper_record.size");
 _Static_assert(__builtin_offsetof(struct weir_tamper_record, kind) == 4, "tamper_record.kind");
 _Static_assert(__builtin_offsetof(struct weir_tamper_record, flags) == 6, "tamper_record.flags");
@@ -732,10 +749,11 @@ _Static_assert(__builtin_offsetof(struct weir_tamper_record, tid) == 28, "tamper
 _Static_assert(__builtin_offsetof(struct weir_tamper_record, pid) == 32, "tamper_record.pid");
 _Static_assert(__builtin_offsetof(struct weir_tamper_record, process_index) == 36, "tamper_record.process_index");
 _Static_assert(__builtin_offsetof(struct weir_tamper_record, start_ns) == 40, "tamper_record.start_ns");
-_Static_assert(__builtin_offsetof(struct weir_tamper_record, cgroup_id) == 48, "tamper_record.cgroup_id");
-_Static_assert(__builtin_offsetof(struct weir_tamper_record, parent_index) == 56, "tamper_record.parent_index");
-_Static_assert(__builtin_offsetof(struct weir_tamper_record, annotation) == 60, "tamper_record.annotation");
-_Static_assert(__builtin_offsetof(struct weir_tamper_record, message) == 64, "tamper_record.message");
+_Static_assert(__builtin_offsetof(struct weir_tamper_record, exec_ns) == 48, "tamper_record.exec_ns");
+_Static_assert(__builtin_offsetof(struct weir_tamper_record, cgroup_id) == 56, "tamper_record.cgroup_id");
+_Static_assert(__builtin_offsetof(struct weir_tamper_record, parent_index) == 64, "tamper_record.parent_index");
+_Static_assert(__builtin_offsetof(struct weir_tamper_record, annotation) == 68, "tamper_record.annotation");
+_Static_assert(__builtin_offsetof(struct weir_tamper_record, message) == 72, "tamper_record.message");
 
 // The first bytes of a batch.
 struct weir_batch_header {

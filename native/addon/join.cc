@@ -264,6 +264,18 @@ Join::Taken Join::take(const char *record, uint32_t bytes) {
         orphans_++;
         header.flags = from.flags | WEIR_RECORD_FLAG_ORPHAN;
         slot = table_->add(pid, from.start_ns);
+        if (slot != 0 && from.exec_ns != 0) {
+            table_->setExec(slot, from.exec_ns);
+        }
+    } else if (from.exec_ns > table_->slot(slot).exec) {
+        if (table_->isSeedOf(slot, from.exec_ns)) {
+            table_->setExec(slot, from.exec_ns);
+        } else {
+            // The record of its exec was lost: the program that the table has is not the one that did this.
+            orphans_++;
+            header.flags = from.flags | WEIR_RECORD_FLAG_ORPHAN;
+            slot = table_->replaceUnseen(slot, from.exec_ns);
+        }
     }
     if (slot != 0) {
         header.process_index = 1 + list(slot);
@@ -370,7 +382,7 @@ uint32_t Join::exec(const weir_exec_record &record, uint32_t size, uint32_t foun
     // The first program of a process that a fork made: its flags say both.
     const bool first = found != 0 && (table_->image(found).exec_flags &
                                       (WEIR_EXEC_FLAG_CLONE | WEIR_EXEC_FLAG_EXECVE)) == WEIR_EXEC_FLAG_CLONE;
-    image.exec_ns = record.time_ns;
+    table_->setExec(number, record.time_ns);
     image.cgroup_id = record.cgroup_id;
     // The identity is laid out alike in both.
     constexpr size_t identity =

@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <cstring>
+#include <ctime>
 
 namespace weir {
 
@@ -168,7 +169,7 @@ uint32_t ProcessTable::adopt(uint32_t pid, uint64_t start) {
     seeds_.erase(found);
     slot.start = start;
     images_[number].start_ns = start;
-    images_[number].exec_ns = start;
+    setExec(number, start);
     slot.state = CURRENT;
     link(number);
     adopted++;
@@ -365,7 +366,7 @@ uint32_t ProcessTable::add(uint32_t pid, uint64_t start) {
     weir_process_entry &image = images_[number];
     image.pid = pid;
     image.start_ns = start;
-    image.exec_ns = start;
+    setExec(number, start);
     link(number);
     return number;
 }
@@ -400,6 +401,32 @@ uint32_t ProcessTable::replace(uint32_t previous) {
     slot.state = CURRENT;
     link(number);
     return number;
+}
+
+uint32_t ProcessTable::replaceUnseen(uint32_t previous, uint64_t exec) {
+    const uint32_t number = replace(previous);
+    if (number == 0) {
+        return 0;
+    }
+    // Who it is hardly changes with its program; which file that is, and what it was given, is not known.
+    weir_process_entry &image = images_[number];
+    const weir_process_entry &from = images_[previous];
+    constexpr size_t first = offsetof(weir_process_entry, cgroup_id);
+    memcpy(reinterpret_cast<char *>(&image) + first, reinterpret_cast<const char *>(&from) + first,
+           offsetof(weir_process_entry, exec_flags) - first);
+    image.exec_flags = WEIR_EXEC_FLAG_EXECVE;
+    setExec(number, exec);
+    return number;
+}
+
+bool ProcessTable::isSeedOf(uint32_t number, uint64_t exec) const {
+    return (images_[number].exec_flags & WEIR_EXEC_FLAG_PROCFS) != 0 &&
+           slots_[number].exec == slots_[number].start && exec < seeded_ns_;
+}
+
+void ProcessTable::setExec(uint32_t number, uint64_t exec) {
+    slots_[number].exec = exec;
+    images_[number].exec_ns = exec;
 }
 
 void ProcessTable::setParent(uint32_t number, uint32_t pid, uint64_t start) {
@@ -451,6 +478,11 @@ uint32_t ProcessTable::seed(uint32_t pid, uint64_t start_ticks) {
     if (seeds_.count(pid) != 0) {
         return 0;
     }
+    if (seeded_ns_ == 0) {
+        timespec now{};
+        clock_gettime(CLOCK_BOOTTIME, &now);
+        seeded_ns_ = static_cast<uint64_t>(now.tv_sec) * 1'000'000'000 + static_cast<uint64_t>(now.tv_nsec);
+    }
     const uint32_t number = take();
     if (number == 0) {
         return 0;
@@ -462,7 +494,7 @@ uint32_t ProcessTable::seed(uint32_t pid, uint64_t start_ticks) {
     weir_process_entry &image = images_[number];
     image.pid = pid;
     image.start_ns = slot.start;
-    image.exec_ns = slot.start;
+    setExec(number, slot.start);
     image.exec_flags = WEIR_EXEC_FLAG_PROCFS;
     seeds_[pid] = number;
     return number;

@@ -132,6 +132,8 @@ class ProcessTable {
     };
     struct alignas(64) Slot {
         uint64_t start;
+        // When it got its program, as its image says too.
+        uint64_t exec;
         uint32_t pid;
         // Next in the same bucket.
         uint32_t next;
@@ -166,6 +168,13 @@ class ProcessTable {
     uint32_t add(uint32_t pid, uint64_t start);
     // Puts an entry for a new execution in the place of another, with its parent; 0 where there is no room.
     uint32_t replace(uint32_t previous);
+    // As `replace`, for a program whose record was lost: all that is known of it is when it began. 0 where
+    // there is no room.
+    uint32_t replaceUnseen(uint32_t previous, uint64_t exec);
+    // Whether an entry that /proc gave, which does not say when a program began, is of the one that began
+    // then.
+    bool isSeedOf(uint32_t slot, uint64_t exec) const;
+    void setExec(uint32_t slot, uint64_t exec);
     // Says who made a process, where the table knows the maker; else only its identity.
     void setParent(uint32_t slot, uint32_t pid, uint64_t start);
     // What a fork leaves as it was: image and strings of the parent.
@@ -243,6 +252,8 @@ class ProcessTable {
     // Slot that must not be evicted though it has no number in the batch yet.
     uint32_t pinned_ = 0;
     std::unordered_map<uint32_t, uint32_t> seeds_;
+    // When the first seed was made, boot-time clock: what begins later is told by a record.
+    uint64_t seeded_ns_ = 0;
 };
 
 } // namespace weir

@@ -31,7 +31,10 @@ export const recordFlag = enumeration('record_flag', 'Bits of a record header, a
   returned: [8, 'the record is of a return: the return value is there'],
   protected: [16, 'no filter may drop it (enforcement, loss, exec of an archived process)'],
   filter_error: [32, 'a filter trapped on it'],
-  orphan: [64, 'the process was not in the process table: only pid and start time are known'],
+  orphan: [
+    64,
+    'the process, or its exec, was not in the process table: only pid, start time and when its program began are known',
+  ],
 });
 
 export const execFlag = enumeration('exec_flag', 'Bits about a process, as bit values.', {

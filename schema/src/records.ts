@@ -19,6 +19,11 @@ const header = [
     'u64',
     'when the process was created (thread group leader), boot-time clock; with pid, its identity',
   ),
+  field(
+    'exec_ns',
+    'u64',
+    'when the process got the program that it ran (exec, else its creation), boot-time clock; 0 where the kernel programs have not seen it. Where the agent knows of another program, that one was lost',
+  ),
   field('cgroup_id', 'u64', "id of the process's cgroup in the v2 hierarchy"),
   field(
     'parent_index',

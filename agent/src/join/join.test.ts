@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // Runs records through the join and the survivors, and reads the batch back as the archive would.
+import { uptime } from 'node:os';
 import { BATCH_HEADER_OFFSETS_AT_AT, EventKind, ExecFlag } from '@weir/schema';
 import { BatchDecoder, BatchReader, BatchWriter, type EventDescription, validateBatch } from '@weir/segment';
 import { describe, expect, it } from 'vitest';
@@ -123,6 +124,29 @@ describe('join', () => {
     expect(first.record(4).parent?.binary).toBe('/bin/next');
   });
 
+  it('gives no event the program that came before one whose exec was lost', () => {
+    const { join } = setup();
+    const exit = (execNs: bigint, timeNs: bigint) =>
+      ({ kind: EventKind.exit, pid: 10, tid: 10, startNs: 1000n, execNs, timeNs }) as EventDescription;
+    const { decoder } = run(join, [
+      exec(9, 900n, 950n, { binary: '/bin/sh' }),
+      clone(10, 1000n, 9, 900n),
+      exec(10, 1000n, 1100n, { binary: '/bin/one', uid: 7, execNs: 1100n }),
+      exit(1100n, 1200n),
+      exit(1300n, 1400n),
+      exit(1300n, 1500n),
+    ]);
+    const seen = [3, 4, 5].map((index) => decoder.record(index));
+    expect(seen.map(({ process }) => [process?.binary, process?.execNs, process?.uid])).toEqual([
+      ['/bin/one', 1100n, 7],
+      ['', 1300n, 7],
+      ['', 1300n, 7],
+    ]);
+    expect(seen.map(({ flags }) => flags.includes('orphan'))).toEqual([false, true, false]);
+    expect(seen.map(({ parent }) => parent?.binary)).toEqual(['/bin/sh', '/bin/sh', '/bin/sh']);
+    expect(join.orphans).toBe(1);
+  });
+
   it('never gives a reused pid the parent or the name of the one before', () => {
     const { join } = setup();
     const { decoder } = run(join, [
@@ -240,6 +264,30 @@ describe('join', () => {
     expect(decoder.record(0).process?.startNs).toBe(1_234_567_890n);
     expect(decoder.record(1).flags).toContain('orphan');
     expect(table.handle.numbers().seeds).toBe(0);
+  });
+
+  it('takes from the kernel when the program of a process from /proc began, unless it is a later one', () => {
+    const { join, table } = setup();
+    table.seed(10, 100n); // began at 1 s
+    table.seed(20, 100n);
+    const hour = 3_600_000_000_000n;
+    const later = BigInt(Math.round(uptime() * 1e9)) + hour;
+    const { decoder } = run(join, [
+      {
+        kind: EventKind.exit,
+        pid: 10,
+        tid: 10,
+        startNs: 1_000_000_001n,
+        execNs: 1_100_000_000n,
+        timeNs: hour,
+      },
+      { kind: EventKind.exit, pid: 20, tid: 20, startNs: 1_000_000_001n, execNs: later, timeNs: later },
+    ]);
+    expect(decoder.record(0).flags).not.toContain('orphan');
+    expect(decoder.record(0).process?.flags).toContain('procfs');
+    expect(decoder.record(0).process?.execNs).toBe(1_100_000_000n);
+    expect(decoder.record(1).flags).toContain('orphan');
+    expect(decoder.record(1).process?.flags).not.toContain('procfs');
   });
 
   it('leaves what does not fit to the next batch', () => {

@@ -76,7 +76,7 @@ export const RecordFlag = {
   protected: 16,
   /** a filter trapped on it */
   filterError: 32,
-  /** the process was not in the process table: only pid and start time are known */
+  /** the process, or its exec, was not in the process table: only pid, start time and when its program began are known */
   orphan: 64,
 } as const;
 export type RecordFlag = (typeof RecordFlag)[keyof typeof RecordFlag];
@@ -722,10 +722,11 @@ export const RECORD_HEADER_TID_AT = 28;
 export const RECORD_HEADER_PID_AT = 32;
 export const RECORD_HEADER_PROCESS_INDEX_AT = 36;
 export const RECORD_HEADER_START_NS_AT = 40;
-export const RECORD_HEADER_CGROUP_ID_AT = 48;
-export const RECORD_HEADER_PARENT_INDEX_AT = 56;
-export const RECORD_HEADER_ANNOTATION_AT = 60;
-export const RECORD_HEADER_BYTES = 64;
+export const RECORD_HEADER_EXEC_NS_AT = 48;
+export const RECORD_HEADER_CGROUP_ID_AT = 56;
+export const RECORD_HEADER_PARENT_INDEX_AT = 64;
+export const RECORD_HEADER_ANNOTATION_AT = 68;
+export const RECORD_HEADER_BYTES = 72;
 
 /** What every record begins with. */
 export interface RecordHeader {
@@ -749,6 +750,8 @@ export interface RecordHeader {
   processIndex: number;
   /** when the process was created (thread group leader), boot-time clock; with pid, its identity */
   startNs: bigint;
+  /** when the process got the program that it ran (exec, else its creation), boot-time clock; 0 where the kernel programs have not seen it. Where the agent knows of another program, that one was lost */
+  execNs: bigint;
   /** id of the process's cgroup in the v2 hierarchy */
   cgroupId: bigint;
   /** agent: 1 + index of the parent's process entry in the batch, 0 where there is none */
@@ -757,7 +760,7 @@ export interface RecordHeader {
   annotation: number;
 }
 
-/** Reads 64 bytes. @throws {RangeError} where they reach past the view. */
+/** Reads 72 bytes. @throws {RangeError} where they reach past the view. */
 export function readRecordHeader(view: DataView, at: number): RecordHeader {
   return {
     size: view.getUint32(at, true),
@@ -770,13 +773,14 @@ export function readRecordHeader(view: DataView, at: number): RecordHeader {
     pid: view.getUint32(at + 32, true),
     processIndex: view.getUint32(at + 36, true),
     startNs: view.getBigUint64(at + 40, true),
-    cgroupId: view.getBigUint64(at + 48, true),
-    parentIndex: view.getUint32(at + 56, true),
-    annotation: view.getUint32(at + 60, true),
+    execNs: view.getBigUint64(at + 48, true),
+    cgroupId: view.getBigUint64(at + 56, true),
+    parentIndex: view.getUint32(at + 64, true),
+    annotation: view.getUint32(at + 68, true),
   };
 }
 
-/** Writes 64 bytes. @throws {RangeError} where they reach past the view. */
+/** Writes 72 bytes. @throws {RangeError} where they reach past the view. */
 export function writeRecordHeader(view: DataView, at: number, value: RecordHeader): void {
   view.setUint32(at, value.size, true);
   view.setUint16(at + 4, value.kind, true);
@@ -788,9 +792,10 @@ export function writeRecordHeader(view: DataView, at: number, value: RecordHeade
   view.setUint32(at + 32, value.pid, true);
   view.setUint32(at + 36, value.processIndex, true);
   view.setBigUint64(at + 40, value.startNs, true);
-  view.setBigUint64(at + 48, value.cgroupId, true);
-  view.setUint32(at + 56, value.parentIndex, true);
-  view.setUint32(at + 60, value.annotation, true);
+  view.setBigUint64(at + 48, value.execNs, true);
+  view.setBigUint64(at + 56, value.cgroupId, true);
+  view.setUint32(at + 64, value.parentIndex, true);
+  view.setUint32(at + 68, value.annotation, true);
 }
 
 /** Makes a RecordHeader of zeros, with the given fields set. */
@@ -808,37 +813,38 @@ export const EXEC_RECORD_TID_AT = 28;
 export const EXEC_RECORD_PID_AT = 32;
 export const EXEC_RECORD_PROCESS_INDEX_AT = 36;
 export const EXEC_RECORD_START_NS_AT = 40;
-export const EXEC_RECORD_CGROUP_ID_AT = 48;
-export const EXEC_RECORD_PARENT_INDEX_AT = 56;
-export const EXEC_RECORD_ANNOTATION_AT = 60;
-export const EXEC_RECORD_PARENT_START_NS_AT = 64;
-export const EXEC_RECORD_PARENT_PID_AT = 72;
-export const EXEC_RECORD_ARGUMENTS_ORIGINAL_AT = 76;
-export const EXEC_RECORD_UID_AT = 80;
-export const EXEC_RECORD_GID_AT = 84;
-export const EXEC_RECORD_EUID_AT = 88;
-export const EXEC_RECORD_EGID_AT = 92;
-export const EXEC_RECORD_SUID_AT = 96;
-export const EXEC_RECORD_SGID_AT = 100;
-export const EXEC_RECORD_FSUID_AT = 104;
-export const EXEC_RECORD_FSGID_AT = 108;
-export const EXEC_RECORD_AUID_AT = 112;
-export const EXEC_RECORD_SECUREBITS_AT = 116;
-export const EXEC_RECORD_CAP_PERMITTED_AT = 120;
-export const EXEC_RECORD_CAP_EFFECTIVE_AT = 128;
-export const EXEC_RECORD_CAP_INHERITABLE_AT = 136;
-export const EXEC_RECORD_NAMESPACES_AT = 144;
-export const EXEC_RECORD_NAMESPACE_PID_AT = 184;
-export const EXEC_RECORD_EXEC_FLAGS_AT = 188;
-export const EXEC_RECORD_INODE_AT = 192;
-export const EXEC_RECORD_LINKS_AT = 200;
-export const EXEC_RECORD_MODE_AT = 204;
-export const EXEC_RECORD_BINARY_AT = 208;
-export const EXEC_RECORD_ARGUMENTS_AT = 216;
-export const EXEC_RECORD_CWD_AT = 224;
-export const EXEC_RECORD_CGROUP_NAME_AT = 232;
-export const EXEC_RECORD_ENVIRONMENT_AT = 240;
-export const EXEC_RECORD_BYTES = 248;
+export const EXEC_RECORD_EXEC_NS_AT = 48;
+export const EXEC_RECORD_CGROUP_ID_AT = 56;
+export const EXEC_RECORD_PARENT_INDEX_AT = 64;
+export const EXEC_RECORD_ANNOTATION_AT = 68;
+export const EXEC_RECORD_PARENT_START_NS_AT = 72;
+export const EXEC_RECORD_PARENT_PID_AT = 80;
+export const EXEC_RECORD_ARGUMENTS_ORIGINAL_AT = 84;
+export const EXEC_RECORD_UID_AT = 88;
+export const EXEC_RECORD_GID_AT = 92;
+export const EXEC_RECORD_EUID_AT = 96;
+export const EXEC_RECORD_EGID_AT = 100;
+export const EXEC_RECORD_SUID_AT = 104;
+export const EXEC_RECORD_SGID_AT = 108;
+export const EXEC_RECORD_FSUID_AT = 112;
+export const EXEC_RECORD_FSGID_AT = 116;
+export const EXEC_RECORD_AUID_AT = 120;
+export const EXEC_RECORD_SECUREBITS_AT = 124;
+export const EXEC_RECORD_CAP_PERMITTED_AT = 128;
+export const EXEC_RECORD_CAP_EFFECTIVE_AT = 136;
+export const EXEC_RECORD_CAP_INHERITABLE_AT = 144;
+export const EXEC_RECORD_NAMESPACES_AT = 152;
+export const EXEC_RECORD_NAMESPACE_PID_AT = 192;
+export const EXEC_RECORD_EXEC_FLAGS_AT = 196;
+export const EXEC_RECORD_INODE_AT = 200;
+export const EXEC_RECORD_LINKS_AT = 208;
+export const EXEC_RECORD_MODE_AT = 212;
+export const EXEC_RECORD_BINARY_AT = 216;
+export const EXEC_RECORD_ARGUMENTS_AT = 224;
+export const EXEC_RECORD_CWD_AT = 232;
+export const EXEC_RECORD_CGROUP_NAME_AT = 240;
+export const EXEC_RECORD_ENVIRONMENT_AT = 248;
+export const EXEC_RECORD_BYTES = 256;
 
 /** A process replaced its program. */
 export interface ExecRecord {
@@ -862,6 +868,8 @@ export interface ExecRecord {
   processIndex: number;
   /** when the process was created (thread group leader), boot-time clock; with pid, its identity */
   startNs: bigint;
+  /** when the process got the program that it ran (exec, else its creation), boot-time clock; 0 where the kernel programs have not seen it. Where the agent knows of another program, that one was lost */
+  execNs: bigint;
   /** id of the process's cgroup in the v2 hierarchy */
   cgroupId: bigint;
   /** agent: 1 + index of the parent's process entry in the batch, 0 where there is none */
@@ -924,7 +932,7 @@ export interface ExecRecord {
   environment: Span;
 }
 
-/** Reads 248 bytes. @throws {RangeError} where they reach past the view. */
+/** Reads 256 bytes. @throws {RangeError} where they reach past the view. */
 export function readExecRecord(view: DataView, at: number): ExecRecord {
   return {
     size: view.getUint32(at, true),
@@ -937,40 +945,41 @@ export function readExecRecord(view: DataView, at: number): ExecRecord {
     pid: view.getUint32(at + 32, true),
     processIndex: view.getUint32(at + 36, true),
     startNs: view.getBigUint64(at + 40, true),
-    cgroupId: view.getBigUint64(at + 48, true),
-    parentIndex: view.getUint32(at + 56, true),
-    annotation: view.getUint32(at + 60, true),
-    parentStartNs: view.getBigUint64(at + 64, true),
-    parentPid: view.getUint32(at + 72, true),
-    argumentsOriginal: view.getUint32(at + 76, true),
-    uid: view.getUint32(at + 80, true),
-    gid: view.getUint32(at + 84, true),
-    euid: view.getUint32(at + 88, true),
-    egid: view.getUint32(at + 92, true),
-    suid: view.getUint32(at + 96, true),
-    sgid: view.getUint32(at + 100, true),
-    fsuid: view.getUint32(at + 104, true),
-    fsgid: view.getUint32(at + 108, true),
-    auid: view.getUint32(at + 112, true),
-    securebits: view.getUint32(at + 116, true),
-    capPermitted: view.getBigUint64(at + 120, true),
-    capEffective: view.getBigUint64(at + 128, true),
-    capInheritable: view.getBigUint64(at + 136, true),
-    namespaces: Array.from({ length: 10 }, (_, i) => view.getUint32(at + 144 + i * 4, true)),
-    namespacePid: view.getUint32(at + 184, true),
-    execFlags: view.getUint32(at + 188, true),
-    inode: view.getBigUint64(at + 192, true),
-    links: view.getUint32(at + 200, true),
-    mode: view.getUint32(at + 204, true),
-    binary: { offset: view.getUint32(at + 208, true), length: view.getUint32(at + 208 + 4, true) },
-    arguments: { offset: view.getUint32(at + 216, true), length: view.getUint32(at + 216 + 4, true) },
-    cwd: { offset: view.getUint32(at + 224, true), length: view.getUint32(at + 224 + 4, true) },
-    cgroupName: { offset: view.getUint32(at + 232, true), length: view.getUint32(at + 232 + 4, true) },
-    environment: { offset: view.getUint32(at + 240, true), length: view.getUint32(at + 240 + 4, true) },
+    execNs: view.getBigUint64(at + 48, true),
+    cgroupId: view.getBigUint64(at + 56, true),
+    parentIndex: view.getUint32(at + 64, true),
+    annotation: view.getUint32(at + 68, true),
+    parentStartNs: view.getBigUint64(at + 72, true),
+    parentPid: view.getUint32(at + 80, true),
+    argumentsOriginal: view.getUint32(at + 84, true),
+    uid: view.getUint32(at + 88, true),
+    gid: view.getUint32(at + 92, true),
+    euid: view.getUint32(at + 96, true),
+    egid: view.getUint32(at + 100, true),
+    suid: view.getUint32(at + 104, true),
+    sgid: view.getUint32(at + 108, true),
+    fsuid: view.getUint32(at + 112, true),
+    fsgid: view.getUint32(at + 116, true),
+    auid: view.getUint32(at + 120, true),
+    securebits: view.getUint32(at + 124, true),
+    capPermitted: view.getBigUint64(at + 128, true),
+    capEffective: view.getBigUint64(at + 136, true),
+    capInheritable: view.getBigUint64(at + 144, true),
+    namespaces: Array.from({ length: 10 }, (_, i) => view.getUint32(at + 152 + i * 4, true)),
+    namespacePid: view.getUint32(at + 192, true),
+    execFlags: view.getUint32(at + 196, true),
+    inode: view.getBigUint64(at + 200, true),
+    links: view.getUint32(at + 208, true),
+    mode: view.getUint32(at + 212, true),
+    binary: { offset: view.getUint32(at + 216, true), length: view.getUint32(at + 216 + 4, true) },
+    arguments: { offset: view.getUint32(at + 224, true), length: view.getUint32(at + 224 + 4, true) },
+    cwd: { offset: view.getUint32(at + 232, true), length: view.getUint32(at + 232 + 4, true) },
+    cgroupName: { offset: view.getUint32(at + 240, true), length: view.getUint32(at + 240 + 4, true) },
+    environment: { offset: view.getUint32(at + 248, true), length: view.getUint32(at + 248 + 4, true) },
   };
 }
 
-/** Writes 248 bytes. @throws {RangeError} where they reach past the view. */
+/** Writes 256 bytes. @throws {RangeError} where they reach past the view. */
 export function writeExecRecord(view: DataView, at: number, value: ExecRecord): void {
   view.setUint32(at, value.size, true);
   view.setUint16(at + 4, value.kind, true);
@@ -982,43 +991,44 @@ export function writeExecRecord(view: DataView, at: number, value: ExecRecord): 
   view.setUint32(at + 32, value.pid, true);
   view.setUint32(at + 36, value.processIndex, true);
   view.setBigUint64(at + 40, value.startNs, true);
-  view.setBigUint64(at + 48, value.cgroupId, true);
-  view.setUint32(at + 56, value.parentIndex, true);
-  view.setUint32(at + 60, value.annotation, true);
-  view.setBigUint64(at + 64, value.parentStartNs, true);
-  view.setUint32(at + 72, value.parentPid, true);
-  view.setUint32(at + 76, value.argumentsOriginal, true);
-  view.setUint32(at + 80, value.uid, true);
-  view.setUint32(at + 84, value.gid, true);
-  view.setUint32(at + 88, value.euid, true);
-  view.setUint32(at + 92, value.egid, true);
-  view.setUint32(at + 96, value.suid, true);
-  view.setUint32(at + 100, value.sgid, true);
-  view.setUint32(at + 104, value.fsuid, true);
-  view.setUint32(at + 108, value.fsgid, true);
-  view.setUint32(at + 112, value.auid, true);
-  view.setUint32(at + 116, value.securebits, true);
-  view.setBigUint64(at + 120, value.capPermitted, true);
-  view.setBigUint64(at + 128, value.capEffective, true);
-  view.setBigUint64(at + 136, value.capInheritable, true);
+  view.setBigUint64(at + 48, value.execNs, true);
+  view.setBigUint64(at + 56, value.cgroupId, true);
+  view.setUint32(at + 64, value.parentIndex, true);
+  view.setUint32(at + 68, value.annotation, true);
+  view.setBigUint64(at + 72, value.parentStartNs, true);
+  view.setUint32(at + 80, value.parentPid, true);
+  view.setUint32(at + 84, value.argumentsOriginal, true);
+  view.setUint32(at + 88, value.uid, true);
+  view.setUint32(at + 92, value.gid, true);
+  view.setUint32(at + 96, value.euid, true);
+  view.setUint32(at + 100, value.egid, true);
+  view.setUint32(at + 104, value.suid, true);
+  view.setUint32(at + 108, value.sgid, true);
+  view.setUint32(at + 112, value.fsuid, true);
+  view.setUint32(at + 116, value.fsgid, true);
+  view.setUint32(at + 120, value.auid, true);
+  view.setUint32(at + 124, value.securebits, true);
+  view.setBigUint64(at + 128, value.capPermitted, true);
+  view.setBigUint64(at + 136, value.capEffective, true);
+  view.setBigUint64(at + 144, value.capInheritable, true);
   value.namespaces.slice(0, 10).forEach((item, i) => {
-    view.setUint32(at + 144 + i * 4, item, true);
+    view.setUint32(at + 152 + i * 4, item, true);
   });
-  view.setUint32(at + 184, value.namespacePid, true);
-  view.setUint32(at + 188, value.execFlags, true);
-  view.setBigUint64(at + 192, value.inode, true);
-  view.setUint32(at + 200, value.links, true);
-  view.setUint32(at + 204, value.mode, true);
-  view.setUint32(at + 208, value.binary.offset, true);
-  view.setUint32(at + 208 + 4, value.binary.length, true);
-  view.setUint32(at + 216, value.arguments.offset, true);
-  view.setUint32(at + 216 + 4, value.arguments.length, true);
-  view.setUint32(at + 224, value.cwd.offset, true);
-  view.setUint32(at + 224 + 4, value.cwd.length, true);
-  view.setUint32(at + 232, value.cgroupName.offset, true);
-  view.setUint32(at + 232 + 4, value.cgroupName.length, true);
-  view.setUint32(at + 240, value.environment.offset, true);
-  view.setUint32(at + 240 + 4, value.environment.length, true);
+  view.setUint32(at + 192, value.namespacePid, true);
+  view.setUint32(at + 196, value.execFlags, true);
+  view.setBigUint64(at + 200, value.inode, true);
+  view.setUint32(at + 208, value.links, true);
+  view.setUint32(at + 212, value.mode, true);
+  view.setUint32(at + 216, value.binary.offset, true);
+  view.setUint32(at + 216 + 4, value.binary.length, true);
+  view.setUint32(at + 224, value.arguments.offset, true);
+  view.setUint32(at + 224 + 4, value.arguments.length, true);
+  view.setUint32(at + 232, value.cwd.offset, true);
+  view.setUint32(at + 232 + 4, value.cwd.length, true);
+  view.setUint32(at + 240, value.cgroupName.offset, true);
+  view.setUint32(at + 240 + 4, value.cgroupName.length, true);
+  view.setUint32(at + 248, value.environment.offset, true);
+  view.setUint32(at + 248 + 4, value.environment.length, true);
 }
 
 /** Makes a ExecRecord of zeros, with the given fields set. */
@@ -1036,15 +1046,16 @@ export const CLONE_RECORD_TID_AT = 28;
 export const CLONE_RECORD_PID_AT = 32;
 export const CLONE_RECORD_PROCESS_INDEX_AT = 36;
 export const CLONE_RECORD_START_NS_AT = 40;
-export const CLONE_RECORD_CGROUP_ID_AT = 48;
-export const CLONE_RECORD_PARENT_INDEX_AT = 56;
-export const CLONE_RECORD_ANNOTATION_AT = 60;
-export const CLONE_RECORD_PARENT_START_NS_AT = 64;
-export const CLONE_RECORD_PARENT_PID_AT = 72;
-export const CLONE_RECORD_NAMESPACE_PID_AT = 76;
-export const CLONE_RECORD_NAMESPACES_AT = 80;
-export const CLONE_RECORD_CGROUP_NAME_AT = 120;
-export const CLONE_RECORD_BYTES = 128;
+export const CLONE_RECORD_EXEC_NS_AT = 48;
+export const CLONE_RECORD_CGROUP_ID_AT = 56;
+export const CLONE_RECORD_PARENT_INDEX_AT = 64;
+export const CLONE_RECORD_ANNOTATION_AT = 68;
+export const CLONE_RECORD_PARENT_START_NS_AT = 72;
+export const CLONE_RECORD_PARENT_PID_AT = 80;
+export const CLONE_RECORD_NAMESPACE_PID_AT = 84;
+export const CLONE_RECORD_NAMESPACES_AT = 88;
+export const CLONE_RECORD_CGROUP_NAME_AT = 128;
+export const CLONE_RECORD_BYTES = 136;
 
 /** A process was created. The header is that of the child. */
 export interface CloneRecord {
@@ -1068,6 +1079,8 @@ export interface CloneRecord {
   processIndex: number;
   /** when the process was created (thread group leader), boot-time clock; with pid, its identity */
   startNs: bigint;
+  /** when the process got the program that it ran (exec, else its creation), boot-time clock; 0 where the kernel programs have not seen it. Where the agent knows of another program, that one was lost */
+  execNs: bigint;
   /** id of the process's cgroup in the v2 hierarchy */
   cgroupId: bigint;
   /** agent: 1 + index of the parent's process entry in the batch, 0 where there is none */
@@ -1086,7 +1099,7 @@ export interface CloneRecord {
   cgroupName: Span;
 }
 
-/** Reads 128 bytes. @throws {RangeError} where they reach past the view. */
+/** Reads 136 bytes. @throws {RangeError} where they reach past the view. */
 export function readCloneRecord(view: DataView, at: number): CloneRecord {
   return {
     size: view.getUint32(at, true),
@@ -1099,18 +1112,19 @@ export function readCloneRecord(view: DataView, at: number): CloneRecord {
     pid: view.getUint32(at + 32, true),
     processIndex: view.getUint32(at + 36, true),
     startNs: view.getBigUint64(at + 40, true),
-    cgroupId: view.getBigUint64(at + 48, true),
-    parentIndex: view.getUint32(at + 56, true),
-    annotation: view.getUint32(at + 60, true),
-    parentStartNs: view.getBigUint64(at + 64, true),
-    parentPid: view.getUint32(at + 72, true),
-    namespacePid: view.getUint32(at + 76, true),
-    namespaces: Array.from({ length: 10 }, (_, i) => view.getUint32(at + 80 + i * 4, true)),
-    cgroupName: { offset: view.getUint32(at + 120, true), length: view.getUint32(at + 120 + 4, true) },
+    execNs: view.getBigUint64(at + 48, true),
+    cgroupId: view.getBigUint64(at + 56, true),
+    parentIndex: view.getUint32(at + 64, true),
+    annotation: view.getUint32(at + 68, true),
+    parentStartNs: view.getBigUint64(at + 72, true),
+    parentPid: view.getUint32(at + 80, true),
+    namespacePid: view.getUint32(at + 84, true),
+    namespaces: Array.from({ length: 10 }, (_, i) => view.getUint32(at + 88 + i * 4, true)),
+    cgroupName: { offset: view.getUint32(at + 128, true), length: view.getUint32(at + 128 + 4, true) },
   };
 }
 
-/** Writes 128 bytes. @throws {RangeError} where they reach past the view. */
+/** Writes 136 bytes. @throws {RangeError} where they reach past the view. */
 export function writeCloneRecord(view: DataView, at: number, value: CloneRecord): void {
   view.setUint32(at, value.size, true);
   view.setUint16(at + 4, value.kind, true);
@@ -1122,17 +1136,18 @@ export function writeCloneRecord(view: DataView, at: number, value: CloneRecord)
   view.setUint32(at + 32, value.pid, true);
   view.setUint32(at + 36, value.processIndex, true);
   view.setBigUint64(at + 40, value.startNs, true);
-  view.setBigUint64(at + 48, value.cgroupId, true);
-  view.setUint32(at + 56, value.parentIndex, true);
-  view.setUint32(at + 60, value.annotation, true);
-  view.setBigUint64(at + 64, value.parentStartNs, true);
-  view.setUint32(at + 72, value.parentPid, true);
-  view.setUint32(at + 76, value.namespacePid, true);
+  view.setBigUint64(at + 48, value.execNs, true);
+  view.setBigUint64(at + 56, value.cgroupId, true);
+  view.setUint32(at + 64, value.parentIndex, true);
+  view.setUint32(at + 68, value.annotation, true);
+  view.setBigUint64(at + 72, value.parentStartNs, true);
+  view.setUint32(at + 80, value.parentPid, true);
+  view.setUint32(at + 84, value.namespacePid, true);
   value.namespaces.slice(0, 10).forEach((item, i) => {
-    view.setUint32(at + 80 + i * 4, item, true);
+    view.setUint32(at + 88 + i * 4, item, true);
   });
-  view.setUint32(at + 120, value.cgroupName.offset, true);
-  view.setUint32(at + 120 + 4, value.cgroupName.length, true);
+  view.setUint32(at + 128, value.cgroupName.offset, true);
+  view.setUint32(at + 128 + 4, value.cgroupName.length, true);
 }
 
 /** Makes a CloneRecord of zeros, with the given fields set. */
@@ -1150,12 +1165,13 @@ export const EXIT_RECORD_TID_AT = 28;
 export const EXIT_RECORD_PID_AT = 32;
 export const EXIT_RECORD_PROCESS_INDEX_AT = 36;
 export const EXIT_RECORD_START_NS_AT = 40;
-export const EXIT_RECORD_CGROUP_ID_AT = 48;
-export const EXIT_RECORD_PARENT_INDEX_AT = 56;
-export const EXIT_RECORD_ANNOTATION_AT = 60;
-export const EXIT_RECORD_STATUS_AT = 64;
-export const EXIT_RECORD_SIGNAL_AT = 68;
-export const EXIT_RECORD_BYTES = 72;
+export const EXIT_RECORD_EXEC_NS_AT = 48;
+export const EXIT_RECORD_CGROUP_ID_AT = 56;
+export const EXIT_RECORD_PARENT_INDEX_AT = 64;
+export const EXIT_RECORD_ANNOTATION_AT = 68;
+export const EXIT_RECORD_STATUS_AT = 72;
+export const EXIT_RECORD_SIGNAL_AT = 76;
+export const EXIT_RECORD_BYTES = 80;
 
 /** The last thread of a process ended. */
 export interface ExitRecord {
@@ -1179,6 +1195,8 @@ export interface ExitRecord {
   processIndex: number;
   /** when the process was created (thread group leader), boot-time clock; with pid, its identity */
   startNs: bigint;
+  /** when the process got the program that it ran (exec, else its creation), boot-time clock; 0 where the kernel programs have not seen it. Where the agent knows of another program, that one was lost */
+  execNs: bigint;
   /** id of the process's cgroup in the v2 hierarchy */
   cgroupId: bigint;
   /** agent: 1 + index of the parent's process entry in the batch, 0 where there is none */
@@ -1191,7 +1209,7 @@ export interface ExitRecord {
   signal: number;
 }
 
-/** Reads 72 bytes. @throws {RangeError} where they reach past the view. */
+/** Reads 80 bytes. @throws {RangeError} where they reach past the view. */
 export function readExitRecord(view: DataView, at: number): ExitRecord {
   return {
     size: view.getUint32(at, true),
@@ -1204,15 +1222,16 @@ export function readExitRecord(view: DataView, at: number): ExitRecord {
     pid: view.getUint32(at + 32, true),
     processIndex: view.getUint32(at + 36, true),
     startNs: view.getBigUint64(at + 40, true),
-    cgroupId: view.getBigUint64(at + 48, true),
-    parentIndex: view.getUint32(at + 56, true),
-    annotation: view.getUint32(at + 60, true),
-    status: view.getUint32(at + 64, true),
-    signal: view.getUint32(at + 68, true),
+    execNs: view.getBigUint64(at + 48, true),
+    cgroupId: view.getBigUint64(at + 56, true),
+    parentIndex: view.getUint32(at + 64, true),
+    annotation: view.getUint32(at + 68, true),
+    status: view.getUint32(at + 72, true),
+    signal: view.getUint32(at + 76, true),
   };
 }
 
-/** Writes 72 bytes. @throws {RangeError} where they reach past the view. */
+/** Writes 80 bytes. @throws {RangeError} where they reach past the view. */
 export function writeExitRecord(view: DataView, at: number, value: ExitRecord): void {
   view.setUint32(at, value.size, true);
   view.setUint16(at + 4, value.kind, true);
@@ -1224,11 +1243,12 @@ export function writeExitRecord(view: DataView, at: number, value: ExitRecord): 
   view.setUint32(at + 32, value.pid, true);
   view.setUint32(at + 36, value.processIndex, true);
   view.setBigUint64(at + 40, value.startNs, true);
-  view.setBigUint64(at + 48, value.cgroupId, true);
-  view.setUint32(at + 56, value.parentIndex, true);
-  view.setUint32(at + 60, value.annotation, true);
-  view.setUint32(at + 64, value.status, true);
-  view.setUint32(at + 68, value.signal, true);
+  view.setBigUint64(at + 48, value.execNs, true);
+  view.setBigUint64(at + 56, value.cgroupId, true);
+  view.setUint32(at + 64, value.parentIndex, true);
+  view.setUint32(at + 68, value.annotation, true);
+  view.setUint32(at + 72, value.status, true);
+  view.setUint32(at + 76, value.signal, true);
 }
 
 /** Makes a ExitRecord of zeros, with the given fields set. */
@@ -1246,24 +1266,25 @@ export const HOOK_RECORD_TID_AT = 28;
 export const HOOK_RECORD_PID_AT = 32;
 export const HOOK_RECORD_PROCESS_INDEX_AT = 36;
 export const HOOK_RECORD_START_NS_AT = 40;
-export const HOOK_RECORD_CGROUP_ID_AT = 48;
-export const HOOK_RECORD_PARENT_INDEX_AT = 56;
-export const HOOK_RECORD_ANNOTATION_AT = 60;
-export const HOOK_RECORD_BINDING_ID_AT = 64;
-export const HOOK_RECORD_BINDING_INDEX_AT = 68;
-export const HOOK_RECORD_SELECTOR_INDEX_AT = 72;
-export const HOOK_RECORD_ARGUMENT_COUNT_AT = 74;
-export const HOOK_RECORD_ACTION_AT = 76;
-export const HOOK_RECORD_RETURN_ACTION_AT = 78;
-export const HOOK_RECORD_ACTION_ERROR_AT = 80;
-export const HOOK_RECORD_ACTION_SIGNAL_AT = 84;
-export const HOOK_RECORD_FUNCTION_OFFSET_AT = 88;
-export const HOOK_RECORD_KERNEL_STACK_AT = 96;
-export const HOOK_RECORD_USER_STACK_AT = 104;
-export const HOOK_RECORD_DATA_COUNT_AT = 112;
-export const HOOK_RECORD_HAS_RETURN_AT = 114;
-export const HOOK_RECORD_UNDECIDED_TERMS_AT = 116;
-export const HOOK_RECORD_BYTES = 120;
+export const HOOK_RECORD_EXEC_NS_AT = 48;
+export const HOOK_RECORD_CGROUP_ID_AT = 56;
+export const HOOK_RECORD_PARENT_INDEX_AT = 64;
+export const HOOK_RECORD_ANNOTATION_AT = 68;
+export const HOOK_RECORD_BINDING_ID_AT = 72;
+export const HOOK_RECORD_BINDING_INDEX_AT = 76;
+export const HOOK_RECORD_SELECTOR_INDEX_AT = 80;
+export const HOOK_RECORD_ARGUMENT_COUNT_AT = 82;
+export const HOOK_RECORD_ACTION_AT = 84;
+export const HOOK_RECORD_RETURN_ACTION_AT = 86;
+export const HOOK_RECORD_ACTION_ERROR_AT = 88;
+export const HOOK_RECORD_ACTION_SIGNAL_AT = 92;
+export const HOOK_RECORD_FUNCTION_OFFSET_AT = 96;
+export const HOOK_RECORD_KERNEL_STACK_AT = 104;
+export const HOOK_RECORD_USER_STACK_AT = 112;
+export const HOOK_RECORD_DATA_COUNT_AT = 120;
+export const HOOK_RECORD_HAS_RETURN_AT = 122;
+export const HOOK_RECORD_UNDECIDED_TERMS_AT = 124;
+export const HOOK_RECORD_BYTES = 128;
 
 /** A policy matched on a hook (kprobe, tracepoint, lsm, uprobe, usdt, loader). Its arguments follow it, argument_count of them, each a struct argument; then the payloads. */
 export interface HookRecord {
@@ -1287,6 +1308,8 @@ export interface HookRecord {
   processIndex: number;
   /** when the process was created (thread group leader), boot-time clock; with pid, its identity */
   startNs: bigint;
+  /** when the process got the program that it ran (exec, else its creation), boot-time clock; 0 where the kernel programs have not seen it. Where the agent knows of another program, that one was lost */
+  execNs: bigint;
   /** id of the process's cgroup in the v2 hierarchy */
   cgroupId: bigint;
   /** agent: 1 + index of the parent's process entry in the batch, 0 where there is none */
@@ -1323,7 +1346,7 @@ export interface HookRecord {
   undecidedTerms: number;
 }
 
-/** Reads 120 bytes. @throws {RangeError} where they reach past the view. */
+/** Reads 128 bytes. @throws {RangeError} where they reach past the view. */
 export function readHookRecord(view: DataView, at: number): HookRecord {
   return {
     size: view.getUint32(at, true),
@@ -1336,27 +1359,28 @@ export function readHookRecord(view: DataView, at: number): HookRecord {
     pid: view.getUint32(at + 32, true),
     processIndex: view.getUint32(at + 36, true),
     startNs: view.getBigUint64(at + 40, true),
-    cgroupId: view.getBigUint64(at + 48, true),
-    parentIndex: view.getUint32(at + 56, true),
-    annotation: view.getUint32(at + 60, true),
-    bindingId: view.getUint32(at + 64, true),
-    bindingIndex: view.getUint32(at + 68, true),
-    selectorIndex: view.getUint16(at + 72, true),
-    argumentCount: view.getUint16(at + 74, true),
-    action: view.getUint16(at + 76, true),
-    returnAction: view.getUint16(at + 78, true),
-    actionError: view.getInt32(at + 80, true),
-    actionSignal: view.getUint32(at + 84, true),
-    functionOffset: view.getBigUint64(at + 88, true),
-    kernelStack: { offset: view.getUint32(at + 96, true), length: view.getUint32(at + 96 + 4, true) },
-    userStack: { offset: view.getUint32(at + 104, true), length: view.getUint32(at + 104 + 4, true) },
-    dataCount: view.getUint16(at + 112, true),
-    hasReturn: view.getUint16(at + 114, true),
-    undecidedTerms: view.getUint32(at + 116, true),
+    execNs: view.getBigUint64(at + 48, true),
+    cgroupId: view.getBigUint64(at + 56, true),
+    parentIndex: view.getUint32(at + 64, true),
+    annotation: view.getUint32(at + 68, true),
+    bindingId: view.getUint32(at + 72, true),
+    bindingIndex: view.getUint32(at + 76, true),
+    selectorIndex: view.getUint16(at + 80, true),
+    argumentCount: view.getUint16(at + 82, true),
+    action: view.getUint16(at + 84, true),
+    returnAction: view.getUint16(at + 86, true),
+    actionError: view.getInt32(at + 88, true),
+    actionSignal: view.getUint32(at + 92, true),
+    functionOffset: view.getBigUint64(at + 96, true),
+    kernelStack: { offset: view.getUint32(at + 104, true), length: view.getUint32(at + 104 + 4, true) },
+    userStack: { offset: view.getUint32(at + 112, true), length: view.getUint32(at + 112 + 4, true) },
+    dataCount: view.getUint16(at + 120, true),
+    hasReturn: view.getUint16(at + 122, true),
+    undecidedTerms: view.getUint32(at + 124, true),
   };
 }
 
-/** Writes 120 bytes. @throws {RangeError} where they reach past the view. */
+/** Writes 128 bytes. @throws {RangeError} where they reach past the view. */
 export function writeHookRecord(view: DataView, at: number, value: HookRecord): void {
   view.setUint32(at, value.size, true);
   view.setUint16(at + 4, value.kind, true);
@@ -1368,25 +1392,26 @@ export function writeHookRecord(view: DataView, at: number, value: HookRecord): 
   view.setUint32(at + 32, value.pid, true);
   view.setUint32(at + 36, value.processIndex, true);
   view.setBigUint64(at + 40, value.startNs, true);
-  view.setBigUint64(at + 48, value.cgroupId, true);
-  view.setUint32(at + 56, value.parentIndex, true);
-  view.setUint32(at + 60, value.annotation, true);
-  view.setUint32(at + 64, value.bindingId, true);
-  view.setUint32(at + 68, value.bindingIndex, true);
-  view.setUint16(at + 72, value.selectorIndex, true);
-  view.setUint16(at + 74, value.argumentCount, true);
-  view.setUint16(at + 76, value.action, true);
-  view.setUint16(at + 78, value.returnAction, true);
-  view.setInt32(at + 80, value.actionError, true);
-  view.setUint32(at + 84, value.actionSignal, true);
-  view.setBigUint64(at + 88, value.functionOffset, true);
-  view.setUint32(at + 96, value.kernelStack.offset, true);
-  view.setUint32(at + 96 + 4, value.kernelStack.length, true);
-  view.setUint32(at + 104, value.userStack.offset, true);
-  view.setUint32(at + 104 + 4, value.userStack.length, true);
-  view.setUint16(at + 112, value.dataCount, true);
-  view.setUint16(at + 114, value.hasReturn, true);
-  view.setUint32(at + 116, value.undecidedTerms, true);
+  view.setBigUint64(at + 48, value.execNs, true);
+  view.setBigUint64(at + 56, value.cgroupId, true);
+  view.setUint32(at + 64, value.parentIndex, true);
+  view.setUint32(at + 68, value.annotation, true);
+  view.setUint32(at + 72, value.bindingId, true);
+  view.setUint32(at + 76, value.bindingIndex, true);
+  view.setUint16(at + 80, value.selectorIndex, true);
+  view.setUint16(at + 82, value.argumentCount, true);
+  view.setUint16(at + 84, value.action, true);
+  view.setUint16(at + 86, value.returnAction, true);
+  view.setInt32(at + 88, value.actionError, true);
+  view.setUint32(at + 92, value.actionSignal, true);
+  view.setBigUint64(at + 96, value.functionOffset, true);
+  view.setUint32(at + 104, value.kernelStack.offset, true);
+  view.setUint32(at + 104 + 4, value.kernelStack.length, true);
+  view.setUint32(at + 112, value.userStack.offset, true);
+  view.setUint32(at + 112 + 4, value.userStack.length, true);
+  view.setUint16(at + 120, value.dataCount, true);
+  view.setUint16(at + 122, value.hasReturn, true);
+  view.setUint32(at + 124, value.undecidedTerms, true);
 }
 
 /** Makes a HookRecord of zeros, with the given fields set. */
@@ -1832,13 +1857,14 @@ export const LOSS_RECORD_TID_AT = 28;
 export const LOSS_RECORD_PID_AT = 32;
 export const LOSS_RECORD_PROCESS_INDEX_AT = 36;
 export const LOSS_RECORD_START_NS_AT = 40;
-export const LOSS_RECORD_CGROUP_ID_AT = 48;
-export const LOSS_RECORD_PARENT_INDEX_AT = 56;
-export const LOSS_RECORD_ANNOTATION_AT = 60;
-export const LOSS_RECORD_STAGE_AT = 64;
-export const LOSS_RECORD_RESERVED_AT = 68;
-export const LOSS_RECORD_COUNT_AT = 72;
-export const LOSS_RECORD_BYTES = 80;
+export const LOSS_RECORD_EXEC_NS_AT = 48;
+export const LOSS_RECORD_CGROUP_ID_AT = 56;
+export const LOSS_RECORD_PARENT_INDEX_AT = 64;
+export const LOSS_RECORD_ANNOTATION_AT = 68;
+export const LOSS_RECORD_STAGE_AT = 72;
+export const LOSS_RECORD_RESERVED_AT = 76;
+export const LOSS_RECORD_COUNT_AT = 80;
+export const LOSS_RECORD_BYTES = 88;
 
 /** Events were lost. Made by the agent. */
 export interface LossRecord {
@@ -1862,6 +1888,8 @@ export interface LossRecord {
   processIndex: number;
   /** when the process was created (thread group leader), boot-time clock; with pid, its identity */
   startNs: bigint;
+  /** when the process got the program that it ran (exec, else its creation), boot-time clock; 0 where the kernel programs have not seen it. Where the agent knows of another program, that one was lost */
+  execNs: bigint;
   /** id of the process's cgroup in the v2 hierarchy */
   cgroupId: bigint;
   /** agent: 1 + index of the parent's process entry in the batch, 0 where there is none */
@@ -1876,7 +1904,7 @@ export interface LossRecord {
   count: bigint;
 }
 
-/** Reads 80 bytes. @throws {RangeError} where they reach past the view. */
+/** Reads 88 bytes. @throws {RangeError} where they reach past the view. */
 export function readLossRecord(view: DataView, at: number): LossRecord {
   return {
     size: view.getUint32(at, true),
@@ -1889,16 +1917,17 @@ export function readLossRecord(view: DataView, at: number): LossRecord {
     pid: view.getUint32(at + 32, true),
     processIndex: view.getUint32(at + 36, true),
     startNs: view.getBigUint64(at + 40, true),
-    cgroupId: view.getBigUint64(at + 48, true),
-    parentIndex: view.getUint32(at + 56, true),
-    annotation: view.getUint32(at + 60, true),
-    stage: view.getUint32(at + 64, true),
-    reserved: view.getUint32(at + 68, true),
-    count: view.getBigUint64(at + 72, true),
+    execNs: view.getBigUint64(at + 48, true),
+    cgroupId: view.getBigUint64(at + 56, true),
+    parentIndex: view.getUint32(at + 64, true),
+    annotation: view.getUint32(at + 68, true),
+    stage: view.getUint32(at + 72, true),
+    reserved: view.getUint32(at + 76, true),
+    count: view.getBigUint64(at + 80, true),
   };
 }
 
-/** Writes 80 bytes. @throws {RangeError} where they reach past the view. */
+/** Writes 88 bytes. @throws {RangeError} where they reach past the view. */
 export function writeLossRecord(view: DataView, at: number, value: LossRecord): void {
   view.setUint32(at, value.size, true);
   view.setUint16(at + 4, value.kind, true);
@@ -1910,12 +1939,13 @@ export function writeLossRecord(view: DataView, at: number, value: LossRecord): 
   view.setUint32(at + 32, value.pid, true);
   view.setUint32(at + 36, value.processIndex, true);
   view.setBigUint64(at + 40, value.startNs, true);
-  view.setBigUint64(at + 48, value.cgroupId, true);
-  view.setUint32(at + 56, value.parentIndex, true);
-  view.setUint32(at + 60, value.annotation, true);
-  view.setUint32(at + 64, value.stage, true);
-  view.setUint32(at + 68, value.reserved, true);
-  view.setBigUint64(at + 72, value.count, true);
+  view.setBigUint64(at + 48, value.execNs, true);
+  view.setBigUint64(at + 56, value.cgroupId, true);
+  view.setUint32(at + 64, value.parentIndex, true);
+  view.setUint32(at + 68, value.annotation, true);
+  view.setUint32(at + 72, value.stage, true);
+  view.setUint32(at + 76, value.reserved, true);
+  view.setBigUint64(at + 80, value.count, true);
 }
 
 /** Makes a LossRecord of zeros, with the given fields set. */
@@ -1933,14 +1963,15 @@ export const THROTTLE_RECORD_TID_AT = 28;
 export const THROTTLE_RECORD_PID_AT = 32;
 export const THROTTLE_RECORD_PROCESS_INDEX_AT = 36;
 export const THROTTLE_RECORD_START_NS_AT = 40;
-export const THROTTLE_RECORD_CGROUP_ID_AT = 48;
-export const THROTTLE_RECORD_PARENT_INDEX_AT = 56;
-export const THROTTLE_RECORD_ANNOTATION_AT = 60;
-export const THROTTLE_RECORD_TYPE_AT = 64;
-export const THROTTLE_RECORD_RESERVED_AT = 68;
-export const THROTTLE_RECORD_HELD_BACK_AT = 72;
-export const THROTTLE_RECORD_CGROUP_NAME_AT = 80;
-export const THROTTLE_RECORD_BYTES = 88;
+export const THROTTLE_RECORD_EXEC_NS_AT = 48;
+export const THROTTLE_RECORD_CGROUP_ID_AT = 56;
+export const THROTTLE_RECORD_PARENT_INDEX_AT = 64;
+export const THROTTLE_RECORD_ANNOTATION_AT = 68;
+export const THROTTLE_RECORD_TYPE_AT = 72;
+export const THROTTLE_RECORD_RESERVED_AT = 76;
+export const THROTTLE_RECORD_HELD_BACK_AT = 80;
+export const THROTTLE_RECORD_CGROUP_NAME_AT = 88;
+export const THROTTLE_RECORD_BYTES = 96;
 
 /** A rate limit began (1) or ended (2) to hold events back. */
 export interface ThrottleRecord {
@@ -1964,6 +1995,8 @@ export interface ThrottleRecord {
   processIndex: number;
   /** when the process was created (thread group leader), boot-time clock; with pid, its identity */
   startNs: bigint;
+  /** when the process got the program that it ran (exec, else its creation), boot-time clock; 0 where the kernel programs have not seen it. Where the agent knows of another program, that one was lost */
+  execNs: bigint;
   /** id of the process's cgroup in the v2 hierarchy */
   cgroupId: bigint;
   /** agent: 1 + index of the parent's process entry in the batch, 0 where there is none */
@@ -1980,7 +2013,7 @@ export interface ThrottleRecord {
   cgroupName: Span;
 }
 
-/** Reads 88 bytes. @throws {RangeError} where they reach past the view. */
+/** Reads 96 bytes. @throws {RangeError} where they reach past the view. */
 export function readThrottleRecord(view: DataView, at: number): ThrottleRecord {
   return {
     size: view.getUint32(at, true),
@@ -1993,17 +2026,18 @@ export function readThrottleRecord(view: DataView, at: number): ThrottleRecord {
     pid: view.getUint32(at + 32, true),
     processIndex: view.getUint32(at + 36, true),
     startNs: view.getBigUint64(at + 40, true),
-    cgroupId: view.getBigUint64(at + 48, true),
-    parentIndex: view.getUint32(at + 56, true),
-    annotation: view.getUint32(at + 60, true),
-    type: view.getUint32(at + 64, true),
-    reserved: view.getUint32(at + 68, true),
-    heldBack: view.getBigUint64(at + 72, true),
-    cgroupName: { offset: view.getUint32(at + 80, true), length: view.getUint32(at + 80 + 4, true) },
+    execNs: view.getBigUint64(at + 48, true),
+    cgroupId: view.getBigUint64(at + 56, true),
+    parentIndex: view.getUint32(at + 64, true),
+    annotation: view.getUint32(at + 68, true),
+    type: view.getUint32(at + 72, true),
+    reserved: view.getUint32(at + 76, true),
+    heldBack: view.getBigUint64(at + 80, true),
+    cgroupName: { offset: view.getUint32(at + 88, true), length: view.getUint32(at + 88 + 4, true) },
   };
 }
 
-/** Writes 88 bytes. @throws {RangeError} where they reach past the view. */
+/** Writes 96 bytes. @throws {RangeError} where they reach past the view. */
 export function writeThrottleRecord(view: DataView, at: number, value: ThrottleRecord): void {
   view.setUint32(at, value.size, true);
   view.setUint16(at + 4, value.kind, true);
@@ -2015,14 +2049,15 @@ export function writeThrottleRecord(view: DataView, at: number, value: ThrottleR
   view.setUint32(at + 32, value.pid, true);
   view.setUint32(at + 36, value.processIndex, true);
   view.setBigUint64(at + 40, value.startNs, true);
-  view.setBigUint64(at + 48, value.cgroupId, true);
-  view.setUint32(at + 56, value.parentIndex, true);
-  view.setUint32(at + 60, value.annotation, true);
-  view.setUint32(at + 64, value.type, true);
-  view.setUint32(at + 68, value.reserved, true);
-  view.setBigUint64(at + 72, value.heldBack, true);
-  view.setUint32(at + 80, value.cgroupName.offset, true);
-  view.setUint32(at + 80 + 4, value.cgroupName.length, true);
+  view.setBigUint64(at + 48, value.execNs, true);
+  view.setBigUint64(at + 56, value.cgroupId, true);
+  view.setUint32(at + 64, value.parentIndex, true);
+  view.setUint32(at + 68, value.annotation, true);
+  view.setUint32(at + 72, value.type, true);
+  view.setUint32(at + 76, value.reserved, true);
+  view.setBigUint64(at + 80, value.heldBack, true);
+  view.setUint32(at + 88, value.cgroupName.offset, true);
+  view.setUint32(at + 88 + 4, value.cgroupName.length, true);
 }
 
 /** Makes a ThrottleRecord of zeros, with the given fields set. */
@@ -2040,13 +2075,14 @@ export const ALERT_RECORD_TID_AT = 28;
 export const ALERT_RECORD_PID_AT = 32;
 export const ALERT_RECORD_PROCESS_INDEX_AT = 36;
 export const ALERT_RECORD_START_NS_AT = 40;
-export const ALERT_RECORD_CGROUP_ID_AT = 48;
-export const ALERT_RECORD_PARENT_INDEX_AT = 56;
-export const ALERT_RECORD_ANNOTATION_AT = 60;
-export const ALERT_RECORD_CAUSE_SEQUENCE_AT = 64;
-export const ALERT_RECORD_CAUSE_CPU_AT = 72;
-export const ALERT_RECORD_SEVERITY_AT = 76;
-export const ALERT_RECORD_BYTES = 80;
+export const ALERT_RECORD_EXEC_NS_AT = 48;
+export const ALERT_RECORD_CGROUP_ID_AT = 56;
+export const ALERT_RECORD_PARENT_INDEX_AT = 64;
+export const ALERT_RECORD_ANNOTATION_AT = 68;
+export const ALERT_RECORD_CAUSE_SEQUENCE_AT = 72;
+export const ALERT_RECORD_CAUSE_CPU_AT = 80;
+export const ALERT_RECORD_SEVERITY_AT = 84;
+export const ALERT_RECORD_BYTES = 88;
 
 /** A filter derived it. Its text and labels are in the annotation. */
 export interface AlertRecord {
@@ -2070,6 +2106,8 @@ export interface AlertRecord {
   processIndex: number;
   /** when the process was created (thread group leader), boot-time clock; with pid, its identity */
   startNs: bigint;
+  /** when the process got the program that it ran (exec, else its creation), boot-time clock; 0 where the kernel programs have not seen it. Where the agent knows of another program, that one was lost */
+  execNs: bigint;
   /** id of the process's cgroup in the v2 hierarchy */
   cgroupId: bigint;
   /** agent: 1 + index of the parent's process entry in the batch, 0 where there is none */
@@ -2084,7 +2122,7 @@ export interface AlertRecord {
   severity: number;
 }
 
-/** Reads 80 bytes. @throws {RangeError} where they reach past the view. */
+/** Reads 88 bytes. @throws {RangeError} where they reach past the view. */
 export function readAlertRecord(view: DataView, at: number): AlertRecord {
   return {
     size: view.getUint32(at, true),
@@ -2097,16 +2135,17 @@ export function readAlertRecord(view: DataView, at: number): AlertRecord {
     pid: view.getUint32(at + 32, true),
     processIndex: view.getUint32(at + 36, true),
     startNs: view.getBigUint64(at + 40, true),
-    cgroupId: view.getBigUint64(at + 48, true),
-    parentIndex: view.getUint32(at + 56, true),
-    annotation: view.getUint32(at + 60, true),
-    causeSequence: view.getBigUint64(at + 64, true),
-    causeCpu: view.getUint32(at + 72, true),
-    severity: view.getUint32(at + 76, true),
+    execNs: view.getBigUint64(at + 48, true),
+    cgroupId: view.getBigUint64(at + 56, true),
+    parentIndex: view.getUint32(at + 64, true),
+    annotation: view.getUint32(at + 68, true),
+    causeSequence: view.getBigUint64(at + 72, true),
+    causeCpu: view.getUint32(at + 80, true),
+    severity: view.getUint32(at + 84, true),
   };
 }
 
-/** Writes 80 bytes. @throws {RangeError} where they reach past the view. */
+/** Writes 88 bytes. @throws {RangeError} where they reach past the view. */
 export function writeAlertRecord(view: DataView, at: number, value: AlertRecord): void {
   view.setUint32(at, value.size, true);
   view.setUint16(at + 4, value.kind, true);
@@ -2118,12 +2157,13 @@ export function writeAlertRecord(view: DataView, at: number, value: AlertRecord)
   view.setUint32(at + 32, value.pid, true);
   view.setUint32(at + 36, value.processIndex, true);
   view.setBigUint64(at + 40, value.startNs, true);
-  view.setBigUint64(at + 48, value.cgroupId, true);
-  view.setUint32(at + 56, value.parentIndex, true);
-  view.setUint32(at + 60, value.annotation, true);
-  view.setBigUint64(at + 64, value.causeSequence, true);
-  view.setUint32(at + 72, value.causeCpu, true);
-  view.setUint32(at + 76, value.severity, true);
+  view.setBigUint64(at + 48, value.execNs, true);
+  view.setBigUint64(at + 56, value.cgroupId, true);
+  view.setUint32(at + 64, value.parentIndex, true);
+  view.setUint32(at + 68, value.annotation, true);
+  view.setBigUint64(at + 72, value.causeSequence, true);
+  view.setUint32(at + 80, value.causeCpu, true);
+  view.setUint32(at + 84, value.severity, true);
 }
 
 /** Makes a AlertRecord of zeros, with the given fields set. */
@@ -2141,11 +2181,12 @@ export const TAMPER_RECORD_TID_AT = 28;
 export const TAMPER_RECORD_PID_AT = 32;
 export const TAMPER_RECORD_PROCESS_INDEX_AT = 36;
 export const TAMPER_RECORD_START_NS_AT = 40;
-export const TAMPER_RECORD_CGROUP_ID_AT = 48;
-export const TAMPER_RECORD_PARENT_INDEX_AT = 56;
-export const TAMPER_RECORD_ANNOTATION_AT = 60;
-export const TAMPER_RECORD_MESSAGE_AT = 64;
-export const TAMPER_RECORD_BYTES = 72;
+export const TAMPER_RECORD_EXEC_NS_AT = 48;
+export const TAMPER_RECORD_CGROUP_ID_AT = 56;
+export const TAMPER_RECORD_PARENT_INDEX_AT = 64;
+export const TAMPER_RECORD_ANNOTATION_AT = 68;
+export const TAMPER_RECORD_MESSAGE_AT = 72;
+export const TAMPER_RECORD_BYTES = 80;
 
 /** Somebody interfered with the agent, its programs or its maps. */
 export interface TamperRecord {
@@ -2169,6 +2210,8 @@ export interface TamperRecord {
   processIndex: number;
   /** when the process was created (thread group leader), boot-time clock; with pid, its identity */
   startNs: bigint;
+  /** when the process got the program that it ran (exec, else its creation), boot-time clock; 0 where the kernel programs have not seen it. Where the agent knows of another program, that one was lost */
+  execNs: bigint;
   /** id of the process's cgroup in the v2 hierarchy */
   cgroupId: bigint;
   /** agent: 1 + index of the parent's process entry in the batch, 0 where there is none */
@@ -2179,7 +2222,7 @@ export interface TamperRecord {
   message: Span;
 }
 
-/** Reads 72 bytes. @throws {RangeError} where they reach past the view. */
+/** Reads 80 bytes. @throws {RangeError} where they reach past the view. */
 export function readTamperRecord(view: DataView, at: number): TamperRecord {
   return {
     size: view.getUint32(at, true),
@@ -2192,14 +2235,15 @@ export function readTamperRecord(view: DataView, at: number): TamperRecord {
     pid: view.getUint32(at + 32, true),
     processIndex: view.getUint32(at + 36, true),
     startNs: view.getBigUint64(at + 40, true),
-    cgroupId: view.getBigUint64(at + 48, true),
-    parentIndex: view.getUint32(at + 56, true),
-    annotation: view.getUint32(at + 60, true),
-    message: { offset: view.getUint32(at + 64, true), length: view.getUint32(at + 64 + 4, true) },
+    execNs: view.getBigUint64(at + 48, true),
+    cgroupId: view.getBigUint64(at + 56, true),
+    parentIndex: view.getUint32(at + 64, true),
+    annotation: view.getUint32(at + 68, true),
+    message: { offset: view.getUint32(at + 72, true), length: view.getUint32(at + 72 + 4, true) },
   };
 }
 
-/** Writes 72 bytes. @throws {RangeError} where they reach past the view. */
+/** Writes 80 bytes. @throws {RangeError} where they reach past the view. */
 export function writeTamperRecord(view: DataView, at: number, value: TamperRecord): void {
   view.setUint32(at, value.size, true);
   view.setUint16(at + 4, value.kind, true);
@@ -2211,11 +2255,12 @@ export function writeTamperRecord(view: DataView, at: number, value: TamperRecor
   view.setUint32(at + 32, value.pid, true);
   view.setUint32(at + 36, value.processIndex, true);
   view.setBigUint64(at + 40, value.startNs, true);
-  view.setBigUint64(at + 48, value.cgroupId, true);
-  view.setUint32(at + 56, value.parentIndex, true);
-  view.setUint32(at + 60, value.annotation, true);
-  view.setUint32(at + 64, value.message.offset, true);
-  view.setUint32(at + 64 + 4, value.message.length, true);
+  view.setBigUint64(at + 48, value.execNs, true);
+  view.setBigUint64(at + 56, value.cgroupId, true);
+  view.setUint32(at + 64, value.parentIndex, true);
+  view.setUint32(at + 68, value.annotation, true);
+  view.setUint32(at + 72, value.message.offset, true);
+  view.setUint32(at + 72 + 4, value.message.length, true);
 }
 
 /** Makes a TamperRecord of zeros, with the given fields set. */

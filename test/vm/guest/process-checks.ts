@@ -14,7 +14,7 @@ import {
 } from 'node:fs';
 import { constants } from 'node:os';
 import { join } from 'node:path';
-import { ExecFlag, limits, NamespaceKind, RecordFlag } from '@weir/schema';
+import { EXEC_RECORD_BYTES, ExecFlag, limits, NamespaceKind, RecordFlag } from '@weir/schema';
 import type { RunResult, ScenarioContext } from '../scenario.js';
 import { type CloneEvent, type ExecEvent, type ExitEvent, ProcessSensor } from './process-sensor.js';
 
@@ -155,9 +155,13 @@ async function tellsALife(context: CheckContext): Promise<void> {
   assert.equal(record.parentStartNs, clone.record.parentStartNs);
   assert.ok(clone.record.timeNs <= record.timeNs && record.timeNs <= exit.record.timeNs);
   assert.deepEqual([exit.record.status, exit.record.signal], [0, 0]);
+  // Each says of which program it tells.
+  assert.equal(clone.record.execNs, clone.record.startNs);
+  assert.equal(record.execNs, record.timeNs);
+  assert.equal(exit.record.execNs, record.timeNs);
 
   const payload = exec.binary.length + exec.arguments.length + exec.cwd.length + exec.cgroupName.length;
-  assert.equal(record.size, (248 + payload + 7) & ~7, 'nothing but what is used');
+  assert.equal(record.size, (EXEC_RECORD_BYTES + payload + 7) & ~7, 'nothing but what is used');
 }
 
 async function tellsBytes(context: CheckContext): Promise<void> {

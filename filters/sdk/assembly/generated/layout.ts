@@ -184,7 +184,7 @@ export enum FilterAnswer {
 }
 
 // What every record begins with.
-export const recordHeaderBytes: u32 = 64;
+export const recordHeaderBytes: u32 = 72;
 /** bytes of the whole record, payload included, a multiple of 8 */
 @inline export function recordHeaderSize(at: usize): u32 { return load<u32>(at, 0); }
 /** event_kind */
@@ -205,15 +205,17 @@ export const recordHeaderBytes: u32 = 64;
 @inline export function recordHeaderProcessIndex(at: usize): u32 { return load<u32>(at, 36); }
 /** when the process was created (thread group leader), boot-time clock; with pid, its identity */
 @inline export function recordHeaderStartNs(at: usize): u64 { return load<u64>(at, 40); }
+/** when the process got the program that it ran (exec, else its creation), boot-time clock; 0 where the kernel programs have not seen it. Where the agent knows of another program, that one was lost */
+@inline export function recordHeaderExecNs(at: usize): u64 { return load<u64>(at, 48); }
 /** id of the process's cgroup in the v2 hierarchy */
-@inline export function recordHeaderCgroupId(at: usize): u64 { return load<u64>(at, 48); }
+@inline export function recordHeaderCgroupId(at: usize): u64 { return load<u64>(at, 56); }
 /** agent: 1 + index of the parent's process entry in the batch, 0 where there is none */
-@inline export function recordHeaderParentIndex(at: usize): u32 { return load<u32>(at, 56); }
+@inline export function recordHeaderParentIndex(at: usize): u32 { return load<u32>(at, 64); }
 /** agent: offset of the annotation in the batch, 0 where there is none */
-@inline export function recordHeaderAnnotation(at: usize): u32 { return load<u32>(at, 60); }
+@inline export function recordHeaderAnnotation(at: usize): u32 { return load<u32>(at, 68); }
 
 // A process replaced its program.
-export const execRecordBytes: u32 = 248;
+export const execRecordBytes: u32 = 256;
 /** bytes of the whole record, payload included, a multiple of 8 */
 @inline export function execRecordSize(at: usize): u32 { return load<u32>(at, 0); }
 /** event_kind */
@@ -234,75 +236,77 @@ export const execRecordBytes: u32 = 248;
 @inline export function execRecordProcessIndex(at: usize): u32 { return load<u32>(at, 36); }
 /** when the process was created (thread group leader), boot-time clock; with pid, its identity */
 @inline export function execRecordStartNs(at: usize): u64 { return load<u64>(at, 40); }
+/** when the process got the program that it ran (exec, else its creation), boot-time clock; 0 where the kernel programs have not seen it. Where the agent knows of another program, that one was lost */
+@inline export function execRecordExecNs(at: usize): u64 { return load<u64>(at, 48); }
 /** id of the process's cgroup in the v2 hierarchy */
-@inline export function execRecordCgroupId(at: usize): u64 { return load<u64>(at, 48); }
+@inline export function execRecordCgroupId(at: usize): u64 { return load<u64>(at, 56); }
 /** agent: 1 + index of the parent's process entry in the batch, 0 where there is none */
-@inline export function execRecordParentIndex(at: usize): u32 { return load<u32>(at, 56); }
+@inline export function execRecordParentIndex(at: usize): u32 { return load<u32>(at, 64); }
 /** agent: offset of the annotation in the batch, 0 where there is none */
-@inline export function execRecordAnnotation(at: usize): u32 { return load<u32>(at, 60); }
+@inline export function execRecordAnnotation(at: usize): u32 { return load<u32>(at, 68); }
 /** start time of the parent */
-@inline export function execRecordParentStartNs(at: usize): u64 { return load<u64>(at, 64); }
+@inline export function execRecordParentStartNs(at: usize): u64 { return load<u64>(at, 72); }
 /** process id of the parent */
-@inline export function execRecordParentPid(at: usize): u32 { return load<u32>(at, 72); }
+@inline export function execRecordParentPid(at: usize): u32 { return load<u32>(at, 80); }
 /** bytes of the arguments before they were cut, closing NULs included */
-@inline export function execRecordArgumentsOriginal(at: usize): u32 { return load<u32>(at, 76); }
+@inline export function execRecordArgumentsOriginal(at: usize): u32 { return load<u32>(at, 84); }
 /** real user id */
-@inline export function execRecordUid(at: usize): u32 { return load<u32>(at, 80); }
+@inline export function execRecordUid(at: usize): u32 { return load<u32>(at, 88); }
 /** real group id */
-@inline export function execRecordGid(at: usize): u32 { return load<u32>(at, 84); }
+@inline export function execRecordGid(at: usize): u32 { return load<u32>(at, 92); }
 /** effective user id */
-@inline export function execRecordEuid(at: usize): u32 { return load<u32>(at, 88); }
+@inline export function execRecordEuid(at: usize): u32 { return load<u32>(at, 96); }
 /** effective group id */
-@inline export function execRecordEgid(at: usize): u32 { return load<u32>(at, 92); }
+@inline export function execRecordEgid(at: usize): u32 { return load<u32>(at, 100); }
 /** saved user id */
-@inline export function execRecordSuid(at: usize): u32 { return load<u32>(at, 96); }
+@inline export function execRecordSuid(at: usize): u32 { return load<u32>(at, 104); }
 /** saved group id */
-@inline export function execRecordSgid(at: usize): u32 { return load<u32>(at, 100); }
+@inline export function execRecordSgid(at: usize): u32 { return load<u32>(at, 108); }
 /** user id for file access */
-@inline export function execRecordFsuid(at: usize): u32 { return load<u32>(at, 104); }
+@inline export function execRecordFsuid(at: usize): u32 { return load<u32>(at, 112); }
 /** group id for file access */
-@inline export function execRecordFsgid(at: usize): u32 { return load<u32>(at, 108); }
+@inline export function execRecordFsgid(at: usize): u32 { return load<u32>(at, 116); }
 /** login user id, 4294967295 where never set */
-@inline export function execRecordAuid(at: usize): u32 { return load<u32>(at, 112); }
+@inline export function execRecordAuid(at: usize): u32 { return load<u32>(at, 120); }
 /** securebits of the credentials */
-@inline export function execRecordSecurebits(at: usize): u32 { return load<u32>(at, 116); }
+@inline export function execRecordSecurebits(at: usize): u32 { return load<u32>(at, 124); }
 /** capability bits */
-@inline export function execRecordCapPermitted(at: usize): u64 { return load<u64>(at, 120); }
+@inline export function execRecordCapPermitted(at: usize): u64 { return load<u64>(at, 128); }
 /** capability bits */
-@inline export function execRecordCapEffective(at: usize): u64 { return load<u64>(at, 128); }
+@inline export function execRecordCapEffective(at: usize): u64 { return load<u64>(at, 136); }
 /** capability bits */
-@inline export function execRecordCapInheritable(at: usize): u64 { return load<u64>(at, 136); }
+@inline export function execRecordCapInheritable(at: usize): u64 { return load<u64>(at, 144); }
 /** inode numbers by namespace_kind */
-@inline export function execRecordNamespaces(at: usize, index: u32): u32 { return load<u32>(at + <usize>index * 4, 144); }
-export const execRecordNamespacesAt: usize = 144;
+@inline export function execRecordNamespaces(at: usize, index: u32): u32 { return load<u32>(at + <usize>index * 4, 152); }
+export const execRecordNamespacesAt: usize = 152;
 /** process id in its own pid namespace */
-@inline export function execRecordNamespacePid(at: usize): u32 { return load<u32>(at, 184); }
+@inline export function execRecordNamespacePid(at: usize): u32 { return load<u32>(at, 192); }
 /** exec_flag bits */
-@inline export function execRecordExecFlags(at: usize): u32 { return load<u32>(at, 188); }
+@inline export function execRecordExecFlags(at: usize): u32 { return load<u32>(at, 196); }
 /** inode number of the binary */
-@inline export function execRecordInode(at: usize): u64 { return load<u64>(at, 192); }
+@inline export function execRecordInode(at: usize): u64 { return load<u64>(at, 200); }
 /** link count of the binary at exec; 0 is deleted or memfd */
-@inline export function execRecordLinks(at: usize): u32 { return load<u32>(at, 200); }
+@inline export function execRecordLinks(at: usize): u32 { return load<u32>(at, 208); }
 /** inode mode of the binary */
-@inline export function execRecordMode(at: usize): u32 { return load<u32>(at, 204); }
+@inline export function execRecordMode(at: usize): u32 { return load<u32>(at, 212); }
 /** path of the binary */
-@inline export function execRecordBinaryOffset(at: usize): u32 { return load<u32>(at, 208); }
-@inline export function execRecordBinaryLength(at: usize): u32 { return load<u32>(at, 212); }
+@inline export function execRecordBinaryOffset(at: usize): u32 { return load<u32>(at, 216); }
+@inline export function execRecordBinaryLength(at: usize): u32 { return load<u32>(at, 220); }
 /** argv from argv[1] on, each followed by NUL but the last */
-@inline export function execRecordArgumentsOffset(at: usize): u32 { return load<u32>(at, 216); }
-@inline export function execRecordArgumentsLength(at: usize): u32 { return load<u32>(at, 220); }
+@inline export function execRecordArgumentsOffset(at: usize): u32 { return load<u32>(at, 224); }
+@inline export function execRecordArgumentsLength(at: usize): u32 { return load<u32>(at, 228); }
 /** working directory */
-@inline export function execRecordCwdOffset(at: usize): u32 { return load<u32>(at, 224); }
-@inline export function execRecordCwdLength(at: usize): u32 { return load<u32>(at, 228); }
+@inline export function execRecordCwdOffset(at: usize): u32 { return load<u32>(at, 232); }
+@inline export function execRecordCwdLength(at: usize): u32 { return load<u32>(at, 236); }
 /** last part of the cgroup's path */
-@inline export function execRecordCgroupNameOffset(at: usize): u32 { return load<u32>(at, 232); }
-@inline export function execRecordCgroupNameLength(at: usize): u32 { return load<u32>(at, 236); }
+@inline export function execRecordCgroupNameOffset(at: usize): u32 { return load<u32>(at, 240); }
+@inline export function execRecordCgroupNameLength(at: usize): u32 { return load<u32>(at, 244); }
 /** environment, each variable followed by NUL; empty unless asked for */
-@inline export function execRecordEnvironmentOffset(at: usize): u32 { return load<u32>(at, 240); }
-@inline export function execRecordEnvironmentLength(at: usize): u32 { return load<u32>(at, 244); }
+@inline export function execRecordEnvironmentOffset(at: usize): u32 { return load<u32>(at, 248); }
+@inline export function execRecordEnvironmentLength(at: usize): u32 { return load<u32>(at, 252); }
 
 // A process was created. The header is that of the child.
-export const cloneRecordBytes: u32 = 128;
+export const cloneRecordBytes: u32 = 136;
 /** bytes of the whole record, payload included, a multiple of 8 */
 @inline export function cloneRecordSize(at: usize): u32 { return load<u32>(at, 0); }
 /** event_kind */
@@ -323,27 +327,29 @@ export const cloneRecordBytes: u32 = 128;
 @inline export function cloneRecordProcessIndex(at: usize): u32 { return load<u32>(at, 36); }
 /** when the process was created (thread group leader), boot-time clock; with pid, its identity */
 @inline export function cloneRecordStartNs(at: usize): u64 { return load<u64>(at, 40); }
+/** when the process got the program that it ran (exec, else its creation), boot-time clock; 0 where the kernel programs have not seen it. Where the agent knows of another program, that one was lost */
+@inline export function cloneRecordExecNs(at: usize): u64 { return load<u64>(at, 48); }
 /** id of the process's cgroup in the v2 hierarchy */
-@inline export function cloneRecordCgroupId(at: usize): u64 { return load<u64>(at, 48); }
+@inline export function cloneRecordCgroupId(at: usize): u64 { return load<u64>(at, 56); }
 /** agent: 1 + index of the parent's process entry in the batch, 0 where there is none */
-@inline export function cloneRecordParentIndex(at: usize): u32 { return load<u32>(at, 56); }
+@inline export function cloneRecordParentIndex(at: usize): u32 { return load<u32>(at, 64); }
 /** agent: offset of the annotation in the batch, 0 where there is none */
-@inline export function cloneRecordAnnotation(at: usize): u32 { return load<u32>(at, 60); }
+@inline export function cloneRecordAnnotation(at: usize): u32 { return load<u32>(at, 68); }
 /** start time of the parent */
-@inline export function cloneRecordParentStartNs(at: usize): u64 { return load<u64>(at, 64); }
+@inline export function cloneRecordParentStartNs(at: usize): u64 { return load<u64>(at, 72); }
 /** process id of the parent */
-@inline export function cloneRecordParentPid(at: usize): u32 { return load<u32>(at, 72); }
+@inline export function cloneRecordParentPid(at: usize): u32 { return load<u32>(at, 80); }
 /** process id of the child in its own pid namespace */
-@inline export function cloneRecordNamespacePid(at: usize): u32 { return load<u32>(at, 76); }
+@inline export function cloneRecordNamespacePid(at: usize): u32 { return load<u32>(at, 84); }
 /** inode numbers by namespace_kind */
-@inline export function cloneRecordNamespaces(at: usize, index: u32): u32 { return load<u32>(at + <usize>index * 4, 80); }
-export const cloneRecordNamespacesAt: usize = 80;
+@inline export function cloneRecordNamespaces(at: usize, index: u32): u32 { return load<u32>(at + <usize>index * 4, 88); }
+export const cloneRecordNamespacesAt: usize = 88;
 /** last part of the cgroup's path */
-@inline export function cloneRecordCgroupNameOffset(at: usize): u32 { return load<u32>(at, 120); }
-@inline export function cloneRecordCgroupNameLength(at: usize): u32 { return load<u32>(at, 124); }
+@inline export function cloneRecordCgroupNameOffset(at: usize): u32 { return load<u32>(at, 128); }
+@inline export function cloneRecordCgroupNameLength(at: usize): u32 { return load<u32>(at, 132); }
 
 // The last thread of a process ended.
-export const exitRecordBytes: u32 = 72;
+export const exitRecordBytes: u32 = 80;
 /** bytes of the whole record, payload included, a multiple of 8 */
 @inline export function exitRecordSize(at: usize): u32 { return load<u32>(at, 0); }
 /** event_kind */
@@ -364,19 +370,21 @@ export const exitRecordBytes: u32 = 72;
 @inline export function exitRecordProcessIndex(at: usize): u32 { return load<u32>(at, 36); }
 /** when the process was created (thread group leader), boot-time clock; with pid, its identity */
 @inline export function exitRecordStartNs(at: usize): u64 { return load<u64>(at, 40); }
+/** when the process got the program that it ran (exec, else its creation), boot-time clock; 0 where the kernel programs have not seen it. Where the agent knows of another program, that one was lost */
+@inline export function exitRecordExecNs(at: usize): u64 { return load<u64>(at, 48); }
 /** id of the process's cgroup in the v2 hierarchy */
-@inline export function exitRecordCgroupId(at: usize): u64 { return load<u64>(at, 48); }
+@inline export function exitRecordCgroupId(at: usize): u64 { return load<u64>(at, 56); }
 /** agent: 1 + index of the parent's process entry in the batch, 0 where there is none */
-@inline export function exitRecordParentIndex(at: usize): u32 { return load<u32>(at, 56); }
+@inline export function exitRecordParentIndex(at: usize): u32 { return load<u32>(at, 64); }
 /** agent: offset of the annotation in the batch, 0 where there is none */
-@inline export function exitRecordAnnotation(at: usize): u32 { return load<u32>(at, 60); }
+@inline export function exitRecordAnnotation(at: usize): u32 { return load<u32>(at, 68); }
 /** exit code, 0 to 255 */
-@inline export function exitRecordStatus(at: usize): u32 { return load<u32>(at, 64); }
+@inline export function exitRecordStatus(at: usize): u32 { return load<u32>(at, 72); }
 /** number of the signal that ended it, 0 where none did */
-@inline export function exitRecordSignal(at: usize): u32 { return load<u32>(at, 68); }
+@inline export function exitRecordSignal(at: usize): u32 { return load<u32>(at, 76); }
 
 // A policy matched on a hook (kprobe, tracepoint, lsm, uprobe, usdt, loader). Its arguments follow it, argument_count of them, each a struct argument; then the payloads.
-export const hookRecordBytes: u32 = 120;
+export const hookRecordBytes: u32 = 128;
 /** bytes of the whole record, payload included, a multiple of 8 */
 @inline export function hookRecordSize(at: usize): u32 { return load<u32>(at, 0); }
 /** event_kind */
@@ -397,42 +405,44 @@ export const hookRecordBytes: u32 = 120;
 @inline export function hookRecordProcessIndex(at: usize): u32 { return load<u32>(at, 36); }
 /** when the process was created (thread group leader), boot-time clock; with pid, its identity */
 @inline export function hookRecordStartNs(at: usize): u64 { return load<u64>(at, 40); }
+/** when the process got the program that it ran (exec, else its creation), boot-time clock; 0 where the kernel programs have not seen it. Where the agent knows of another program, that one was lost */
+@inline export function hookRecordExecNs(at: usize): u64 { return load<u64>(at, 48); }
 /** id of the process's cgroup in the v2 hierarchy */
-@inline export function hookRecordCgroupId(at: usize): u64 { return load<u64>(at, 48); }
+@inline export function hookRecordCgroupId(at: usize): u64 { return load<u64>(at, 56); }
 /** agent: 1 + index of the parent's process entry in the batch, 0 where there is none */
-@inline export function hookRecordParentIndex(at: usize): u32 { return load<u32>(at, 56); }
+@inline export function hookRecordParentIndex(at: usize): u32 { return load<u32>(at, 64); }
 /** agent: offset of the annotation in the batch, 0 where there is none */
-@inline export function hookRecordAnnotation(at: usize): u32 { return load<u32>(at, 60); }
+@inline export function hookRecordAnnotation(at: usize): u32 { return load<u32>(at, 68); }
 /** the policy on this hook, as the agent numbered it */
-@inline export function hookRecordBindingId(at: usize): u32 { return load<u32>(at, 64); }
+@inline export function hookRecordBindingId(at: usize): u32 { return load<u32>(at, 72); }
 /** agent: 1 + index of the binding entry in the batch */
-@inline export function hookRecordBindingIndex(at: usize): u32 { return load<u32>(at, 68); }
+@inline export function hookRecordBindingIndex(at: usize): u32 { return load<u32>(at, 76); }
 /** which selector of the hook in the policy matched, from 0 */
-@inline export function hookRecordSelectorIndex(at: usize): u16 { return load<u16>(at, 72); }
+@inline export function hookRecordSelectorIndex(at: usize): u16 { return load<u16>(at, 80); }
 /** structs that follow: arguments, then data, then the return value */
-@inline export function hookRecordArgumentCount(at: usize): u16 { return load<u16>(at, 74); }
+@inline export function hookRecordArgumentCount(at: usize): u16 { return load<u16>(at, 82); }
 /** action (the gravest that the selector does) */
-@inline export function hookRecordAction(at: usize): u16 { return load<u16>(at, 76); }
+@inline export function hookRecordAction(at: usize): u16 { return load<u16>(at, 84); }
 /** action at the return */
-@inline export function hookRecordReturnAction(at: usize): u16 { return load<u16>(at, 78); }
+@inline export function hookRecordReturnAction(at: usize): u16 { return load<u16>(at, 86); }
 /** errno that the call was made to return, negative, 0 where it was not */
-@inline export function hookRecordActionError(at: usize): i32 { return load<i32>(at, 80); }
+@inline export function hookRecordActionError(at: usize): i32 { return load<i32>(at, 88); }
 /** signal that was sent, 0 where none was */
-@inline export function hookRecordActionSignal(at: usize): u32 { return load<u32>(at, 84); }
+@inline export function hookRecordActionSignal(at: usize): u32 { return load<u32>(at, 92); }
 /** uprobes: offset in the file */
-@inline export function hookRecordFunctionOffset(at: usize): u64 { return load<u64>(at, 88); }
+@inline export function hookRecordFunctionOffset(at: usize): u64 { return load<u64>(at, 96); }
 /** u64 addresses, innermost first */
-@inline export function hookRecordKernelStackOffset(at: usize): u32 { return load<u32>(at, 96); }
-@inline export function hookRecordKernelStackLength(at: usize): u32 { return load<u32>(at, 100); }
+@inline export function hookRecordKernelStackOffset(at: usize): u32 { return load<u32>(at, 104); }
+@inline export function hookRecordKernelStackLength(at: usize): u32 { return load<u32>(at, 108); }
 /** u64 addresses, innermost first */
-@inline export function hookRecordUserStackOffset(at: usize): u32 { return load<u32>(at, 104); }
-@inline export function hookRecordUserStackLength(at: usize): u32 { return load<u32>(at, 108); }
+@inline export function hookRecordUserStackOffset(at: usize): u32 { return load<u32>(at, 112); }
+@inline export function hookRecordUserStackLength(at: usize): u32 { return load<u32>(at, 116); }
 /** how many of the structs are data */
-@inline export function hookRecordDataCount(at: usize): u16 { return load<u16>(at, 112); }
+@inline export function hookRecordDataCount(at: usize): u16 { return load<u16>(at, 120); }
 /** 1 where the last struct is the return value */
-@inline export function hookRecordHasReturn(at: usize): u16 { return load<u16>(at, 114); }
+@inline export function hookRecordHasReturn(at: usize): u16 { return load<u16>(at, 122); }
 /** terms that could not be decided */
-@inline export function hookRecordUndecidedTerms(at: usize): u32 { return load<u32>(at, 116); }
+@inline export function hookRecordUndecidedTerms(at: usize): u32 { return load<u32>(at, 124); }
 
 // One argument of a hook record.
 export const argumentBytes: u32 = 24;
@@ -564,7 +574,7 @@ export const moduleArgumentBytes: u32 = 80;
 export const moduleArgumentNameAt: usize = 16;
 
 // Events were lost. Made by the agent.
-export const lossRecordBytes: u32 = 80;
+export const lossRecordBytes: u32 = 88;
 /** bytes of the whole record, payload included, a multiple of 8 */
 @inline export function lossRecordSize(at: usize): u32 { return load<u32>(at, 0); }
 /** event_kind */
@@ -585,21 +595,23 @@ export const lossRecordBytes: u32 = 80;
 @inline export function lossRecordProcessIndex(at: usize): u32 { return load<u32>(at, 36); }
 /** when the process was created (thread group leader), boot-time clock; with pid, its identity */
 @inline export function lossRecordStartNs(at: usize): u64 { return load<u64>(at, 40); }
+/** when the process got the program that it ran (exec, else its creation), boot-time clock; 0 where the kernel programs have not seen it. Where the agent knows of another program, that one was lost */
+@inline export function lossRecordExecNs(at: usize): u64 { return load<u64>(at, 48); }
 /** id of the process's cgroup in the v2 hierarchy */
-@inline export function lossRecordCgroupId(at: usize): u64 { return load<u64>(at, 48); }
+@inline export function lossRecordCgroupId(at: usize): u64 { return load<u64>(at, 56); }
 /** agent: 1 + index of the parent's process entry in the batch, 0 where there is none */
-@inline export function lossRecordParentIndex(at: usize): u32 { return load<u32>(at, 56); }
+@inline export function lossRecordParentIndex(at: usize): u32 { return load<u32>(at, 64); }
 /** agent: offset of the annotation in the batch, 0 where there is none */
-@inline export function lossRecordAnnotation(at: usize): u32 { return load<u32>(at, 60); }
+@inline export function lossRecordAnnotation(at: usize): u32 { return load<u32>(at, 68); }
 /** loss_stage */
-@inline export function lossRecordStage(at: usize): u32 { return load<u32>(at, 64); }
+@inline export function lossRecordStage(at: usize): u32 { return load<u32>(at, 72); }
 /** 0 */
-@inline export function lossRecordReserved(at: usize): u32 { return load<u32>(at, 68); }
+@inline export function lossRecordReserved(at: usize): u32 { return load<u32>(at, 76); }
 /** how many */
-@inline export function lossRecordCount(at: usize): u64 { return load<u64>(at, 72); }
+@inline export function lossRecordCount(at: usize): u64 { return load<u64>(at, 80); }
 
 // A rate limit began (1) or ended (2) to hold events back.
-export const throttleRecordBytes: u32 = 88;
+export const throttleRecordBytes: u32 = 96;
 /** bytes of the whole record, payload included, a multiple of 8 */
 @inline export function throttleRecordSize(at: usize): u32 { return load<u32>(at, 0); }
 /** event_kind */
@@ -620,24 +632,26 @@ export const throttleRecordBytes: u32 = 88;
 @inline export function throttleRecordProcessIndex(at: usize): u32 { return load<u32>(at, 36); }
 /** when the process was created (thread group leader), boot-time clock; with pid, its identity */
 @inline export function throttleRecordStartNs(at: usize): u64 { return load<u64>(at, 40); }
+/** when the process got the program that it ran (exec, else its creation), boot-time clock; 0 where the kernel programs have not seen it. Where the agent knows of another program, that one was lost */
+@inline export function throttleRecordExecNs(at: usize): u64 { return load<u64>(at, 48); }
 /** id of the process's cgroup in the v2 hierarchy */
-@inline export function throttleRecordCgroupId(at: usize): u64 { return load<u64>(at, 48); }
+@inline export function throttleRecordCgroupId(at: usize): u64 { return load<u64>(at, 56); }
 /** agent: 1 + index of the parent's process entry in the batch, 0 where there is none */
-@inline export function throttleRecordParentIndex(at: usize): u32 { return load<u32>(at, 56); }
+@inline export function throttleRecordParentIndex(at: usize): u32 { return load<u32>(at, 64); }
 /** agent: offset of the annotation in the batch, 0 where there is none */
-@inline export function throttleRecordAnnotation(at: usize): u32 { return load<u32>(at, 60); }
+@inline export function throttleRecordAnnotation(at: usize): u32 { return load<u32>(at, 68); }
 /** 1 start, 2 stop */
-@inline export function throttleRecordType(at: usize): u32 { return load<u32>(at, 64); }
+@inline export function throttleRecordType(at: usize): u32 { return load<u32>(at, 72); }
 /** 0 */
-@inline export function throttleRecordReserved(at: usize): u32 { return load<u32>(at, 68); }
+@inline export function throttleRecordReserved(at: usize): u32 { return load<u32>(at, 76); }
 /** how many events, at stop */
-@inline export function throttleRecordHeldBack(at: usize): u64 { return load<u64>(at, 72); }
+@inline export function throttleRecordHeldBack(at: usize): u64 { return load<u64>(at, 80); }
 /** of the cgroup */
-@inline export function throttleRecordCgroupNameOffset(at: usize): u32 { return load<u32>(at, 80); }
-@inline export function throttleRecordCgroupNameLength(at: usize): u32 { return load<u32>(at, 84); }
+@inline export function throttleRecordCgroupNameOffset(at: usize): u32 { return load<u32>(at, 88); }
+@inline export function throttleRecordCgroupNameLength(at: usize): u32 { return load<u32>(at, 92); }
 
 // A filter derived it. Its text and labels are in the annotation.
-export const alertRecordBytes: u32 = 80;
+export const alertRecordBytes: u32 = 88;
 /** bytes of the whole record, payload included, a multiple of 8 */
 @inline export function alertRecordSize(at: usize): u32 { return load<u32>(at, 0); }
 /** event_kind */
@@ -658,21 +672,23 @@ export const alertRecordBytes: u32 = 80;
 @inline export function alertRecordProcessIndex(at: usize): u32 { return load<u32>(at, 36); }
 /** when the process was created (thread group leader), boot-time clock; with pid, its identity */
 @inline export function alertRecordStartNs(at: usize): u64 { return load<u64>(at, 40); }
+/** when the process got the program that it ran (exec, else its creation), boot-time clock; 0 where the kernel programs have not seen it. Where the agent knows of another program, that one was lost */
+@inline export function alertRecordExecNs(at: usize): u64 { return load<u64>(at, 48); }
 /** id of the process's cgroup in the v2 hierarchy */
-@inline export function alertRecordCgroupId(at: usize): u64 { return load<u64>(at, 48); }
+@inline export function alertRecordCgroupId(at: usize): u64 { return load<u64>(at, 56); }
 /** agent: 1 + index of the parent's process entry in the batch, 0 where there is none */
-@inline export function alertRecordParentIndex(at: usize): u32 { return load<u32>(at, 56); }
+@inline export function alertRecordParentIndex(at: usize): u32 { return load<u32>(at, 64); }
 /** agent: offset of the annotation in the batch, 0 where there is none */
-@inline export function alertRecordAnnotation(at: usize): u32 { return load<u32>(at, 60); }
+@inline export function alertRecordAnnotation(at: usize): u32 { return load<u32>(at, 68); }
 /** sequence of the record on which it was emitted */
-@inline export function alertRecordCauseSequence(at: usize): u64 { return load<u64>(at, 64); }
+@inline export function alertRecordCauseSequence(at: usize): u64 { return load<u64>(at, 72); }
 /** CPU of that record */
-@inline export function alertRecordCauseCpu(at: usize): u32 { return load<u32>(at, 72); }
+@inline export function alertRecordCauseCpu(at: usize): u32 { return load<u32>(at, 80); }
 /** severity */
-@inline export function alertRecordSeverity(at: usize): u32 { return load<u32>(at, 76); }
+@inline export function alertRecordSeverity(at: usize): u32 { return load<u32>(at, 84); }
 
 // Somebody interfered with the agent, its programs or its maps.
-export const tamperRecordBytes: u32 = 72;
+export const tamperRecordBytes: u32 = 80;
 /** bytes of the whole record, payload included, a multiple of 8 */
 @inline export function tamperRecordSize(at: usize): u32 { return load<u32>(at, 0); }
 /** event_kind */
@@ -693,15 +709,17 @@ export const tamperRecordBytes: u32 = 72;
 @inline export function tamperRecordProcessIndex(at: usize): u32 { return load<u32>(at, 36); }
 /** when the process was created (thread group leader), boot-time clock; with pid, its identity */
 @inline export function tamperRecordStartNs(at: usize): u64 { return load<u64>(at, 40); }
+/** when the process got the program that it ran (exec, else its creation), boot-time clock; 0 where the kernel programs have not seen it. Where the agent knows of another program, that one was lost */
+@inline export function tamperRecordExecNs(at: usize): u64 { return load<u64>(at, 48); }
 /** id of the process's cgroup in the v2 hierarchy */
-@inline export function tamperRecordCgroupId(at: usize): u64 { return load<u64>(at, 48); }
+@inline export function tamperRecordCgroupId(at: usize): u64 { return load<u64>(at, 56); }
 /** agent: 1 + index of the parent's process entry in the batch, 0 where there is none */
-@inline export function tamperRecordParentIndex(at: usize): u32 { return load<u32>(at, 56); }
+@inline export function tamperRecordParentIndex(at: usize): u32 { return load<u32>(at, 64); }
 /** agent: offset of the annotation in the batch, 0 where there is none */
-@inline export function tamperRecordAnnotation(at: usize): u32 { return load<u32>(at, 60); }
+@inline export function tamperRecordAnnotation(at: usize): u32 { return load<u32>(at, 68); }
 /** what was found */
-@inline export function tamperRecordMessageOffset(at: usize): u32 { return load<u32>(at, 64); }
-@inline export function tamperRecordMessageLength(at: usize): u32 { return load<u32>(at, 68); }
+@inline export function tamperRecordMessageOffset(at: usize): u32 { return load<u32>(at, 72); }
+@inline export function tamperRecordMessageLength(at: usize): u32 { return load<u32>(at, 76); }
 
 // The first bytes of a batch.
 export const batchHeaderBytes: u32 = 104;
