@@ -537,6 +537,11 @@ describe.skipIf(reason !== undefined)('addon', () => {
         parameters: [{ name: 'file', type: 'struct file *' }],
       });
       expect(kernelFunction('no_such_function')).toBeUndefined();
+      // The entry of a call without arguments has another name in the types; that of one with arguments has not.
+      expect(kernelFunction('__x64_sys_getppid')?.parameters.map(({ type }) => type)).toEqual([
+        'const struct pt_regs *',
+      ]);
+      expect(kernelFunction('__x64_sys_no_such_call')).toBeUndefined();
       expect(lsmHook('file_open')?.btfId).toBeGreaterThan(0);
       expect(possibleCpus()).toBeGreaterThan(0);
       expect(bootId()).toHaveLength(16);

@@ -9,11 +9,14 @@ export interface LsmPath {
   readonly functions: readonly string[];
   /** The only errno that the call returns when it is denied, whatever the function returned. */
   readonly onlyError?: number;
+  /** An errno that does not deny, since the kernel reads it as another answer. */
+  readonly notError?: number;
   /** What of the call crosses none of the functions, in words that follow "but not". */
   readonly gap?: string;
 }
 
 const NOT_PERMITTED = -1;
+const NOT_IMPLEMENTED = -38;
 
 const through = (...names: string[]): LsmPath => ({ functions: names.map((name) => `security_${name}`) });
 /** A check of capabilities: what it returns is yes or no, and the call makes EPERM of it. */
@@ -26,6 +29,20 @@ const open: LsmPath = {
 const creates = through('path_mknod', 'inode_create', 'file_open');
 const sends = through('socket_sendmsg');
 const receives = through('socket_recvmsg');
+const forks = through('task_alloc');
+/** Asked before anything of the new program is taken over. */
+const executes = through('bprm_creds_for_exec');
+/** The kernel makes EPERM of whatever forbids the look into another process. */
+const memory: LsmPath = {
+  ...through('ptrace_access_check'),
+  onlyError: NOT_PERMITTED,
+  gap: 'of the caller’s own memory',
+};
+const signals = through('task_kill');
+const setsUser = through('task_fix_setuid');
+const setsGroup = through('task_fix_setgid');
+/** These ask only where something changes. */
+const changes = 'where it changes nothing';
 
 /** By the name of the entry in the kernel, without its prefix. */
 const proven: Readonly<Record<string, LsmPath>> = {
@@ -78,6 +95,34 @@ const proven: Readonly<Record<string, LsmPath>> = {
   memfd_create: through('file_alloc'),
   pipe: through('file_alloc'),
   pipe2: through('file_alloc'),
+  // Processes and credentials.
+  fork: forks,
+  vfork: forks,
+  clone: forks,
+  clone3: forks,
+  execve: executes,
+  execveat: executes,
+  ptrace: {
+    ...through('ptrace_access_check', 'ptrace_traceme'),
+    gap: 'for requests to a process that is attached already',
+  },
+  process_vm_readv: memory,
+  process_vm_writev: memory,
+  kill: signals,
+  tkill: signals,
+  tgkill: signals,
+  rt_sigqueueinfo: signals,
+  rt_tgsigqueueinfo: signals,
+  pidfd_send_signal: signals,
+  setuid: setsUser,
+  setreuid: setsUser,
+  setresuid: { ...setsUser, gap: changes },
+  setgid: setsGroup,
+  setregid: setsGroup,
+  setresgid: { ...setsGroup, gap: changes },
+  setgroups: through('task_fix_setgroups'),
+  capset: through('capset'),
+  prctl: { ...through('task_prctl'), notError: NOT_IMPLEMENTED },
   // The kernel itself.
   bpf: through('bpf'),
   init_module: through('kernel_load_data'),
@@ -107,28 +152,6 @@ const proven: Readonly<Record<string, LsmPath>> = {
 /** Functions that are known to stand on a path, for whoever wants to hook them. */
 const known: Readonly<Record<string, readonly string[]>> = {
   fsmount: ['security_capable'],
-  fork: ['security_task_alloc'],
-  vfork: ['security_task_alloc'],
-  clone: ['security_task_alloc'],
-  clone3: ['security_task_alloc'],
-  execve: ['security_bprm_creds_for_exec', 'security_bprm_check'],
-  execveat: ['security_bprm_creds_for_exec', 'security_bprm_check'],
-  ptrace: ['security_ptrace_access_check', 'security_ptrace_traceme'],
-  process_vm_readv: ['security_ptrace_access_check'],
-  process_vm_writev: ['security_ptrace_access_check'],
-  kill: ['security_task_kill'],
-  tkill: ['security_task_kill'],
-  tgkill: ['security_task_kill'],
-  pidfd_send_signal: ['security_task_kill'],
-  setuid: ['security_task_fix_setuid'],
-  setreuid: ['security_task_fix_setuid'],
-  setresuid: ['security_task_fix_setuid'],
-  setgid: ['security_task_fix_setgid'],
-  setregid: ['security_task_fix_setgid'],
-  setresgid: ['security_task_fix_setgid'],
-  setgroups: ['security_task_fix_setgroups'],
-  capset: ['security_capset'],
-  prctl: ['security_task_prctl'],
   kexec_load: ['security_kernel_load_data'],
   kexec_file_load: ['security_kernel_read_file'],
   keyctl: ['security_key_permission', 'security_key_alloc'],
@@ -183,5 +206,7 @@ export function whyNotOverridden(syscallName: string, error: number): string | u
   }
   if (path.onlyError !== undefined && error !== path.onlyError)
     return `the kernel makes ${path.onlyError} of every denial on its path: write argError: ${path.onlyError}`;
+  if (error === path.notError)
+    return `the kernel takes ${error} from what stands on its path for leave to go on: write another argError`;
   return undefined;
 }
