@@ -10,6 +10,7 @@
 #include "process.h"
 #include "rate.h"
 #include "spec.h"
+#include "stack.h"
 
 enum {
     SIGNAL_KILL = 9,
@@ -205,6 +206,8 @@ __noinline int post(__u32 slot, __u32 config_id, __u32 bit, __u32 event_kind) {
             break;
         end = lay_out_argument(slot, end, place, ((shown >> (4 * place)) & 15) - 1);
     }
+    if (HOOK_HAS(WEIR_HOOK_FEATURE_KERNEL_STACK | WEIR_HOOK_FEATURE_USER_STACK))
+        end = append_stacks(slot, end, entry->flags);
     if (end <= WEIR_RECORD_BYTES - WEIR_RECORD_PADDING)
         emit(scratch, end, WEIR_KERNEL_COUNTER_PRODUCED_HOOK);
     return 0;

@@ -11,6 +11,7 @@
 #include "match.h"
 #include "scope.h"
 #include "spec.h"
+#include "stack.h"
 
 /* Gets a parameter of the hooked function. Where it has fewer, the value is 0 and the result negative. */
 typedef long (*value_getter)(void *ctx, __u32 number, __u64 *value);
@@ -221,6 +222,7 @@ static __always_inline int run_hook(void *ctx, argument_matcher match, bool may_
                 .is_own_call = is_own_call(work, ctx),
             };
 
+            take_stacks(ctx, slot);
             error = enforce(&all);
         }
     }

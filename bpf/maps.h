@@ -13,8 +13,8 @@
 // fifth is counted.
 #define WEIR_SCRATCH_SLOTS 4
 
-// Records are laid out here: a hook record with its arguments and six full paths is the largest.
-#define WEIR_RECORD_BYTES (25 * 1024)
+// Records are laid out here: a hook record with its arguments, six full paths and two stacks is the largest.
+#define WEIR_RECORD_BYTES (27 * 1024)
 // The longest payload that is appended in one piece.
 #define WEIR_APPEND_BYTES_MAX WEIR_LIMIT_PATH_BYTES
 
@@ -43,7 +43,7 @@ struct scratch {
 _Static_assert(sizeof(struct scratch) <= 32768, "scratch: the per-CPU allocator's limit");
 _Static_assert(WEIR_PATH_END == 4096, "path.h masks offsets by 4095");
 _Static_assert(6 * WEIR_LIMIT_PATH_BYTES + 8 * sizeof(struct weir_argument) +
-                       sizeof(struct weir_hook_record) <=
+                       sizeof(struct weir_hook_record) + 2 * 1024 <=
                    WEIR_RECORD_BYTES,
                "scratch: the largest hook record");
 _Static_assert(sizeof(struct weir_exec_record) + 2 * WEIR_LIMIT_PATH_BYTES + WEIR_LIMIT_ARGUMENTS_BYTES +

@@ -22,6 +22,7 @@ import { Pipeline } from './pipeline/pipeline.js';
 import { HookKernel, PolicySet, readHostNamespaces } from './policy/index.js';
 import { seedFromProc } from './process/proc.js';
 import { isBpfFileSystem, Sensor } from './process/sensor.js';
+import { StackNames } from './process/stack-names.js';
 import { ProcessTable } from './process/table.js';
 import { AgentSocket } from './socket/server.js';
 import type { AgentStatus } from './socket/types.js';
@@ -255,7 +256,11 @@ export class Agent {
     this.#socket = await AgentSocket.open({
       path: this.config.socketPath,
       owner: this.config.socketOwner,
-      json: { details: this.config.details, ancestors: Math.max(0, this.config.ancestors - 1) },
+      json: {
+        details: this.config.details,
+        ancestors: Math.max(0, this.config.ancestors - 1),
+        stackNames: new StackNames(),
+      },
       status: () => this.status(),
       metrics: () => metricsText(this.metrics()),
       processes: () => this.processes(),

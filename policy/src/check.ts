@@ -82,6 +82,14 @@ function effects(policy: Policy, call: ResolvedCall, selector: ExpandedSelector)
     actions[actions.indexOf('Post')] =
       `Post (once in ${rateLimit.seconds} s ${whose} for the same arguments)`;
   }
+  for (const { item } of selector.matchActions) {
+    const of = [
+      item.kernelStackTrace === true ? 'the kernel' : '',
+      item.userStackTrace === true ? 'the program' : '',
+    ];
+    const stacks = of.filter((whose) => whose !== '').join(' and of ');
+    if (stacks !== '') actions.push(`with the stack of ${stacks}`);
+  }
   const enforces = selector.matchActions.some(({ item }) => !/^(No)?Post$/.test(item.action));
   const monitor = optionValue(policy, 'policy-mode', 'enforce') === 'monitor';
   return `${actions.join(', ')}${monitor && enforces ? ' (monitor mode: only says what it would have done)' : ''}`;

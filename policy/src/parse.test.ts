@@ -718,7 +718,7 @@ describe('validate', () => {
         `${selector}.matchCapabilities[0]`,
         `${selector}.matchBinaries[0].followChildren`,
         `${selector}.matchArgs[7].operator`,
-        `${selector}.matchActions[0].kernelStackTrace`,
+        `${selector}.matchActions[4].action`,
       ]),
     );
     expect(fields).not.toContain(`${selector}.matchNamespaces[0]`);

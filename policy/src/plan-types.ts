@@ -99,6 +99,8 @@ export interface PlannedSelector {
   readonly monitor: boolean;
   /** Of events that are the same, one is sent in so many seconds. Absent where all are. */
   readonly rateLimit?: PlannedRateLimit;
+  /** Stacks that its events have. Absent where they have none. */
+  readonly stacks?: { readonly kernel: boolean; readonly user: boolean };
   /** Number of its scope, or null where it holds for every process. */
   readonly scope: number | null;
   /** Positions in the hook's arguments that its event shows. */

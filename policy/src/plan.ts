@@ -268,6 +268,13 @@ function effectsOf(selector: ExpandedSelector): Effects {
   return { actions, signal, error };
 }
 
+function stacksOf(selector: ExpandedSelector): Pick<PlannedSelector, 'stacks'> {
+  const wants = (field: 'kernelStackTrace' | 'userStackTrace') =>
+    selector.matchActions.some(({ item }) => item[field] === true);
+  const stacks = { kernel: wants('kernelStackTrace'), user: wants('userStackTrace') };
+  return stacks.kernel || stacks.user ? { stacks } : {};
+}
+
 class Planner {
   private readonly hooks = new Map<string, HookBuilder>();
   private readonly scopes = new Scopes();
@@ -378,6 +385,7 @@ class Planner {
         ...effectsOf(selector),
         monitor,
         ...rateLimitOf(selector),
+        ...stacksOf(selector),
         scope: this.scopes.number(scopeTerms, policy, selector.path),
         shownArguments: shown.map((position) => slotOf.get(position) ?? 0),
       });

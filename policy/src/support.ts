@@ -147,9 +147,7 @@ function checkSelector(selector: ExpandedSelector, args: readonly Argument[], re
     if (!plannedActions.has(item.action)) {
       report(`${path}.action`, `${item.action} ${later}: it does ${[...plannedActions].join(', ')}`);
     }
-    for (const field of ['kernelStackTrace', 'userStackTrace', 'imaHash'] as const) {
-      if (item[field] === true) report(`${path}.${field}`, `${field} ${later}`);
-    }
+    if (item.imaHash === true) report(`${path}.imaHash`, `imaHash ${later}`);
     for (const field of ['argRegs', 'argNewSymbol', 'argNewAddr', 'argNewOffset'] as const) {
       if (item[field] !== undefined) report(`${path}.${field}`, `${field} ${later}`);
     }

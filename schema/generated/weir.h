@@ -195,6 +195,8 @@ enum weir_namespace_kind {
 // What selectors of a hook use beyond the plain, as bit values: a program without a bit has no code for it.
 enum weir_hook_feature {
     WEIR_HOOK_FEATURE_RATE_LIMIT = 1, // a selector has a rate limit
+    WEIR_HOOK_FEATURE_KERNEL_STACK = 2, // a selector wants the stack of the kernel
+    WEIR_HOOK_FEATURE_USER_STACK = 4, // a selector wants the stack of the program
 };
 
 // Bits of a selector, as bit values.
@@ -202,6 +204,8 @@ enum weir_selector_flag {
     WEIR_SELECTOR_FLAG_MONITOR = 1, // monitor mode: nothing is done
     WEIR_SELECTOR_FLAG_RATE_PER_PROCESS = 2, // its rate limit holds for each process; with neither of these two, for each thread
     WEIR_SELECTOR_FLAG_RATE_GLOBAL = 4, // its rate limit holds for all processes together
+    WEIR_SELECTOR_FLAG_KERNEL_STACK = 8, // its events have the stack of the kernel
+    WEIR_SELECTOR_FLAG_USER_STACK = 16, // its events have the stack of the program
 };
 
 // How a dimension looks its key up.
@@ -276,6 +280,7 @@ enum weir_failure_place {
     WEIR_FAILURE_PLACE_HOOK_ARGUMENT = 10, // an argument of a hooked function
     WEIR_FAILURE_PLACE_HOOK_STRING = 11, // a string of a hooked function, in user or kernel memory
     WEIR_FAILURE_PLACE_HOOK_DESCRIPTOR = 12, // an open file by its number
+    WEIR_FAILURE_PLACE_STACK = 13, // the stack of the kernel or of a program
 };
 
 // What every record begins with.

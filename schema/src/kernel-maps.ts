@@ -68,6 +68,8 @@ export const hookFeature = enumeration(
   'What selectors of a hook use beyond the plain, as bit values: a program without a bit has no code for it.',
   {
     rate_limit: [1, 'a selector has a rate limit'],
+    kernel_stack: [2, 'a selector wants the stack of the kernel'],
+    user_stack: [4, 'a selector wants the stack of the program'],
   },
 );
 
@@ -75,6 +77,8 @@ export const selectorFlag = enumeration('selector_flag', 'Bits of a selector, as
   monitor: [1, 'monitor mode: nothing is done'],
   rate_per_process: [2, 'its rate limit holds for each process; with neither of these two, for each thread'],
   rate_global: [4, 'its rate limit holds for all processes together'],
+  kernel_stack: [8, 'its events have the stack of the kernel'],
+  user_stack: [16, 'its events have the stack of the program'],
 });
 
 export const mask = layout('mask', 'A bit for each selector of a hook, or for each scope.', [
@@ -265,6 +269,7 @@ export const failurePlace = enumeration(
     hook_argument: [10, 'an argument of a hooked function'],
     hook_string: [11, 'a string of a hooked function, in user or kernel memory'],
     hook_descriptor: [12, 'an open file by its number'],
+    stack: [13, 'the stack of the kernel or of a program'],
   },
 );
 

@@ -14,7 +14,7 @@ import { describe, expect, it } from 'vitest';
 import { Subscriber } from '../socket/subscriber.js';
 import type { EventsQuery } from '../socket/types.js';
 import { compactEvent } from './compact.js';
-import { argumentsText, JsonEncoder } from './json.js';
+import { argumentsText, JsonEncoder, type StackNaming } from './json.js';
 import { addressText, permissionText, timeText } from './names.js';
 
 const bootToUnixNs = 1_700_000_000_000_000_000n;
@@ -184,6 +184,43 @@ describe('JSON', () => {
       message: 'opened',
       tags: ['a', 'b'],
     });
+  });
+
+  it('names what addresses of stacks stand for, as far as it is known', () => {
+    const decoder = batch((writer) => {
+      const { process } = netserver(writer);
+      const stacks = { kernelStack: [16n, 17n, 18n], userStack: [4096n, 2n ** 46n] };
+      writer.event({ kind: EventKind.kprobe, pid: 68790, timeNs: 1n, process, ...stacks });
+      writer.event({ kind: EventKind.kprobe, pid: 1, timeNs: 2n, ...stacks });
+    });
+    const stackNames: StackNaming = {
+      kernel: (address) => {
+        if (address === 18n) return undefined;
+        return { symbol: 'vfs_open', offset: address - 16n, module: address === 17n ? 'overlay' : '' };
+      },
+      user: ({ pid }, address) =>
+        address === 4096n ? { module: `/usr/bin/of-${pid}`, offset: 7n } : undefined,
+    };
+    const named = (index: number) =>
+      JSON.parse(new JsonEncoder({ stackNames }).event(decoder, index)).process_kprobe;
+    expect(named(0)).toMatchObject({
+      kernel_stack_trace: [
+        { address: '16', symbol: 'vfs_open' },
+        { address: '17', offset: '1', symbol: 'vfs_open', module: 'overlay' },
+        { address: '18' },
+      ],
+      user_stack_trace: [
+        { address: '4096', offset: '7', module: '/usr/bin/of-68790' },
+        { address: '70368744177664' },
+      ],
+    });
+    // Of a process that is not known, no file is.
+    expect(named(1).user_stack_trace).toEqual([{ address: '4096' }, { address: '70368744177664' }]);
+    expect(json(decoder, 0).process_kprobe.kernel_stack_trace).toEqual([
+      { address: '16' },
+      { address: '17' },
+      { address: '18' },
+    ]);
   });
 
   it('shows how a process ended', () => {

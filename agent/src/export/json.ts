@@ -26,6 +26,17 @@ export interface JsonOptions {
   readonly details?: boolean;
   /** Generations above the parent. 0 by default; the batch has to hold them. */
   readonly ancestors?: number;
+  /** What addresses of stacks stand for. Without it, they are all that is told. */
+  readonly stackNames?: StackNaming;
+}
+
+/** Finds what the addresses of a stack stand for; undefined where that is not known. */
+export interface StackNaming {
+  kernel(address: bigint): { symbol: string; offset: bigint; module: string } | undefined;
+  user(
+    owner: { execId: string; pid: number; startNs: bigint; binary: string },
+    address: bigint,
+  ): { module: string; offset: bigint } | undefined;
 }
 
 /** Texts of processes that are kept. A text is some hundred bytes, so this is a few MiB. */
@@ -243,7 +254,30 @@ export class JsonEncoder {
       : `"process":${process},"parent":${this.#process(record.parent)}`;
   }
 
-  #hook(hook: DecodedHook, kind: number): string {
+  #kernelStack(addresses: readonly bigint[]): unknown[] {
+    return addresses.map((address) => {
+      const place = this.#options.stackNames?.kernel(address);
+      return compact({
+        address: address.toString(),
+        offset: place?.offset.toString(),
+        symbol: place?.symbol,
+        module: place?.module,
+      });
+    });
+  }
+
+  #userStack(addresses: readonly bigint[], owner: DecodedProcess | undefined): unknown[] {
+    return addresses.map((address) => {
+      const place = owner === undefined ? undefined : this.#options.stackNames?.user(owner, address);
+      return compact({
+        address: address.toString(),
+        offset: place?.offset.toString(),
+        module: place?.module,
+      });
+    });
+  }
+
+  #hook(hook: DecodedHook, { kindNumber: kind, process }: DecodedRecord): string {
     const { binding } = hook;
     const shown = (arguments_: DecodedHook['arguments']) =>
       arguments_.filter((argument) => !argument.flags.includes('hidden')).map(argumentJson);
@@ -255,8 +289,6 @@ export class JsonEncoder {
           : kind === EventKind.usdt
             ? { path: binding?.subsystem, provider: binding?.provider, name: binding?.functionName }
             : { function_name: binding?.functionName };
-    const stack = (addresses: readonly bigint[]) =>
-      addresses.map((address) => ({ address: address.toString() }));
     const text = jsonText({
       ...place,
       ...compact({
@@ -269,8 +301,8 @@ export class JsonEncoder {
         policy_name: binding?.policyName,
         message: binding?.message,
         tags: binding?.tags,
-        kernel_stack_trace: stack(hook.kernelStack),
-        user_stack_trace: stack(hook.userStack),
+        kernel_stack_trace: this.#kernelStack(hook.kernelStack),
+        user_stack_trace: this.#userStack(hook.userStack, process),
       }),
     });
     return `,${text.slice(1, -1)}`;
@@ -309,7 +341,7 @@ export class JsonEncoder {
       });
       return `${who},${jsonText(members).slice(1, -1)}`;
     }
-    if (record.hook !== undefined) return who + this.#hook(record.hook, record.kindNumber);
+    if (record.hook !== undefined) return who + this.#hook(record.hook, record);
     if (record.loss !== undefined) {
       return jsonText({ stage: record.loss.stage, count: record.loss.count.toString() }).slice(1, -1);
     }

@@ -229,9 +229,11 @@ export function encodeHookEntries(
   return entries;
 }
 
-function selectorFlags({ monitor, rateLimit }: PlannedSelector): number {
+function selectorFlags({ monitor, rateLimit, stacks }: PlannedSelector): number {
   return (
     (monitor ? SelectorFlag.monitor : 0) |
+    (stacks?.kernel === true ? SelectorFlag.kernelStack : 0) |
+    (stacks?.user === true ? SelectorFlag.userStack : 0) |
     (rateLimit?.scope === 'process' ? SelectorFlag.ratePerProcess : 0) |
     (rateLimit?.scope === 'global' ? SelectorFlag.rateGlobal : 0)
   );
@@ -239,7 +241,13 @@ function selectorFlags({ monitor, rateLimit }: PlannedSelector): number {
 
 /** What the selectors of a hook use beyond the plain. */
 function featuresOf({ selectors }: HookPlan): number {
-  return selectors.some(({ rateLimit }) => rateLimit !== undefined) ? HookFeature.rateLimit : 0;
+  let features = 0;
+  for (const { rateLimit, stacks } of selectors) {
+    if (rateLimit !== undefined) features |= HookFeature.rateLimit;
+    if (stacks?.kernel === true) features |= HookFeature.kernelStack;
+    if (stacks?.user === true) features |= HookFeature.userStack;
+  }
+  return features;
 }
 
 /** The last bit of the selectors of the same policy's hook, of which the first that matches acts. */

@@ -131,7 +131,14 @@ const mapNames = [
 ] as const;
 type MapName = (typeof mapNames)[number];
 /** Maps of the object that a second instance of it has to share with the first. */
-const workingMaps = ['class_counter', 'hook_works', 'hook_texts', 'call_marks', 'rate_limits'] as const;
+const workingMaps = [
+  'class_counter',
+  'hook_works',
+  'hook_texts',
+  'call_marks',
+  'rate_limits',
+  'hook_stacks',
+] as const;
 
 /** Numbers that the kernel gives its first namespaces (linux/proc_ns.h); mnt and net have none that is fixed. */
 const initialNamespaces: Readonly<Record<string, bigint>> = {

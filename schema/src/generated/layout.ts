@@ -462,11 +462,17 @@ export const namespaceKindNames: Readonly<Record<number, string>> = {
 export const HookFeature = {
   /** a selector has a rate limit */
   rateLimit: 1,
+  /** a selector wants the stack of the kernel */
+  kernelStack: 2,
+  /** a selector wants the stack of the program */
+  userStack: 4,
 } as const;
 export type HookFeature = (typeof HookFeature)[keyof typeof HookFeature];
 /** Names of hook_feature, by number, as events and the archive spell them. */
 export const hookFeatureNames: Readonly<Record<number, string>> = {
   1: 'rate_limit',
+  2: 'kernel_stack',
+  4: 'user_stack',
 };
 
 /** Bits of a selector, as bit values. */
@@ -477,6 +483,10 @@ export const SelectorFlag = {
   ratePerProcess: 2,
   /** its rate limit holds for all processes together */
   rateGlobal: 4,
+  /** its events have the stack of the kernel */
+  kernelStack: 8,
+  /** its events have the stack of the program */
+  userStack: 16,
 } as const;
 export type SelectorFlag = (typeof SelectorFlag)[keyof typeof SelectorFlag];
 /** Names of selector_flag, by number, as events and the archive spell them. */
@@ -484,6 +494,8 @@ export const selectorFlagNames: Readonly<Record<number, string>> = {
   1: 'monitor',
   2: 'rate_per_process',
   4: 'rate_global',
+  8: 'kernel_stack',
+  16: 'user_stack',
 };
 
 /** How a dimension looks its key up. */
@@ -665,6 +677,8 @@ export const FailurePlace = {
   hookString: 11,
   /** an open file by its number */
   hookDescriptor: 12,
+  /** the stack of the kernel or of a program */
+  stack: 13,
 } as const;
 export type FailurePlace = (typeof FailurePlace)[keyof typeof FailurePlace];
 /** Names of failure_place, by number, as events and the archive spell them. */
@@ -682,6 +696,7 @@ export const failurePlaceNames: Readonly<Record<number, string>> = {
   10: 'hook_argument',
   11: 'hook_string',
   12: 'hook_descriptor',
+  13: 'stack',
 };
 
 /** What the host writes in a record's verdict byte before a call. */

@@ -31,6 +31,8 @@ export interface HookEvent {
   readonly error: number;
   readonly signal: number;
   readonly undecided: number;
+  readonly kernelStack: readonly bigint[];
+  readonly userStack: readonly bigint[];
   readonly args: readonly {
     readonly type: number;
     readonly index: number;
@@ -110,6 +112,8 @@ export class Hooks {
   #event(view: DataView, at: number): HookEvent {
     const record = readHookRecord(view, at);
     const binding = this.set.binding(record.bindingId);
+    const stack = ({ offset, length }: { readonly offset: number; readonly length: number }) =>
+      Array.from({ length: length / 8 }, (_, n) => view.getBigUint64(at + offset + 8 * n, true));
     return {
       kind: record.kind,
       policy: binding?.policyName ?? `(unknown binding ${record.bindingId})`,
@@ -122,6 +126,8 @@ export class Hooks {
       error: record.actionError,
       signal: record.actionSignal,
       undecided: record.undecidedTerms,
+      kernelStack: stack(record.kernelStack),
+      userStack: stack(record.userStack),
       args: Array.from({ length: record.argumentCount }, (_, n) => {
         const argument = readArgument(view, at + HOOK_RECORD_BYTES + n * ARGUMENT_BYTES);
         const from = at + argument.payload.offset;

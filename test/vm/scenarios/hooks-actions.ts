@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
-// What selectors do beside denying and killing: rate limits thin out events, and never enforcement.
+// What selectors do beside denying and killing: stacks are taken, and rate limits thin out events, and never enforcement.
 
 import assert from 'node:assert/strict';
-import { mkdirSync, writeFileSync } from 'node:fs';
+import { closeSync, mkdirSync, openSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { type Hooks, policyOf, withHooks } from '../guest/hooks.js';
 import { type ScenarioContext, scenario } from '../scenario.js';
@@ -40,12 +40,84 @@ async function checkScopes(hooks: Hooks, { folder, run }: ScenarioContext): Prom
   }
 }
 
+/** Where a symbol of the kernel begins. */
+function symbolAt(name: string): bigint {
+  const found = new RegExp(`^([0-9a-f]+) . ${name}$`, 'm').exec(readFileSync('/proc/kallsyms', 'latin1'));
+  assert.ok(found, name);
+  return BigInt(`0x${found[1]}`);
+}
+
+/** Stacks begin in the hooked function, and in the program's own code. */
+async function checkStacks(hooks: Hooks, { folder, run }: ScenarioContext): Promise<void> {
+  const seen = join(folder, 'seen');
+  writeFileSync(seen, '');
+  const opened = (name: string, action: object) =>
+    policyOf(
+      name,
+      'security_file_open',
+      ['file'],
+      [
+        {
+          matchArgs: [{ index: 0, operator: 'Equal', values: [seen] }],
+          matchActions: [{ action: 'Post', ...action }],
+        },
+      ],
+    );
+  await hooks.apply(
+    opened('both', { kernelStackTrace: true, userStackTrace: true }),
+    opened('kernel', { kernelStackTrace: true }),
+    opened('user', { userStackTrace: true }),
+    opened('none', {}),
+  );
+  hooks.events();
+  closeSync(openSync(seen, 'r'));
+  await run('openat', [seen]);
+  const events = hooks.events();
+  const has = events.map(({ policy, kernelStack, userStack }) => [
+    policy,
+    kernelStack.length > 0,
+    userStack.length > 0,
+  ]);
+  const each = [
+    ['both', true, true],
+    ['kernel', true, false],
+    ['user', false, true],
+    ['none', false, false],
+  ];
+  assert.deepEqual(has, [...each, ...each]);
+  const hooked = symbolAt('security_file_open');
+  const caller = symbolAt('do_dentry_open');
+  for (const { kernelStack } of events.filter((event) => event.kernelStack.length > 0)) {
+    const [first = 0n, second = 0n] = kernelStack;
+    assert.ok(first > hooked && first < hooked + 16n, `innermost is ${first.toString(16)}`);
+    assert.ok(second > caller && second < caller + 4096n, `its caller is ${second.toString(16)}`);
+    assert.ok(kernelStack.length >= 4);
+  }
+  // The events of this process: it is still there to be looked at.
+  const code = readFileSync('/proc/self/maps', 'latin1')
+    .split('\n')
+    .flatMap((line) => {
+      const found = /^([0-9a-f]+)-([0-9a-f]+) r.x/.exec(line);
+      return found === null ? [] : [[BigInt(`0x${found[1]}`), BigInt(`0x${found[2]}`)] as const];
+    });
+  const own = events.filter(({ pid, userStack }) => pid === process.pid && userStack.length > 0);
+  assert.equal(own.length, 2);
+  for (const { userStack } of own) {
+    const [first = 0n] = userStack;
+    assert.ok(
+      code.some(([from, to]) => first >= from && first < to),
+      `${first.toString(16)} is no code of the program`,
+    );
+  }
+}
+
 export default scenario(
-  'rate limits hold events back, and nothing else',
+  'events have the stacks that are asked for; rate limits hold events back, and nothing else',
   { timeoutMs: 60_000 },
   async (context) => {
     const { folder, run } = context;
     await withHooks(async (hooks) => {
+      await checkStacks(hooks, context);
       await checkScopes(hooks, context);
 
       // Whose first 40 bytes are the same, is the same.
