@@ -17,13 +17,15 @@ static __always_inline bool front_known(const struct weir_argument *argument) {
     if (argument->flags & WEIR_ARGUMENT_FLAG_UNREADABLE)
         return false;
     // A path that is too long is read from its end, a string from its front.
-    return argument->type == WEIR_ARGUMENT_TYPE_STRING || !(argument->flags & WEIR_ARGUMENT_FLAG_TRUNCATED);
+    return argument->type == WEIR_ARGUMENT_TYPE_STRING || argument->type == WEIR_ARGUMENT_TYPE_DATA_LOC ||
+           !(argument->flags & WEIR_ARGUMENT_FLAG_TRUNCATED);
 }
 
 static __always_inline bool end_known(const struct weir_argument *argument) {
     if (argument->flags & WEIR_ARGUMENT_FLAG_UNREADABLE)
         return false;
-    return argument->type != WEIR_ARGUMENT_TYPE_STRING || !(argument->flags & WEIR_ARGUMENT_FLAG_TRUNCATED);
+    return (argument->type != WEIR_ARGUMENT_TYPE_STRING && argument->type != WEIR_ARGUMENT_TYPE_DATA_LOC) ||
+           !(argument->flags & WEIR_ARGUMENT_FLAG_TRUNCATED);
 }
 
 static __always_inline void set_unreadable(struct weir_argument *argument) {
@@ -137,6 +139,13 @@ static __always_inline struct file *file_of(__u8 type, __u64 raw) {
     }
 }
 
+/* Whether the current system call came by the 32-bit entry (thread_info.status, TS_COMPAT). */
+static __always_inline bool is_compat_call(void) {
+    struct task_struct___thread_info *task = (void *)bpf_get_current_task();
+
+    return BPF_CORE_READ(task, thread_info.status) & WEIR_TS_COMPAT;
+}
+
 /* Reads one argument. `raw` is what the register of the parameter held. */
 static __always_inline void read_argument(struct weir_argument *argument, __u32 slot, __u32 number, __u8 type,
                                           __u8 flags, bool is_user, __u64 raw) {
@@ -164,6 +173,9 @@ static __always_inline void read_argument(struct weir_argument *argument, __u32 
     case WEIR_ARGUMENT_TYPE_INT64:
     case WEIR_ARGUMENT_TYPE_UINT64:
         argument->value = raw;
+        break;
+    case WEIR_ARGUMENT_TYPE_SYSCALL64:
+        argument->value = (__u32)raw | (__u64)is_compat_call() << 32;
         break;
     case WEIR_ARGUMENT_TYPE_STRING:
         read_string(slot, number, raw, is_user);

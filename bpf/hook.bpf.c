@@ -30,6 +30,10 @@ static __noinline int match_system_call(void *ctx, __u32 slot, __u32 config_inde
     return match_arguments(ctx, slot, config_index, first_value, true);
 }
 
+static __noinline int match_tracepoint(void *ctx, __u32 slot, __u32 config_index) {
+    return match_arguments(ctx, slot, config_index, no_value, false);
+}
+
 /* Whether it is this program's turn: see run_hook. */
 static __always_inline bool is_in_force(void) {
     __u32 hook_id = spec.hook_id;
@@ -92,6 +96,20 @@ int observe_system_call(__u64 *ctx) {
     if (ctx[1] != syscall_number || is_compat_call())
         return 0;
     run_hook(ctx, match_system_call, false);
+    return 0;
+}
+
+/* Observes a tracepoint by the values with which it was called. */
+SEC("tp_btf/sys_enter")
+int observe_raw_tracepoint(__u64 *ctx) {
+    run_hook(ctx, match_tracepoint, false);
+    return 0;
+}
+
+/* Observes a tracepoint by the record that the kernel made of it. */
+SEC("tracepoint")
+int observe_tracepoint(__u64 *ctx) {
+    run_hook(ctx, match_tracepoint, false);
     return 0;
 }
 

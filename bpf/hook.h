@@ -12,6 +12,10 @@
 #include "scope.h"
 #include "spec.h"
 #include "stack.h"
+#include "tracepoint.h"
+
+// 1: the context is the record of a tracepoint.
+const volatile __u32 is_record = 0;
 
 /* Gets a parameter of the hooked function. Where it has fewer, the value is 0 and the result negative. */
 typedef long (*value_getter)(void *ctx, __u32 number, __u64 *value);
@@ -27,11 +31,12 @@ static __always_inline long first_value(void *ctx, __u32 number, __u64 *value) {
     return 0;
 }
 
-/* Whether the current system call came by the 32-bit entry (thread_info.status, TS_COMPAT). */
-static __always_inline bool is_compat_call(void) {
-    struct task_struct___thread_info *task = (void *)bpf_get_current_task();
-
-    return BPF_CORE_READ(task, thread_info.status) & WEIR_TS_COMPAT;
+/* Of tracepoints: each of their arguments has another source. */
+static __always_inline long no_value(void *ctx, __u32 number, __u64 *value) {
+    (void)ctx;
+    (void)number;
+    *value = 0;
+    return 0;
 }
 
 /*
@@ -49,11 +54,15 @@ static __always_inline bool is_file_behind(__u64 raw) {
  * program's context lies on the stack of its caller. (preempt_count, which also tells, has another place in
  * each of 6.1, 6.2 and 6.15.)
  */
-static __always_inline bool is_own_call(struct hook_work *work, void *ctx) {
+static __always_inline bool is_own_call(const struct hook_work *work) {
     struct task_struct___stack *task = (void *)bpf_get_current_task();
 
-    // Through memory, as the verifier lets nobody count with the address of a context.
-    work->context = (__u64)ctx;
+    if (is_record) {
+        __u64 at = stack_of_record(work->context);
+
+        // The lower half of all addresses is user space's.
+        return !(at >> 63) || at - (__u64)BPF_CORE_READ(task, stack) < WEIR_THREAD_STACK_BYTES;
+    }
     return work->context - (__u64)BPF_CORE_READ(task, stack) < WEIR_THREAD_STACK_BYTES;
 }
 
@@ -145,14 +154,26 @@ static __always_inline bool match_arguments(void *ctx, __u32 slot, __u32 config_
         argument->type = spec.arguments[i].type;
         argument->index = spec.arguments[i].index;
         text->bytes[0] = 0;
-        if (takes_registers)
+        bool is_raw = true;
+
+        if (is_text_of_record(spec.arguments[i].source)) {
+            read_record_text(slot, i, spec.arguments[i].source, spec.arguments[i].offset,
+                             spec.arguments[i].size);
+            is_raw = false;
+        } else if (is_of_tracepoint(spec.arguments[i].source)) {
+            is_raw = read_tracepoint_value(work->context, spec.arguments[i].source, spec.arguments[i].index,
+                                           spec.arguments[i].offset, spec.arguments[i].size, &raw);
+            if (!is_raw)
+                set_unreadable(argument);
+        } else if (takes_registers)
             raw = syscall_argument(registers, spec.arguments[i].index);
         else
             get_value(ctx, spec.arguments[i].index, &raw);
         if (spec.arguments[i].type == WEIR_ARGUMENT_TYPE_FILE && is_file_behind(raw))
             return false;
-        read_argument(argument, slot, i, spec.arguments[i].type, spec.arguments[i].flags, takes_registers,
-                      raw);
+        if (is_raw)
+            read_argument(argument, slot, i, spec.arguments[i].type, spec.arguments[i].flags, takes_registers,
+                          raw);
 #pragma clang loop unroll(disable)
         for (; d < WEIR_LIMIT_DIMENSIONS_PER_HOOK; d++) {
             if (d >= spec.dimension_count || spec.dimensions[d].argument != i)
@@ -206,6 +227,8 @@ static __always_inline int run_hook(void *ctx, argument_matcher match, bool may_
     int error = 0;
 
     if (work) {
+        // Through memory, as the verifier lets nobody count with the address of a context.
+        work->context = (__u64)ctx;
         work->undecided_count = 0;
         work->error = 0;
         mask_clear(&work->candidates);
@@ -219,7 +242,7 @@ static __always_inline int run_hook(void *ctx, argument_matcher match, bool may_
                 .config_id = config->config_id,
                 .event_kind = spec.event_kind,
                 .may_deny = may_deny,
-                .is_own_call = is_own_call(work, ctx),
+                .is_own_call = is_own_call(work),
             };
 
             take_stacks(ctx, slot);

@@ -6,7 +6,7 @@ import { basename, join } from 'node:path';
 import type { FilterSignature } from '@weir/filter-accept';
 import { FilterHost, type FilterReport } from '@weir/filter-host';
 import { bootId, clockOffsetNs, possibleCpus, RingReader } from '@weir/native';
-import { EventKind, LossStage, lossStageNames, PROCESS_ENTRY_BYTES, readProcessEntry } from '@weir/schema';
+import { LossStage, lossStageNames, PROCESS_ENTRY_BYTES, readProcessEntry } from '@weir/schema';
 import { BatchWriter } from '@weir/segment';
 import { type AgentConfig, spoolFolder } from './config.js';
 import { Desired } from './desired.js';
@@ -113,10 +113,11 @@ export class Agent {
       if (binding === undefined) return undefined;
       return {
         bindingId: id,
-        eventKind: EventKind.kprobe,
+        eventKind: binding.eventKind,
         policyName: binding.policyName,
         policyNamespace: binding.policyNamespace,
         functionName: binding.symbol,
+        subsystem: binding.subsystem,
         message: binding.message,
         tags: binding.tags,
         argumentLabels: binding.argumentLabels,

@@ -135,6 +135,22 @@ int tracepointBtfId(const std::string &name) {
     return kernel.btf == nullptr ? kernel.error : find(kernel.tracepoints, name);
 }
 
+static int describePrototype(int id, const struct btf_type *proto, int first,
+                             FunctionDescription &description) {
+    const struct btf *btf = kernelBtf().btf;
+    if (proto == nullptr || !btf_is_func_proto(proto)) {
+        return -EINVAL;
+    }
+    description.btf_id = static_cast<uint32_t>(id);
+    description.returns = typeName(btf, proto->type);
+    const struct btf_param *parameter = btf_params(proto);
+    for (int index = first; index < btf_vlen(proto); index++) {
+        description.parameters.emplace_back(btf__name_by_offset(btf, parameter[index].name_off),
+                                            typeName(btf, parameter[index].type));
+    }
+    return 0;
+}
+
 int describeFunction(const std::string &name, FunctionDescription &description) {
     int id = functionBtfId(name);
     if (id < 0) {
@@ -142,18 +158,22 @@ int describeFunction(const std::string &name, FunctionDescription &description) 
     }
     const struct btf *btf = kernelBtf().btf;
     const struct btf_type *function = btf__type_by_id(btf, static_cast<uint32_t>(id));
-    const struct btf_type *proto = btf__type_by_id(btf, function->type);
-    if (proto == nullptr || !btf_is_func_proto(proto)) {
+    return describePrototype(id, btf__type_by_id(btf, function->type), 0, description);
+}
+
+int describeTracepoint(const std::string &name, FunctionDescription &description) {
+    int id = tracepointBtfId(name);
+    if (id < 0) {
+        return id;
+    }
+    // A typedef of a pointer to a function, whose first parameter belongs to the kernel's caller.
+    const struct btf *btf = kernelBtf().btf;
+    const struct btf_type *pointer =
+        btf__type_by_id(btf, btf__type_by_id(btf, static_cast<uint32_t>(id))->type);
+    if (pointer == nullptr || !btf_is_ptr(pointer)) {
         return -EINVAL;
     }
-    description.btf_id = static_cast<uint32_t>(id);
-    description.returns = typeName(btf, proto->type);
-    const struct btf_param *parameter = btf_params(proto);
-    for (int index = 0; index < btf_vlen(proto); index++, parameter++) {
-        description.parameters.emplace_back(btf__name_by_offset(btf, parameter->name_off),
-                                            typeName(btf, parameter->type));
-    }
-    return 0;
+    return describePrototype(id, btf__type_by_id(btf, pointer->type), 1, description);
 }
 
 } // namespace weir

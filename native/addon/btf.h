@@ -21,5 +21,7 @@ int functionBtfId(const std::string &name);
 int tracepointBtfId(const std::string &name);
 // A negative errno where there is none, else 0.
 int describeFunction(const std::string &name, FunctionDescription &description);
+// The values of a raw tracepoint, as parameters. A negative errno where there is none, else 0.
+int describeTracepoint(const std::string &name, FunctionDescription &description);
 
 } // namespace weir

@@ -129,7 +129,9 @@ Napi::Value kernelFunction(const Napi::CallbackInfo &info) {
     const std::string name = info[0].ToString();
     const std::string prefix = info[1].ToString();
     FunctionDescription description;
-    if (describeFunction(prefix + name, description) != 0) {
+    const int error = prefix == "btf_trace_" ? describeTracepoint(name, description)
+                                             : describeFunction(prefix + name, description);
+    if (error != 0) {
         return env.Undefined();
     }
     Napi::Object result = Napi::Object::New(env);

@@ -22,6 +22,7 @@ export {
   kernelFunction,
   lsmHook,
   possibleCpus,
+  tracepointParameters,
   waitGracePeriod,
 } from './kernel.js';
 export {

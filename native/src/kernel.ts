@@ -42,6 +42,11 @@ export function lsmHook(name: string): KernelFunction | undefined {
   return guard(() => raw().kernelFunction(name, 'bpf_lsm_'));
 }
 
+/** What a raw tracepoint of the running kernel (vmlinux only) is called with; undefined where there is none. */
+export function tracepointParameters(name: string): KernelFunction['parameters'] | undefined {
+  return guard(() => raw().kernelFunction(name, 'btf_trace_'))?.parameters;
+}
+
 /**
  * Waits until every program run that had begun before the call has ended (an RCU grace period; programs that may
  * sleep are not waited for). What maps said before can no longer be in use then.

@@ -8,11 +8,19 @@ import { entryName, syscallNames } from './syscall-names.js';
 export interface ResolvedCall {
   /** The kernel's name of the function, or of the LSM hook. */
   readonly symbol: string;
-  readonly kind: 'security' | 'syscall' | 'function' | 'lsm';
+  readonly kind: 'security' | 'syscall' | 'function' | 'lsm' | 'tracepoint';
   /** The function whose arguments and verdict these are: of an LSM hook the one that calls it, else the function itself. */
   readonly meaning: string;
   /** Name of the system call without a prefix, empty for others. */
   readonly syscallName: string;
+  /** Of a tracepoint its name in two parts, and whether the values are those that it was called with. */
+  readonly tracepoint?: TracepointName;
+}
+
+export interface TracepointName {
+  readonly subsystem: string;
+  readonly event: string;
+  readonly raw: boolean;
 }
 
 /** Resolves the name of a function as policies spell it, or says what is wrong with it. */
@@ -92,7 +100,7 @@ export function isDeniable(symbol: string): boolean {
 
 /** True where a selector on the call can make it fail. */
 export function canDeny(call: ResolvedCall): boolean {
-  return call.kind !== 'syscall' && call.kind !== 'function' && isDeniable(call.meaning);
+  return (call.kind === 'security' || call.kind === 'lsm') && isDeniable(call.meaning);
 }
 
 /** Functions whose first argument is the program that is about to be executed. */

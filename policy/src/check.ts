@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Owns the text that tells a person what a policy would do: where it would attach and how, what each selector looks
 // at, what it does, and every warning. `weir policy check` prints it.
-import { canDeny, type ResolvedCall } from './calls.js';
+import { canDeny, type ResolvedCall, type TracepointName } from './calls.js';
 import { formatIssue, type PolicyIssue } from './error.js';
 import { hooksOf } from './hooks.js';
 import { denialPoints, lsmPathOf } from './lsm-paths.js';
@@ -23,6 +23,8 @@ export interface KernelFacts {
   readonly release?: string;
   /** Whether the kernel has a function that can be hooked. */
   readonly hasFunction?: (symbol: string) => boolean;
+  /** Whether it has a tracepoint; undefined where that cannot be said. */
+  readonly hasTracepoint?: (name: TracepointName) => boolean | undefined;
 }
 
 export interface PolicyCheck {
@@ -97,11 +99,21 @@ function effects(policy: Policy, call: ResolvedCall, selector: ExpandedSelector)
 
 /** How a function or LSM hook would be attached. */
 function attachment(call: ResolvedCall, denies: boolean): string {
+  if (call.tracepoint !== undefined)
+    return call.tracepoint.raw
+      ? 'raw tracepoint (tp_btf): observes the values with which it is called'
+      : 'tracepoint: observes its record';
   const does = denies ? 'can make the call fail' : 'observes';
   if (call.kind === 'lsm') {
     return `BPF LSM where bpf is among the active security modules, else ${denies ? 'fmod_ret' : 'fentry'} on ${call.meaning}: ${does}`;
   }
   return `${denies ? 'fmod_ret' : 'fentry'}: ${does}`;
+}
+
+/** Whether the kernel is known not to have what is hooked. */
+function isMissing(call: ResolvedCall, facts: KernelFacts): boolean {
+  if (call.tracepoint !== undefined) return facts.hasTracepoint?.(call.tracepoint) === false;
+  return facts.hasFunction?.(nameInTypes(call)) === false;
 }
 
 /** The name under which a kernel's types have a hook. */
@@ -132,7 +144,7 @@ function hookText(policy: Policy, facts: KernelFacts): string[] {
             ({ item }) => item.action === 'Sigkill' || item.action === 'Override' || item.argSig === 9,
           ),
         );
-      const missing = facts.hasFunction !== undefined && !facts.hasFunction(nameInTypes(call));
+      const missing = isMissing(call, facts);
       lines.push(`  ${call.symbol}: ${missing ? 'this kernel does not have it' : attachment(call, denies)}`);
       if (call.kind === 'syscall') {
         const points = denialPoints(call.syscallName);
@@ -158,23 +170,22 @@ export function check(policy: Policy, facts: KernelFacts = {}): PolicyCheck {
   const { errors: wrong, warnings } = validate(policy);
   const errors = wrong.length > 0 ? wrong : unsupported(policy);
   const lacking: PolicyIssue[] = [];
-  if (facts.hasFunction !== undefined) {
-    for (const { kprobe, calls } of hooksOf(policy)) {
-      for (const { item, path: at } of calls) {
-        if (facts.hasFunction?.(nameInTypes(item)) === true || kprobe?.ignore?.callNotFound === true)
-          continue;
-        const kernel = `this kernel${facts.release === undefined ? '' : ` (${facts.release})`}`;
-        lacking.push({
-          code: 'wrong-call',
-          policy: policy.name,
-          path: at,
-          ...policy.locate(at),
-          message:
-            kprobe === undefined
-              ? `${kernel} has no LSM hook ${item.symbol} for BPF`
-              : `${kernel} has no function ${item.symbol} that can be hooked: write ignore.callNotFound: true to do without it`,
-        });
-      }
+  const kernel = `this kernel${facts.release === undefined ? '' : ` (${facts.release})`}`;
+  for (const { kprobe, calls } of hooksOf(policy)) {
+    for (const { item, path: at } of calls) {
+      if (!isMissing(item, facts) || kprobe?.ignore?.callNotFound === true) continue;
+      const what = {
+        tracepoint: `has no tracepoint ${item.symbol}: /sys/kernel/tracing/available_events has the names it knows`,
+        lsm: `has no LSM hook ${item.symbol} for BPF`,
+        function: `has no function ${item.symbol} that can be hooked: write ignore.callNotFound: true to do without it`,
+      }[item.kind === 'tracepoint' || item.kind === 'lsm' ? item.kind : 'function'];
+      lacking.push({
+        code: 'wrong-call',
+        policy: policy.name,
+        path: at,
+        ...policy.locate(at),
+        message: `${kernel} ${what}`,
+      });
     }
   }
   const all = [...errors, ...lacking];

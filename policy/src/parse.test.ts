@@ -580,6 +580,41 @@ describe('validate', () => {
       /kernel object/,
     ],
     [
+      'a tracepoint by a name that leaves its folder',
+      `${head}  tracepoints: [{subsystem: .., event: ../../kernel}]\n`,
+      'wrong-call',
+      'spec.tracepoints[0].event',
+      /is no name of a tracepoint's event/,
+    ],
+    [
+      'a field of a tracepoint that programs cannot see',
+      `${head}  tracepoints: [{subsystem: sched, event: sched_switch, args: [{index: 3, type: int}]}]\n`,
+      'wrong-index',
+      'spec.tracepoints[0].args[0].index',
+      /the field common_pid: programs cannot see it/,
+    ],
+    [
+      'a type that no record holds',
+      `${head}  tracepoints: [{subsystem: sched, event: sched_switch, args: [{index: 4, type: cred}]}]\n`,
+      'wrong-type',
+      'spec.tracepoints[0].args[0].type',
+      /write raw: true/,
+    ],
+    [
+      'a tracepoint that is to make its call fail',
+      `${head}  tracepoints: [{subsystem: syscalls, event: sys_enter_dup, selectors: [{matchActions: [{action: Override, argError: -1}]}]}]\n`,
+      'not-deniable',
+      'spec.tracepoints[0].selectors[0].matchActions[0].action',
+      /cannot be made to fail/,
+    ],
+    [
+      'a call that there is not',
+      `${head}  tracepoints: [{subsystem: raw_syscalls, event: sys_enter, args: [{index: 4, type: syscall64}], selectors: [{matchArgs: [{index: 4, operator: Equal, values: [sys_dupp]}]}]}]\n`,
+      'wrong-value',
+      'spec.tracepoints[0].selectors[0].matchArgs[0].values[0]',
+      /no number or name of a system call/,
+    ],
+    [
       'a host selector of a namespaced policy',
       `${head.replace('TracingPolicy', 'TracingPolicyNamespaced')}  hostSelector: {}\n`,
       'conflict',
@@ -705,7 +740,7 @@ describe('validate', () => {
     const selector = `${hook}.selectors[0]`;
     expect(fields).toEqual(
       expect.arrayContaining([
-        'spec.tracepoints',
+        'spec.uprobes',
         'spec.loader',
         'spec.podSelector',
         'spec.hostSelector',

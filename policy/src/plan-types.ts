@@ -4,6 +4,7 @@
 // matcher of the tests does not use it, so that the two can be compared.
 
 import type { Network } from './addresses.js';
+import type { TracepointName } from './calls.js';
 
 /** A set of bits of any width: bit n is selector n of a hook, or scope n. */
 export type Mask = bigint;
@@ -12,7 +13,7 @@ export type Mask = bigint;
 export interface PlannedArgument {
   /** argument_type of the schema. */
   readonly type: number;
-  /** Number of the parameter of the function, or of the argument of the system call, from 0. */
+  /** Number of the parameter of the function, of the argument of the system call, or of the field of the tracepoint, from 0. */
   readonly index: number;
   /** Read for matching only; no event shows it. */
   readonly hidden: boolean;
@@ -87,7 +88,7 @@ export type Dimension =
 /** What a selector does where it is the first of its policy to match. Its bit is its position in the hook's list. */
 export interface PlannedSelector {
   readonly policyId: number;
-  /** Number of the hook in its policy (kprobes, then fentries, then lsmhooks), and of the selector in that hook. */
+  /** Number of the hook in its policy (kprobes, then fentries, then lsmhooks, then tracepoints), and of the selector in that hook. */
   readonly hookIndex: number;
   readonly selectorIndex: number;
   /** Bits of `action`: bit n is action n. Post is implied and explicit here; NoPost takes it away. */
@@ -124,6 +125,8 @@ export interface PlannedBinding {
   readonly message: string;
   readonly tags: readonly string[];
   readonly argumentLabels: readonly string[];
+  /** event_kind of its records. */
+  readonly eventKind: number;
   /** True where the policy does without the hook on a kernel that lacks the function. */
   readonly ignoreMissing: boolean;
 }
@@ -133,11 +136,13 @@ export interface HookPlan {
   readonly key: string;
   /** event_kind of its records. */
   readonly eventKind: number;
-  /** The kernel's name of the function (`security_file_open`, `__x64_sys_setns`) or of the LSM hook (`file_open`). */
+  /** The kernel's name of the function (`security_file_open`, `__x64_sys_setns`) or of the LSM hook (`file_open`); `sched:sched_switch` of a tracepoint. */
   readonly symbol: string;
   readonly syscall: boolean;
   /** Of an LSM hook the function that calls it, null of others. */
   readonly lsmCaller: string | null;
+  /** Of a tracepoint its name in two parts, and whether the values are those that it was called with. */
+  readonly tracepoint?: TracepointName;
   /** True where a selector enforces by making the call fail (Override, or Sigkill on a check of the kernel's). */
   readonly denies: boolean;
   readonly arguments: readonly PlannedArgument[];

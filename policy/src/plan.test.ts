@@ -466,6 +466,51 @@ ${terms}`;
     ]);
   });
 
+  it('has a hook of each tracepoint, apart where it is raw, with calls by number and entry', () => {
+    const planned = planText(`  lists: [{name: some, type: syscalls, values: [sys_dup, __ia32_sys_dup]}]
+  tracepoints:
+  - subsystem: raw_syscalls
+    event: sys_enter
+    args: [{index: 4, type: syscall64}, {index: 5}]
+    selectors: [{matchArgs: [{index: 0, operator: InMap, values: ["list:some", "0x80000002", prctl]}]}]
+  - {subsystem: raw_syscalls, event: sys_enter, raw: true, args: [{index: 1, type: syscall64}]}
+`);
+    expect(
+      planned.hooks.map(({ key, symbol, eventKind, tracepoint, bindings }) => [
+        key,
+        symbol,
+        eventKind,
+        tracepoint?.raw,
+        bindings.map((binding) => [binding.hookIndex, binding.eventKind]),
+      ]),
+    ).toEqual([
+      [
+        'tracepoint:raw_syscalls:sys_enter',
+        'raw_syscalls:sys_enter',
+        EventKind.tracepoint,
+        false,
+        [[0, EventKind.tracepoint]],
+      ],
+      [
+        'raw-tracepoint:raw_syscalls:sys_enter',
+        'raw_syscalls:sys_enter',
+        EventKind.tracepoint,
+        true,
+        [[1, EventKind.tracepoint]],
+      ],
+    ]);
+    expect(planned.hooks[0]?.arguments.map(({ type }) => type)).toEqual([
+      ArgumentType.syscall64,
+      ArgumentType.none,
+    ]);
+    expect(planned.hooks[0]?.dimensions[0]?.entries.map((entry) => 'value' in entry && entry.value)).toEqual([
+      157n,
+      32n,
+      (1n << 32n) + 2n,
+      (1n << 32n) + 41n,
+    ]);
+  });
+
   it('makes one hook of each function of a list', () => {
     const planned =
       planText(`  lists: [{name: dups, type: syscalls, values: [sys_dup, sys_dup2, __x64_sys_dup]}]

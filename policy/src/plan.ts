@@ -36,6 +36,7 @@ import {
 import type { Argument, ArgumentTerm, BinaryTerm, NamespaceTerm } from './shape.js';
 import { socketNumber } from './socket-names.js';
 import { unsupported } from './support.js';
+import { syscallValues } from './syscall-values.js';
 import { validate } from './validate.js';
 import {
   integerRange,
@@ -170,14 +171,26 @@ function socketTerm(
   return { kind: 'integer', argument, part, negated, values, path };
 }
 
+/** A term over the number of a system call: equal to one of some. */
+function syscallTerm(term: ArgumentTerm, policy: Policy, argument: number, path: string): Term {
+  const values = term.values.flatMap((value) => {
+    const numbers = syscallValues(policy, value);
+    if (typeof numbers === 'string') throw new TypeError(`${path}: validation let it pass: ${numbers}`);
+    return numbers;
+  });
+  return { kind: 'integer', argument, negated: term.operator.startsWith('Not'), values, path };
+}
+
 function argumentTerm(
   term: ArgumentTerm,
+  policy: Policy,
   argument: Argument,
   ownAddress: boolean,
   slot: number,
   path: string,
 ): Term {
   const type = typeInfo(argument.type);
+  if (type?.family === 'syscall') return syscallTerm(term, policy, slot, path);
   if (type?.family === 'socket') return socketTerm(term, argument.type, ownAddress, slot, path);
   if (type?.family !== 'integer') return textTerm(term.operator, term.values, slot, path);
   return integerTerm(term, type, argument.type, slot, path);
@@ -275,6 +288,18 @@ function stacksOf(selector: ExpandedSelector): Pick<PlannedSelector, 'stacks'> {
   return stacks.kernel || stacks.user ? { stacks } : {};
 }
 
+/** Identity of a hook over plans. */
+function hookKey(call: ResolvedCall): string {
+  if (call.kind === 'tracepoint')
+    return `${call.tracepoint?.raw === true ? 'raw-tracepoint' : 'tracepoint'}:${call.symbol}`;
+  return `${call.kind === 'lsm' ? 'lsm' : 'kprobe'}:${call.symbol}`;
+}
+
+function eventKindOf(call: ResolvedCall): number {
+  if (call.kind === 'tracepoint') return EventKind.tracepoint;
+  return call.kind === 'lsm' ? EventKind.lsm : EventKind.kprobe;
+}
+
 class Planner {
   private readonly hooks = new Map<string, HookBuilder>();
   private readonly scopes = new Scopes();
@@ -320,7 +345,7 @@ class Planner {
     { fields, kprobe, hookIndex, path }: PolicyHook,
     call: ResolvedCall,
   ): void {
-    const key = `${call.kind === 'lsm' ? 'lsm' : 'kprobe'}:${call.symbol}`;
+    const key = hookKey(call);
     const hook: HookBuilder = this.hooks.get(key) ?? {
       call,
       slots: [],
@@ -346,6 +371,7 @@ class Planner {
       message: fields.message ?? '',
       tags: fields.tags ?? [],
       argumentLabels: shown.map((position) => args[position]?.label ?? ''),
+      eventKind: eventKindOf(call),
       ignoreMissing: kprobe?.ignore?.callNotFound === true,
     });
     const monitor = optionValue(policy, 'policy-mode', 'enforce') === 'monitor';
@@ -358,7 +384,7 @@ class Planner {
         const slot = slotOf.get(position);
         if (argument === undefined || slot === undefined)
           throw new TypeError(`${at}: validation let it pass`);
-        terms.push(argumentTerm(item, argument, namesOwnAddress(call), slot, at));
+        terms.push(argumentTerm(item, policy, argument, namesOwnAddress(call), slot, at));
       }
       const scopeTerms: Term[] = [];
       const next = binariesMeanNext(policy, call.meaning, args, selector);
@@ -420,10 +446,11 @@ class Planner {
       );
     return {
       key,
-      eventKind: kind === 'lsm' ? EventKind.lsm : EventKind.kprobe,
+      eventKind: eventKindOf(hook.call),
       symbol,
       syscall: kind === 'syscall',
       lsmCaller: kind === 'lsm' ? hook.call.meaning : null,
+      ...(hook.call.tracepoint === undefined ? {} : { tracepoint: hook.call.tracepoint }),
       denies,
       arguments: hook.slots.map(
         ({ type, index, shown }): PlannedArgument => ({

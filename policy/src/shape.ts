@@ -311,6 +311,7 @@ export const documentSchema = z.strictObject({
 export type Spec = z.output<typeof specSchema>;
 export type Kprobe = z.output<typeof kprobe>;
 export type LsmHook = z.output<typeof lsmHook>;
+export type Tracepoint = z.output<typeof tracepoint>;
 export type Selector = z.output<typeof selector>;
 export type Macro = z.output<typeof macro>;
 export type Argument = z.output<typeof argument>;

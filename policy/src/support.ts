@@ -2,6 +2,7 @@
 // Owns what this version of the kernel stage does not do: each such field is refused by name when a policy is
 // planned, so that no policy is in force and means less than it says. As the kernel stage grows, lines leave this file.
 import { limits } from '@weir/schema';
+import type { TracepointName } from './calls.js';
 import type { PolicyIssue } from './error.js';
 import { hooksOf, type PolicyHook } from './hooks.js';
 import { typeInfo } from './names.js';
@@ -26,6 +27,7 @@ const readableTypes = new Set([
   'cap_inheritable',
   'cap_permitted',
   'cap_effective',
+  'syscall64',
   'nop',
 ]);
 /** Operators on arguments that a plan can express. */
@@ -70,11 +72,19 @@ const later = 'is not supported yet by this version';
 
 type Report = (path: string, message: string) => void;
 
-function checkArguments(args: readonly Argument[], path: string, report: Report): void {
+function checkArguments(
+  args: readonly Argument[],
+  path: string,
+  tracepoint: TracepointName | undefined,
+  report: Report,
+): void {
   args.forEach((argument, position) => {
     const at = `${path}[${position}]`;
     const family = typeInfo(argument.type)?.family;
-    if (argument.type === 'auto') {
+    const ofRecord = tracepoint?.raw === false;
+    if (ofRecord && (argument.type === 'data_loc' || argument.type === 'auto')) {
+      // Read from the record; what `auto` is, the format of the tracepoint says.
+    } else if (argument.type === 'auto') {
       report(`${at}.type`, `auto ${later}: write the type of the argument`);
     } else if (family !== 'integer' && !readableTypes.has(argument.type)) {
       report(
@@ -121,6 +131,9 @@ function checkSelector(selector: ExpandedSelector, args: readonly Argument[], re
   for (const { item, path } of selector.matchArgs) {
     const found = findArgument(args, item);
     const family = 'position' in found ? typeInfo(args[found.position]?.type ?? '')?.family : undefined;
+    if (family === 'auto') {
+      report(`${path}.index`, `an argument of the type auto in a condition ${later}: write its type`);
+    }
     if (family === 'capabilities') {
       report(`${path}.operator`, `${item.operator} on a set of capabilities ${later}: it is read and shown`);
     }
@@ -135,7 +148,7 @@ function checkSelector(selector: ExpandedSelector, args: readonly Argument[], re
           `${item.operator} on a socket ${later}: name the part, as DAddr and DPort do`,
         );
       }
-      if (value.startsWith('list:') && /Map$/.test(item.operator))
+      if (family !== 'syscall' && value.startsWith('list:') && /Map$/.test(item.operator))
         report(`${path}.values[${index}]`, `a list as a value ${later}: write the numbers`);
     });
   }
@@ -154,10 +167,10 @@ function checkSelector(selector: ExpandedSelector, args: readonly Argument[], re
   }
 }
 
-function checkHook(policy: Policy, { fields, kprobe, path }: PolicyHook, report: Report): void {
+function checkHook(policy: Policy, { fields, kprobe, path, calls }: PolicyHook, report: Report): void {
   if (kprobe !== undefined) checkKprobe(policy, kprobe, path, report);
   const args = fields.args ?? [];
-  checkArguments(args, `${path}.args`, report);
+  checkArguments(args, `${path}.args`, calls[0]?.item.tracepoint, report);
   for (const selector of expandSelectors(policy, fields, path)) checkSelector(selector, args, report);
 }
 
@@ -184,9 +197,9 @@ export function unsupported(policy: Policy): PolicyIssue[] {
   };
   if (policy.kind === 'TracingPolicyNamespaced')
     report('kind', `TracingPolicyNamespaced ${later}: write TracingPolicy, which holds for the whole node`);
-  for (const part of ['tracepoints', 'uprobes', 'usdts', 'enforcers'] as const) {
+  for (const part of ['uprobes', 'usdts', 'enforcers'] as const) {
     if ((spec[part] ?? []).length > 0)
-      report(`spec.${part}`, `${part} ${later}: it does kprobes, fentries and lsmhooks`);
+      report(`spec.${part}`, `${part} ${later}: it does kprobes, fentries, lsmhooks and tracepoints`);
   }
   if (spec.loader === true) report('spec.loader', `loader ${later}`);
   for (const part of ['podSelector', 'containerSelector', 'hostSelector', 'nodeSelector'] as const) {

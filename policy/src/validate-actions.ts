@@ -120,7 +120,7 @@ function checkDenial(findings: Findings, action: Action, path: string, hook: Hoo
   }
   if (kills && hook.deniable === 'syscall') {
     warnOfEffects(findings, hook.syscallNames, field);
-  } else if (kills && hook.deniable === 'no' && hook.call !== null) {
+  } else if (kills && hook.deniable === 'no') {
     findings.warn(
       'takes-effect',
       field,

@@ -3,7 +3,6 @@
 // there, values that the type can have.
 
 import { parseNetwork } from './addresses.js';
-import { resolveCall } from './calls.js';
 import type { Findings } from './findings.js';
 import {
   argumentOperators,
@@ -17,6 +16,7 @@ import { quote, suggestion } from './nearest.js';
 import { type ExpandedSelector, findArgument } from './selectors.js';
 import type { Argument, ArgumentTerm } from './shape.js';
 import { socketNames, socketNumber } from './socket-names.js';
+import { syscallValues } from './syscall-values.js';
 import { integerRange, parseBits, parseInteger, parseRange, parseTypedInteger } from './values.js';
 
 const pseudoPaths = /^(pipe|socket|anon_inode|memfd|inotify|eventpoll|\[)/;
@@ -211,13 +211,8 @@ export function checkArgumentTerm(
     } else if (family === 'integer' || family === 'capabilities') {
       checkIntegerValue(findings, term.operator, argument, value, at);
     } else if (family === 'syscall') {
-      if (
-        !value.startsWith('list:') &&
-        parseInteger(value) === undefined &&
-        typeof resolveCall(value, true) === 'string'
-      ) {
-        findings.error('wrong-value', at, `${quote(value)} is no number or name of a system call`);
-      }
+      const numbers = syscallValues(findings.policy, value);
+      if (typeof numbers === 'string') findings.error('wrong-value', at, numbers);
     } else if (family === 'socket') {
       checkSocketValue(findings, term.operator, value, at);
     } else {

@@ -12,6 +12,7 @@ import { resolveCalls } from './resolve-calls.js';
 import { expandSelectors } from './selectors.js';
 import type { Argument, Kprobe } from './shape.js';
 import { fieldPath } from './source.js';
+import { checkTracepoint } from './tracepoints.js';
 import { checkActions } from './validate-actions.js';
 import { checkArgumentTerm, checkProcessParts } from './validate-terms.js';
 
@@ -248,6 +249,7 @@ function checkOtherHooks(findings: Findings): void {
     syscallNames: [],
   });
   spec.tracepoints?.forEach((hook, index) => {
+    checkTracepoint(findings, hook, `spec.tracepoints[${index}]`);
     checkHook(
       findings,
       hook,

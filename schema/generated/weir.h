@@ -235,6 +235,12 @@ enum weir_argument_part {
 enum weir_argument_source {
     WEIR_ARGUMENT_SOURCE_PARAMETER = 0, // the n-th parameter of the hooked function
     WEIR_ARGUMENT_SOURCE_SYSCALL = 1, // the n-th argument of the system call, from its saved registers
+    WEIR_ARGUMENT_SOURCE_CONTEXT = 2, // the n-th value of a raw tracepoint
+    WEIR_ARGUMENT_SOURCE_RECORD = 3, // a field of the record of a tracepoint, a number without sign
+    WEIR_ARGUMENT_SOURCE_RECORD_SIGNED = 4, // a field of the record of a tracepoint, a number with sign
+    WEIR_ARGUMENT_SOURCE_RECORD_TEXT = 5, // characters that lie in the record of a tracepoint
+    WEIR_ARGUMENT_SOURCE_RECORD_DATA = 6, // characters whose place in the record (16 bits) and length (16 bits) its field holds
+    WEIR_ARGUMENT_SOURCE_RECORD_RELATIVE_DATA = 7, // as record_data, the place counted from the end of the field
 };
 
 // What of a process a scope dimension looks at.
@@ -855,17 +861,19 @@ _Static_assert(__builtin_offsetof(struct weir_mask, words) == 0, "mask.words");
 // How an argument of a hook is read.
 struct weir_hook_argument {
     __u8 type; // argument_type
-    __u8 index; // parameter number, from 0
+    __u8 index; // parameter number, or number of the field of a tracepoint, from 0
     __u8 source; // argument_source
     __u8 flags; // bits: 1, read for matching only, in no event; 2, an address (sockaddr) that is the socket's own, not its peer's
-    __u32 reserved; // 0
+    __u16 offset; // of a field of a tracepoint: where it lies in the record
+    __u16 size; // of a field of a tracepoint: its bytes
 };
 _Static_assert(sizeof(struct weir_hook_argument) == 8, "hook_argument");
 _Static_assert(__builtin_offsetof(struct weir_hook_argument, type) == 0, "hook_argument.type");
 _Static_assert(__builtin_offsetof(struct weir_hook_argument, index) == 1, "hook_argument.index");
 _Static_assert(__builtin_offsetof(struct weir_hook_argument, source) == 2, "hook_argument.source");
 _Static_assert(__builtin_offsetof(struct weir_hook_argument, flags) == 3, "hook_argument.flags");
-_Static_assert(__builtin_offsetof(struct weir_hook_argument, reserved) == 4, "hook_argument.reserved");
+_Static_assert(__builtin_offsetof(struct weir_hook_argument, offset) == 4, "hook_argument.offset");
+_Static_assert(__builtin_offsetof(struct weir_hook_argument, size) == 6, "hook_argument.size");
 
 // One look-up of a hook.
 struct weir_dimension {

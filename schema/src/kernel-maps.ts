@@ -51,6 +51,12 @@ export const argumentSource = enumeration(
   {
     parameter: [0, 'the n-th parameter of the hooked function'],
     syscall: [1, 'the n-th argument of the system call, from its saved registers'],
+    context: [2, 'the n-th value of a raw tracepoint'],
+    record: [3, 'a field of the record of a tracepoint, a number without sign'],
+    record_signed: [4, 'a field of the record of a tracepoint, a number with sign'],
+    record_text: [5, 'characters that lie in the record of a tracepoint'],
+    record_data: [6, 'characters whose place in the record (16 bits) and length (16 bits) its field holds'],
+    record_relative_data: [7, 'as record_data, the place counted from the end of the field'],
   },
 );
 
@@ -87,14 +93,15 @@ export const mask = layout('mask', 'A bit for each selector of a hook, or for ea
 
 export const hookArgument = layout('hook_argument', 'How an argument of a hook is read.', [
   field('type', 'u8', 'argument_type'),
-  field('index', 'u8', 'parameter number, from 0'),
+  field('index', 'u8', 'parameter number, or number of the field of a tracepoint, from 0'),
   field('source', 'u8', 'argument_source'),
   field(
     'flags',
     'u8',
     "bits: 1, read for matching only, in no event; 2, an address (sockaddr) that is the socket's own, not its peer's",
   ),
-  field('reserved', 'u32', '0'),
+  field('offset', 'u16', 'of a field of a tracepoint: where it lies in the record'),
+  field('size', 'u16', 'of a field of a tracepoint: its bytes'),
 ]);
 
 export const dimension = layout('dimension', 'One look-up of a hook.', [

@@ -6,8 +6,10 @@ import type { PlannedBinding } from '@weir/policy';
 /** What a binding_id of a hook record stands for. */
 export interface Binding extends PlannedBinding {
   readonly bindingId: number;
-  /** The kernel's name of the hooked function. */
+  /** The kernel's name of the hooked function, or of a tracepoint's event. */
   readonly symbol: string;
+  /** Of a tracepoint, else empty. */
+  readonly subsystem: string;
 }
 
 /** How many bindings of policies that are no longer in force are remembered. */
@@ -28,9 +30,11 @@ export class BindingTable {
   }
 
   /** The number of a binding: the same one for the same content. */
-  idOf(symbol: string, binding: PlannedBinding): number {
+  idOf(symbol: string, binding: PlannedBinding, subsystem = ''): number {
     const content = JSON.stringify([
+      subsystem,
       symbol,
+      binding.eventKind,
       binding.policyId,
       binding.hookIndex,
       binding.policyName,
@@ -42,7 +46,7 @@ export class BindingTable {
     const known = this.#byContent.get(content);
     if (known !== undefined) return known;
     const bindingId = ++this.#last;
-    this.#byId.set(bindingId, { ...binding, bindingId, symbol });
+    this.#byId.set(bindingId, { ...binding, bindingId, symbol, subsystem });
     this.#byContent.set(content, bindingId);
     return bindingId;
   }

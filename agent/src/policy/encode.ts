@@ -48,6 +48,7 @@ import {
   writeSelectorKey,
 } from '@weir/schema';
 import { PolicyLoadError } from './errors.js';
+import type { ArgumentPlace } from './tracepoint.js';
 
 /** Names of the kernel maps that take entries of a configuration. */
 export type EntryMap = 'string_masks' | 'integer_masks' | 'range_pages' | 'selectors';
@@ -124,7 +125,7 @@ export function checkLimits(hook: HookPlan): void {
   }
   if (hook.arguments.length > 8) refuse(`${hook.arguments.length} arguments are read; a hook takes 8`);
   for (const argument of hook.arguments) {
-    if (argument.index >= limits.arguments_per_hook) {
+    if (hook.tracepoint === undefined && argument.index >= limits.arguments_per_hook) {
       refuse(
         `argument ${argument.index} is asked for; the last one that can be read is ${limits.arguments_per_hook - 1}`,
       );
@@ -132,8 +133,16 @@ export function checkLimits(hook: HookPlan): void {
   }
 }
 
-/** The constants of a hook's program. With a specId of 0 it is the shape by which programs are compared. */
-export function encodeSpec(hook: HookPlan, hookId: number, specId: number): Uint8Array {
+/**
+ * The constants of a hook's program. With a specId of 0 it is the shape by which programs are compared. Of a tracepoint
+ * it wants the places of its arguments.
+ */
+export function encodeSpec(
+  hook: HookPlan,
+  hookId: number,
+  specId: number,
+  places: readonly ArgumentPlace[] = [],
+): Uint8Array {
   const bytes = new Uint8Array(HOOK_SPEC_BYTES);
   const dimensions = orderedDimensions(hook);
   writeHookSpec(
@@ -147,11 +156,12 @@ export function encodeSpec(hook: HookPlan, hookId: number, specId: number): Uint
       dimensionCount: dimensions.length,
       wordCount: wordsFor(hook.selectors.length),
       features: featuresOf(hook),
-      arguments: hook.arguments.map((argument) =>
+      arguments: hook.arguments.map((argument, position) =>
         makeHookArgument({
           type: argument.type,
           index: argument.index,
           source: hook.syscall ? ArgumentSource.syscall : ArgumentSource.parameter,
+          ...places[position],
           flags: (argument.hidden ? HIDDEN : 0) | (argument.ownAddress === true ? OWN_ADDRESS : 0),
         }),
       ),

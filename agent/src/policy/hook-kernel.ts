@@ -15,18 +15,25 @@ import {
   openObject,
   waitGracePeriod,
 } from '@weir/native';
+import { type HookPlan, syscallNumber } from '@weir/policy';
 import { HOOK_STATE_BYTES, limits, namespaceKindNames } from '@weir/schema';
 import type { EntryMap, HostNamespaces, MapEntry } from './encode.js';
 import { errnoOf, explainRefusal, PolicyLoadError } from './errors.js';
 import { type Denial, type Prevention, Preventions, u64 } from './prevention.js';
-import { syscallNumber } from './syscall-numbers.js';
 
 /**
 /**
  * How a hook's program runs: beside the function, in place of its verdict, at a system call's entry with others that
- * deny the call, at the entry of all system calls, or as a security module of its own.
+ * deny the call, at the entry of all system calls, as a security module of its own, or at a tracepoint.
  */
-export type ProgramKind = 'observe' | 'enforce' | 'prevent' | 'system-call' | 'lsm';
+export type ProgramKind =
+  | 'observe'
+  | 'enforce'
+  | 'prevent'
+  | 'system-call'
+  | 'lsm'
+  | 'tracepoint'
+  | 'raw-tracepoint';
 
 const templates: Readonly<Record<ProgramKind, { readonly name: string; readonly type: string }>> = {
   observe: { name: 'observe_function', type: 'fentry' },
@@ -34,6 +41,8 @@ const templates: Readonly<Record<ProgramKind, { readonly name: string; readonly 
   prevent: { name: 'mark_function', type: 'fentry' },
   'system-call': { name: 'observe_system_call', type: 'tp_btf' },
   lsm: { name: 'at_lsm_hook', type: 'lsm' },
+  tracepoint: { name: 'observe_tracepoint', type: 'tracepoint' },
+  'raw-tracepoint': { name: 'observe_raw_tracepoint', type: 'tp_btf' },
 };
 
 /** What the kernel says of a loaded program. */
@@ -97,6 +106,8 @@ export interface LoadRequest {
   readonly syscall: boolean;
   /** Of an LSM hook the function that calls it, null of others. */
   readonly lsmCaller: string | null;
+  /** Of a tracepoint its name in two parts. */
+  readonly tracepoint?: HookPlan['tracepoint'];
   readonly denies: boolean;
   /** What is to be kept from taking effect. */
   readonly prevention?: Prevention | undefined;
@@ -221,6 +232,8 @@ export class HookKernel {
     this.open();
     const { symbol } = request;
     if (request.lsmCaller !== null) return this.#attachLsm(request, request.lsmCaller);
+    if (request.tracepoint !== undefined)
+      return this.#attachAs(request.tracepoint.raw ? 'raw-tracepoint' : 'tracepoint', request);
     const known = kernelFunction(symbol);
     if (request.prevention !== undefined)
       return this.#attachPreventing(request, request.prevention, known !== undefined);
@@ -326,24 +339,32 @@ export class HookKernel {
         );
       }
       rodata.syscall_number = u32(number);
-    } else {
+    } else if (kind === 'tracepoint') {
+      rodata.is_record = u32(1);
+    } else if (kind !== 'raw-tracepoint') {
       rodata.takes_registers = u32(request.syscall ? 1 : 0);
       if (kind === 'lsm') rodata.denies = u32(request.denies ? 1 : 0);
       if (denial !== undefined) rodata.denying_functions = u64(denial.functions);
     }
     let program: BpfProgram;
     try {
-      const name = symbol.replace(/^__x64_sys_|^security_/, '').slice(0, 15);
+      const target = request.tracepoint?.event ?? symbol;
+      const name = target.replace(/^__x64_sys_|^security_/, '').slice(0, 15);
       program = cloneProgram(this.#template(kind), {
         rodata,
         name,
-        ...(kind === 'system-call' ? {} : { attachTarget: symbol }),
+        ...(kind === 'system-call' || kind === 'tracepoint' ? {} : { attachTarget: target }),
       });
     } catch (error) {
       throw error instanceof PolicyLoadError ? error : explainRefusal('load', type, symbol, error);
     }
     try {
-      return new HookProgram(kind, program, program.attach(), {
+      const place = request.tracepoint;
+      const link =
+        kind === 'tracepoint' && place !== undefined
+          ? program.attach({ kind, category: place.subsystem, name: place.event })
+          : program.attach();
+      return new HookProgram(kind, program, link, {
         ...(denial === undefined ? {} : { denial }),
         unprevented:
           denial !== undefined && denial.missing.length > 0

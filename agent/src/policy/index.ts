@@ -18,4 +18,3 @@ export {
   type PolicySetOptions,
   resolvePolicyPaths,
 } from './policy-set.js';
-export { syscallNumber } from './syscall-numbers.js';

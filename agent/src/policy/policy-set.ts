@@ -31,6 +31,7 @@ import { PolicyLoadError } from './errors.js';
 import type { HookKernel, HookProgram, HookProgramFacts } from './hook-kernel.js';
 import { hostRealPath } from './host-paths.js';
 import { preventionOf, prevents } from './prevention.js';
+import { placesOf } from './tracepoint.js';
 
 export interface PolicyOutcome {
   readonly name: string;
@@ -367,7 +368,8 @@ export class PolicySet {
         lsmCaller: hook.lsmCaller,
         denies: hook.denies,
         prevention: preventionOf(hook),
-        spec: encodeSpec(hook, hookId, specId),
+        tracepoint: hook.tracepoint,
+        spec: encodeSpec(hook, hookId, specId, placesOf(hook)),
         lastParameter: Math.max(-1, ...hook.arguments.map((argument) => argument.index)),
       });
       return { plan: hook, hookId, specId, shape, program };
@@ -495,13 +497,15 @@ export class PolicySet {
       ({ policyId, hookIndex }) => policyId === selector.policyId && hookIndex === selector.hookIndex,
     );
     if (binding === undefined) throw new TypeError(`${hook.symbol} has a selector of no policy`);
-    return this.bindings.idOf(hook.symbol, binding);
+    return this.bindings.idOf(functionName(hook), binding, hook.tracepoint?.subsystem);
   }
 
   #bindingIdsInForce(): Set<number> {
     return new Set(
       [...this.#hooks.values()].flatMap(({ plan: hook }) =>
-        hook.bindings.map((binding) => this.bindings.idOf(hook.symbol, binding)),
+        hook.bindings.map((binding) =>
+          this.bindings.idOf(functionName(hook), binding, hook.tracepoint?.subsystem),
+        ),
       ),
     );
   }
@@ -515,6 +519,11 @@ class CommitError extends Error {
     super(reasonOf(cause), { cause });
     this.hook = hook;
   }
+}
+
+/** What the events of a hook call the place at which they were made. */
+function functionName(hook: HookPlan): string {
+  return hook.tracepoint?.event ?? hook.symbol;
 }
 
 function sameSpec(a: Policy, b: Policy): boolean {

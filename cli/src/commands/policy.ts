@@ -21,6 +21,14 @@ function kernelFunctions(): ((symbol: string) => boolean) | undefined {
   return names.size === 0 ? undefined : (symbol) => names.has(symbol);
 }
 
+/** Tracepoints of this kernel, as far as tracefs is mounted and can be read. */
+function hasTracepoint({ subsystem, event, raw }: { subsystem: string; event: string; raw: boolean }) {
+  // A raw one can be there without an event in tracefs.
+  if (raw) return undefined;
+  const root = ['/sys/kernel/tracing/events', '/sys/kernel/debug/tracing/events'].find(existsSync);
+  return root === undefined ? undefined : existsSync(`${root}/${subsystem}/${event}`);
+}
+
 export const policyCommands: readonly Command[] = [
   {
     name: 'policy check',
@@ -32,7 +40,7 @@ export const policyCommands: readonly Command[] = [
       const hasFunction = flag('no-kernel') ? undefined : kernelFunctions();
       const facts = flag('no-kernel')
         ? {}
-        : { release: release(), ...(hasFunction === undefined ? {} : { hasFunction }) };
+        : { release: release(), hasTracepoint, ...(hasFunction === undefined ? {} : { hasFunction }) };
       let wrong = 0;
       for (const { path, bytes } of readFiles(positionals, /\.ya?ml$/)) {
         try {

@@ -565,12 +565,30 @@ export const ArgumentSource = {
   parameter: 0,
   /** the n-th argument of the system call, from its saved registers */
   syscall: 1,
+  /** the n-th value of a raw tracepoint */
+  context: 2,
+  /** a field of the record of a tracepoint, a number without sign */
+  record: 3,
+  /** a field of the record of a tracepoint, a number with sign */
+  recordSigned: 4,
+  /** characters that lie in the record of a tracepoint */
+  recordText: 5,
+  /** characters whose place in the record (16 bits) and length (16 bits) its field holds */
+  recordData: 6,
+  /** as record_data, the place counted from the end of the field */
+  recordRelativeData: 7,
 } as const;
 export type ArgumentSource = (typeof ArgumentSource)[keyof typeof ArgumentSource];
 /** Names of argument_source, by number, as events and the archive spell them. */
 export const argumentSourceNames: Readonly<Record<number, string>> = {
   0: 'parameter',
   1: 'syscall',
+  2: 'context',
+  3: 'record',
+  4: 'record_signed',
+  5: 'record_text',
+  6: 'record_data',
+  7: 'record_relative_data',
 };
 
 /** What of a process a scope dimension looks at. */
@@ -2892,21 +2910,24 @@ export const HOOK_ARGUMENT_TYPE_AT = 0;
 export const HOOK_ARGUMENT_INDEX_AT = 1;
 export const HOOK_ARGUMENT_SOURCE_AT = 2;
 export const HOOK_ARGUMENT_FLAGS_AT = 3;
-export const HOOK_ARGUMENT_RESERVED_AT = 4;
+export const HOOK_ARGUMENT_OFFSET_AT = 4;
+export const HOOK_ARGUMENT_SIZE_AT = 6;
 export const HOOK_ARGUMENT_BYTES = 8;
 
 /** How an argument of a hook is read. */
 export interface HookArgument {
   /** argument_type */
   type: number;
-  /** parameter number, from 0 */
+  /** parameter number, or number of the field of a tracepoint, from 0 */
   index: number;
   /** argument_source */
   source: number;
   /** bits: 1, read for matching only, in no event; 2, an address (sockaddr) that is the socket's own, not its peer's */
   flags: number;
-  /** 0 */
-  reserved: number;
+  /** of a field of a tracepoint: where it lies in the record */
+  offset: number;
+  /** of a field of a tracepoint: its bytes */
+  size: number;
 }
 
 /** Reads 8 bytes. @throws {RangeError} where they reach past the view. */
@@ -2916,7 +2937,8 @@ export function readHookArgument(view: DataView, at: number): HookArgument {
     index: view.getUint8(at + 1),
     source: view.getUint8(at + 2),
     flags: view.getUint8(at + 3),
-    reserved: view.getUint32(at + 4, true),
+    offset: view.getUint16(at + 4, true),
+    size: view.getUint16(at + 6, true),
   };
 }
 
@@ -2926,7 +2948,8 @@ export function writeHookArgument(view: DataView, at: number, value: HookArgumen
   view.setUint8(at + 1, value.index);
   view.setUint8(at + 2, value.source);
   view.setUint8(at + 3, value.flags);
-  view.setUint32(at + 4, value.reserved, true);
+  view.setUint16(at + 4, value.offset, true);
+  view.setUint16(at + 6, value.size, true);
 }
 
 /** Makes a HookArgument of zeros, with the given fields set. */

@@ -49,6 +49,8 @@ export interface HookEvent {
   readonly arguments: readonly HookEventArgument[];
 }
 
+/** Kinds of the records that hooks make. */
+const hookKinds: readonly number[] = [EventKind.kprobe, EventKind.lsm, EventKind.tracepoint];
 const drainBytes = 1024 * 1024;
 const drainRecords = 8192;
 const sensorPrograms = ['process_clone', 'process_exit', 'process_exec'] as const;
@@ -132,7 +134,7 @@ export class HookGuest {
       if (this.#descendants.has(readCloneRecord(view, at).parentPid)) this.#descendants.add(header.pid);
       return;
     }
-    const isHook = header.kind === EventKind.kprobe || header.kind === EventKind.lsm;
+    const isHook = hookKinds.includes(header.kind);
     if (!isHook || !this.#descendants.has(header.pid) || header.pid === process.pid) return;
     const record = readHookRecord(view, at);
     const binding = this.policies.binding(record.bindingId);

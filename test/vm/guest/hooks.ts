@@ -43,6 +43,8 @@ export interface HookEvent {
 }
 
 const sharedMaps = ['events', 'counters', 'failures', 'process_states', 'scratch_claims', 'scratch_slots'];
+/** Kinds of the records that hooks make. */
+const hookKinds: readonly number[] = [EventKind.kprobe, EventKind.lsm, EventKind.tracepoint];
 const drainBytes = 4 * 1024 * 1024;
 const drainRecords = 32_768;
 
@@ -102,7 +104,7 @@ export class Hooks {
         const at = this.#offsets[i] ?? 0;
         this.#read++;
         const { kind } = readRecordHeader(view, at);
-        if (kind === EventKind.kprobe || kind === EventKind.lsm) events.push(this.#event(view, at));
+        if (hookKinds.includes(kind)) events.push(this.#event(view, at));
       }
       this.#ring.commit(result.position);
       if (!result.more) return events;

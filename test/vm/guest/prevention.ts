@@ -5,8 +5,7 @@
 import assert from 'node:assert/strict';
 import { linkSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { syscallNumber } from '@weir/agent/policy';
-import { lsmPathOf } from '@weir/policy';
+import { lsmPathOf, syscallNumber } from '@weir/policy';
 import type { ScenarioContext } from '../scenario.js';
 import { type Hooks, policyOf, withHooks } from './hooks.js';
 
