@@ -24,12 +24,16 @@ static __always_inline void clone_state(struct task_struct *parent, struct task_
         return;
     __builtin_memcpy(to->forward, from->forward, sizeof(to->forward));
     __builtin_memcpy(to->reverse, from->reverse, sizeof(to->reverse));
+    __builtin_memcpy(to->parent_forward, from->forward, sizeof(to->parent_forward));
+    __builtin_memcpy(to->parent_reverse, from->reverse, sizeof(to->parent_reverse));
     to->binary_length = from->binary_length;
+    to->parent_length = from->binary_length;
     to->exec_ns = child->start_boottime;
     // The child may be in other namespaces, so in other scopes.
     to->scope_generation = 0;
     barrier();
-    to->flags = from->flags & ~PROCESS_STATE_EXITED;
+    __u32 own = from->flags & (PROCESS_STATE_READY | PROCESS_STATE_TRUNCATED | PROCESS_STATE_UNREADABLE);
+    to->flags = own | own << 4;
 }
 
 // Makes and sends the clone record of `child`.

@@ -141,6 +141,7 @@ struct hook_work {
     volatile __u64 context; // where the program's context lies
     struct weir_mask candidates;
     struct weir_mask found;     // by a look-up that puts its mask together
+    struct weir_mask set;       // that a scope looks at
     struct class_key class_key; // its scopes are those that the process is in
     struct weir_argument arguments[HOOK_ARGUMENTS_MAX];
 };

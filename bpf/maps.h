@@ -72,6 +72,11 @@ struct process_state {
     __u8 forward[WEIR_STATE_TEXT_BYTES];
     // The path's last bytes, the last one first; garbage behind min(binary_length, 256).
     __u8 reverse[WEIR_STATE_TEXT_BYTES];
+    // The same of the program that its parent ran when it made this process.
+    __u32 parent_length;
+    __u32 reserved;
+    __u8 parent_forward[WEIR_STATE_TEXT_BYTES];
+    __u8 parent_reverse[WEIR_STATE_TEXT_BYTES];
 };
 
 enum process_state_flag {
@@ -85,7 +90,18 @@ enum process_state_flag {
     PROCESS_STATE_UNREADABLE = 4,
     // The exit record was sent, or is being sent.
     PROCESS_STATE_EXITED = 8,
+    // As the three above, of the parent's binary.
+    PROCESS_STATE_PARENT_READY = 16,
+    PROCESS_STATE_PARENT_TRUNCATED = 32,
+    PROCESS_STATE_PARENT_UNREADABLE = 64,
+    // What an exec leaves as it is.
+    PROCESS_STATE_KEPT =
+        PROCESS_STATE_PARENT_READY | PROCESS_STATE_PARENT_TRUNCATED | PROCESS_STATE_PARENT_UNREADABLE,
 };
+_Static_assert(PROCESS_STATE_PARENT_READY == PROCESS_STATE_READY << 4 &&
+                   PROCESS_STATE_PARENT_TRUNCATED == PROCESS_STATE_TRUNCATED << 4 &&
+                   PROCESS_STATE_PARENT_UNREADABLE == PROCESS_STATE_UNREADABLE << 4,
+               "the parent's flags are the process's, shifted");
 
 // Records for the agent.
 // Written by every program (emit.h); read and consumed by the agent's reader alone. The loader may set

@@ -35,7 +35,7 @@ static __always_inline struct process_state *process_state_find(struct task_stru
 // thread of the process may be reading.
 static __always_inline void process_state_write(struct process_state *state, const struct scratch *scratch,
                                                 const struct path_text *text, __u64 exec_ns) {
-    __u32 flags = PROCESS_STATE_READY;
+    __u32 flags = PROCESS_STATE_READY | (state->flags & PROCESS_STATE_KEPT);
     // Of what lies in a detached mount the front is missing too.
     if (text->flags & (PATH_TRUNCATED | PATH_DETACHED))
         flags |= PROCESS_STATE_TRUNCATED;

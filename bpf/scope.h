@@ -7,16 +7,13 @@
 // to one generation: a class that another hook has written meanwhile for another generation is at worst not
 // found, and then all is evaluated.
 //
-// Namespaces can change while a process runs, and differ between its threads: where a scope of the generation
-// looks at one, the class is not kept, but evaluated at each hit. (The pid namespace of a process never
-// changes.)
+// Namespaces and capabilities can change while a process runs, and differ between its threads. They are no
+// part of a class: of a hook whose selectors look at such, the scopes are evaluated at each hit.
 
 #ifndef WEIR_SCOPE_H
 #define WEIR_SCOPE_H
 
-#include "hook_kernel.h"
-#include "match.h"
-#include "process.h"
+#include "scope_process.h"
 
 /* Scope dimensions are numbered from here on; see scope_config.generation. */
 #define WEIR_SCOPE_DIMENSIONS_FROM 0x80000000U
@@ -36,60 +33,17 @@ static __always_inline void scope_store(struct process_state *state, __u32 gener
     *(volatile __u64 *)&state->scope_generation = (__u64)class_id << 32 | generation;
 }
 
-/*
- * Inode number of a namespace of the current thread, 0 where this kernel has none of the kind. A thread that
- * is ending has given its namespaces back: *known is then false. Not static: its switch is looked at once.
- */
-__noinline int namespace_inode(__u32 kind, bool *known) {
-    struct task_struct *task = bpf_get_current_task_btf();
-    struct nsproxy *proxy = task->nsproxy;
-
-    if (!known)
-        return 0;
-    *known = true;
-    if (kind == WEIR_NAMESPACE_KIND_USER)
-        return BPF_CORE_READ(task, cred, user_ns, ns.inum);
-    if (kind == WEIR_NAMESPACE_KIND_PID) {
-        struct pid *pid = BPF_CORE_READ(task, thread_pid);
-        // numbers[] has an entry for each level; the last one is of the task's own namespace.
-        struct upid *last = (void *)pid + bpf_core_field_offset(struct pid, numbers) +
-                            BPF_CORE_READ(pid, level) * bpf_core_type_size(struct upid);
-
-        *known = pid != NULL;
-        return BPF_CORE_READ(last, ns, ns.inum);
-    }
-    *known = proxy != NULL;
-    switch (kind) {
-    case WEIR_NAMESPACE_KIND_UTS:
-        return BPF_CORE_READ(proxy, uts_ns, ns.inum);
-    case WEIR_NAMESPACE_KIND_IPC:
-        return BPF_CORE_READ(proxy, ipc_ns, ns.inum);
-    case WEIR_NAMESPACE_KIND_MNT:
-        return BPF_CORE_READ(proxy, mnt_ns, ns.inum);
-    case WEIR_NAMESPACE_KIND_PID_FOR_CHILDREN:
-        return BPF_CORE_READ(proxy, pid_ns_for_children, ns.inum);
-    case WEIR_NAMESPACE_KIND_NET:
-        return BPF_CORE_READ(proxy, net_ns, ns.inum);
-    case WEIR_NAMESPACE_KIND_TIME:
-        return BPF_CORE_READ(proxy, time_ns, ns.inum);
-    case WEIR_NAMESPACE_KIND_TIME_FOR_CHILDREN:
-        return BPF_CORE_READ(proxy, time_ns_for_children, ns.inum);
-    case WEIR_NAMESPACE_KIND_CGROUP:
-        return BPF_CORE_READ(proxy, cgroup_ns, ns.inum);
-    default:
-        return 0;
-    }
-}
-
 /* What the evaluation of all dimensions shares; the context of bpf_loop, which keeps no pointers. */
 struct scope_evaluation {
     __u32 slot;
     __u32 generation;
+    __u32 is_changing; // whether what may change while a process runs is wanted too
 };
 
-/* Looks the current process's binary up from one end; !*known where it is not known as far as it would have
- * to be. */
-static __always_inline const struct weir_mask *look_up_binary(__u32 slot, __u32 kind, __u32 id, bool *known) {
+/* Looks the current process's binary, or its parent's, up from one end; !*known where it is not known as far
+ * as it would have to be. */
+static __always_inline const struct weir_mask *look_up_binary(__u32 slot, __u32 kind, bool of_parent,
+                                                              __u32 id, bool *known) {
     struct task_struct *task = bpf_get_current_task_btf();
     struct process_state *state = process_state_find(task->group_leader);
     struct text_slot *text = text_of(slot, TURNED_TEXT);
@@ -97,13 +51,17 @@ static __always_inline const struct weir_mask *look_up_binary(__u32 slot, __u32 
     __u32 unknown =
         is_forward ? PROCESS_STATE_TRUNCATED | PROCESS_STATE_UNREADABLE : PROCESS_STATE_UNREADABLE;
 
+    if (of_parent)
+        unknown <<= 4;
     if (!state || !text || (state->flags & unknown)) {
         *known = false;
         return look_up_integer(id, 0, PURPOSE_UNDECIDED);
     }
-    __u32 length = state->binary_length;
+    __u32 length = of_parent ? state->parent_length : state->binary_length;
+    const __u8 *from = of_parent ? (is_forward ? state->parent_forward : state->parent_reverse)
+                                 : (is_forward ? state->forward : state->reverse);
 
-    bpf_probe_read_kernel(text->bytes, WEIR_STATE_TEXT_BYTES, is_forward ? state->forward : state->reverse);
+    bpf_probe_read_kernel(text->bytes, WEIR_STATE_TEXT_BYTES, from);
     if (length < WEIR_STATE_TEXT_BYTES)
         text->bytes[length] = 0;
     return look_up_forward(text, length, id);
@@ -123,14 +81,22 @@ __noinline int evaluate_scope_dimension(__u32 slot, __u32 generation, __u32 d) {
     barrier_var(d);
     __u32 id = WEIR_SCOPE_DIMENSIONS_FROM + generation * WEIR_LIMIT_DIMENSIONS_PER_HOOK + d;
     __u32 kind = config->dimensions[d].kind;
+    __u32 attribute = config->dimensions[d].argument;
 
     if (kind == WEIR_DIMENSION_KIND_INTEGER) {
-        __u32 inode =
-            namespace_inode(config->dimensions[d].argument - WEIR_SCOPE_ATTRIBUTE_NAMESPACE_UTS, &known);
+        __u32 value = attribute >= WEIR_SCOPE_ATTRIBUTE_NAMESPACE_UTS
+                          ? namespace_inode(attribute - WEIR_SCOPE_ATTRIBUTE_NAMESPACE_UTS, &known)
+                          : process_number(attribute, &known);
 
-        found = look_up_integer(id, known ? inode : 0, known ? PURPOSE_VALUE : PURPOSE_UNDECIDED);
+        found = look_up_integer(id, known ? value : 0, known ? PURPOSE_VALUE : PURPOSE_UNDECIDED);
+    } else if (kind == WEIR_DIMENSION_KIND_SET) {
+        known = process_set(attribute, &work->set);
+        look_up_set(slot, scope_slot, d, id);
+        found = known ? &work->found : look_up_integer(id, 0, PURPOSE_UNDECIDED);
     } else {
-        found = look_up_binary(slot, kind, id, &known);
+        bool of_parent = attribute == WEIR_SCOPE_ATTRIBUTE_PARENT_BINARY;
+
+        found = look_up_binary(slot, kind, of_parent, id, &known);
     }
     if (!known)
         work->undecided_count++;
@@ -142,7 +108,13 @@ __noinline int evaluate_scope_dimension(__u32 slot, __u32 generation, __u32 d) {
 
 static long evaluate_next_dimension(__u32 d, void *context) {
     const struct scope_evaluation *evaluation = context;
+    __u32 scope_slot = evaluation->generation % SCOPE_SLOTS;
+    struct weir_scope_config *config = bpf_map_lookup_elem(&scope_configs, &scope_slot);
 
+    if (!config || d >= WEIR_LIMIT_DIMENSIONS_PER_HOOK)
+        return 1;
+    if (config->dimensions[d].part && !evaluation->is_changing)
+        return 0;
     evaluate_scope_dimension(evaluation->slot, evaluation->generation, d);
     return 0;
 }
@@ -194,7 +166,7 @@ static long select_by_scope(__u32 bit, void *context) {
 
 /* The mask for a process whose class is kept; NULL where all has to be evaluated. Takes no scratch memory. */
 static __always_inline const struct weir_mask *cached_scope_mask(const struct weir_hook_config *config) {
-    if (config->namespaces)
+    if (config->is_changing)
         return NULL;
     struct task_struct *task = bpf_get_current_task_btf();
     struct process_state *state = process_state_find(task->group_leader);
@@ -236,7 +208,15 @@ __noinline int evaluate_candidates(__u32 slot, __u32 config_index) {
         count(WEIR_KERNEL_COUNTER_UNDECIDED);
         return 0;
     }
-    struct scope_evaluation evaluation = {.slot = slot, .generation = config->scope_generation};
+    // Here and not where it is looked up, for the stack that all frames share.
+    if (scopes->attributes & 1 << WEIR_SCOPE_ATTRIBUTE_PARENT_BINARY)
+        fill_parent_binary(slot);
+
+    struct scope_evaluation evaluation = {
+        .slot = slot,
+        .generation = config->scope_generation,
+        .is_changing = config->is_changing,
+    };
     struct scope_selection selection = {.slot = slot, .config_index = config_index};
 
 #pragma unroll
@@ -246,7 +226,7 @@ __noinline int evaluate_candidates(__u32 slot, __u32 config_index) {
     bpf_loop(config->selector_count, select_by_scope, &selection, 0);
     if (work->undecided_count) // evaluated, and counted, each time
         count_many(WEIR_KERNEL_COUNTER_UNDECIDED, work->undecided_count);
-    if (work->undecided_count || config->namespaces)
+    if (work->undecided_count || config->is_changing)
         return 0;
     work->class_key.generation = config->scope_generation;
     work->class_key.reserved = 0;

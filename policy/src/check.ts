@@ -48,7 +48,16 @@ function conditions(
   selector: ExpandedSelector,
 ): string[] {
   const next = binariesMeanNext(policy, symbol, args, selector);
-  const told = ['matchArgs', 'matchBinaries', 'matchNamespaces', 'matchActions', 'matchReturnActions'];
+  const told = [
+    'matchArgs',
+    'matchBinaries',
+    'matchNamespaces',
+    'matchParentBinaries',
+    'matchPIDs',
+    'matchCapabilities',
+    'matchActions',
+    'matchReturnActions',
+  ];
   return [
     ...selector.matchArgs.map(({ item }) => {
       const which =
@@ -62,6 +71,18 @@ function conditions(
     ...selector.matchNamespaces.map(
       ({ item }) => `namespace ${item.namespace} ${item.operator} ${values(item.values)}`,
     ),
+    ...selector
+      .part('matchParentBinaries')
+      .map(({ item }) => `the parent's binary ${item.operator} ${values(item.values)}`),
+    ...selector.part('matchPIDs').map(({ item }) => {
+      const whose = item.isNamespacePID === true ? 'process id in its own namespace' : 'process id';
+      return `${whose} ${item.operator} ${values(item.values)}`;
+    }),
+    ...selector.part('matchCapabilities').map(({ item }) => {
+      const where =
+        item.isNamespaceCapability === true ? " and in another user namespace than the host's" : '';
+      return `${item.type.toLowerCase()} capabilities ${item.operator} ${values(item.values)}${where}`;
+    }),
     ...listParts.filter((part) => !told.includes(part) && selector.part(part).length > 0),
   ];
 }

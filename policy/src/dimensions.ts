@@ -6,6 +6,7 @@
 //   integer   key = 64-bit value
 //   range     sorted bounds: 0 → 0b11, 1024 → 0b01, ... each up to the next; else default
 //   address   key = version and address       { 10.0.0.0/8 → 0b01, ... }, else default
+//   set       member 12 → 0b10, member 21 → 0b01, ...; those of the set's members ORed, and default turned over by them
 //   bits      bit 0 → 0b10, bit 9 → 0b01, ...; those of the number's bits and default ORed
 //
 // A trie answers with its longest match and nothing else. So the mask of an entry is the truth of all terms of its
@@ -18,7 +19,7 @@ import type { Dimension, HostNamespace, Mask } from './plan-types.js';
 import { unite } from './ranges.js';
 
 /** What a selector (or scope) asks of one argument (or attribute of the process). */
-export type Term = TextTerm | IntegerTerm | RangeTerm | BitsTerm | AddressTerm;
+export type Term = TextTerm | IntegerTerm | RangeTerm | BitsTerm | AddressTerm | SetTerm;
 
 export interface TextTerm {
   readonly kind: 'forward' | 'reverse';
@@ -67,6 +68,15 @@ export interface AddressTerm {
   readonly part: number;
   readonly negated: boolean;
   readonly values: readonly Network[];
+  readonly path: string;
+}
+
+/** A set of numbers that has at least one of the values; negated, none. */
+export interface SetTerm {
+  readonly kind: 'set';
+  readonly argument: number;
+  readonly negated: boolean;
+  readonly values: readonly number[];
   readonly path: string;
 }
 
@@ -255,6 +265,20 @@ function bitsDimension(group: Group, defaultMask: Mask): Dimension {
   };
 }
 
+function setDimension(group: Group, defaultMask: Mask): Dimension {
+  const masks = new Map<number, Mask>();
+  for (const { bit, term } of group.terms) {
+    if (term.kind !== 'set') continue;
+    for (const member of term.values) masks.set(member, (masks.get(member) ?? 0n) | bit);
+  }
+  return {
+    kind: 'set',
+    argument: group.argument,
+    defaultMask,
+    entries: [...masks].sort(([a], [b]) => a - b).map(([member, mask]) => ({ member, mask })),
+  };
+}
+
 function makeDimension(group: Group, defaultMask: Mask): Dimension {
   switch (group.kind) {
     case 'integer':
@@ -263,6 +287,8 @@ function makeDimension(group: Group, defaultMask: Mask): Dimension {
       return rangeDimension(group, defaultMask);
     case 'address':
       return addressDimension(group, defaultMask);
+    case 'set':
+      return setDimension(group, defaultMask);
     case 'bits':
       return bitsDimension(group, defaultMask);
     default:

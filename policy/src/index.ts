@@ -23,6 +23,7 @@ export { capabilityNames } from './names.js';
 export { type Policy, parsePolicies } from './parse.js';
 export { type PlanInput, plan } from './plan.js';
 export type * from './plan-types.js';
+export { scopeAttributeChanges } from './process-terms.js';
 export { unsupported } from './support.js';
 export { syscallNumber, syscallNumber32 } from './syscall-numbers.js';
 export { type Validation, validate } from './validate.js';

@@ -82,13 +82,18 @@ export function resolveLinks(
   const binaryTerms = (terms: readonly BinaryTerm[], path: string): BinaryTerm[] =>
     terms.map((term, index) =>
       pathOperators.has(term.operator)
-        ? { ...term, values: withLinks(term.values, `${path}.matchBinaries[${index}]`, realPath, followed) }
+        ? { ...term, values: withLinks(term.values, `${path}[${index}]`, realPath, followed) }
         : term,
     );
   const parts = <Part extends Macro>(part: Part, args: readonly Argument[] | null, path: string): Part => ({
     ...part,
     ...(part.matchArgs === undefined ? {} : { matchArgs: argumentTerms(part.matchArgs, args, path) }),
-    ...(part.matchBinaries === undefined ? {} : { matchBinaries: binaryTerms(part.matchBinaries, path) }),
+    ...(part.matchBinaries === undefined
+      ? {}
+      : { matchBinaries: binaryTerms(part.matchBinaries, `${path}.matchBinaries`) }),
+    ...(part.matchParentBinaries === undefined
+      ? {}
+      : { matchParentBinaries: binaryTerms(part.matchParentBinaries, `${path}.matchParentBinaries`) }),
   });
   const { spec } = policy;
   const hooks = <Hook extends { readonly args?: Kprobe['args']; readonly selectors?: Kprobe['selectors'] }>(

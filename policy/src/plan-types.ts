@@ -78,12 +78,24 @@ export interface AddressDimension {
   readonly entries: readonly { readonly network: Network; readonly mask: Mask }[];
 }
 
+/**
+ * A look-up of the members of a set of numbers. An entry's mask has the bits of the terms that name the member; those
+ * of all members that are there, ORed, turn the default mask over.
+ */
+export interface SetDimension {
+  readonly kind: 'set';
+  readonly argument: number;
+  readonly defaultMask: Mask;
+  readonly entries: readonly { readonly member: number; readonly mask: Mask }[];
+}
+
 export type Dimension =
   | StringDimension
   | IntegerDimension
   | RangeDimension
   | BitsDimension
-  | AddressDimension;
+  | AddressDimension
+  | SetDimension;
 
 /** What a selector does where it is the first of its policy to match. Its bit is its position in the hook's list. */
 export interface PlannedSelector {
@@ -155,6 +167,8 @@ export interface HookPlan {
 export interface ScopePlan {
   readonly scopeCount: number;
   readonly dimensions: readonly Dimension[];
+  /** The scopes that look at what may change while a process runs. */
+  readonly changing: Mask;
 }
 
 export interface Plan {

@@ -131,6 +131,10 @@ const world: RandomWorld = {
     { name: 'Mnt', inodes },
     { name: 'User', inodes },
   ],
+  parents: binaries,
+  pids: ['1', '2', '4000'],
+  namespacePids: ['0', '1', '2'],
+  capabilities: ['CAP_CHOWN', 'CAP_NET_RAW', 'CAP_SYS_ADMIN', 'CAP_CHECKPOINT_RESTORE', 'cap_kill'],
 };
 const symbols = [
   'security_file_open',
@@ -164,6 +168,14 @@ function randomSocket(random: Random): Pick<CallArgument, 'socket' | 'address'> 
       };
 }
 
+function someCapabilities(random: Random): string[] {
+  return random.some(
+    ['CAP_CHOWN', 'CAP_NET_RAW', 'CAP_SYS_ADMIN', 'CAP_CHECKPOINT_RESTORE', 'CAP_KILL', 'CAP_BPF'],
+    0,
+    4,
+  );
+}
+
 function randomCall(random: Random): DescribedCall {
   const symbol = random.pick(symbols);
   const text = (texts: readonly string[]) =>
@@ -181,6 +193,14 @@ function randomCall(random: Random): DescribedCall {
     process: {
       binary: text(binaries),
       namespaces: Array.from({ length: 10 }, () => BigInt(random.pick(inodes))),
+      parentBinary: text(binaries),
+      pid: random.pick([1n, 2n, 4000n, 4001n]),
+      namespacePid: random.pick([0n, 1n, 2n, 3n]),
+      capabilities: {
+        Permitted: someCapabilities(random),
+        Effective: someCapabilities(random),
+        Inheritable: someCapabilities(random),
+      },
     },
     hostNamespaces: host,
   };

@@ -14,7 +14,7 @@ import { canDeny, type ResolvedCall } from './calls.js';
 import { buildDimensions, type Term } from './dimensions.js';
 import { type PolicyIssue, throwIssues } from './error.js';
 import { hooksOf, type PolicyHook } from './hooks.js';
-import { namespaceKinds, type TypeInfo, typeInfo } from './names.js';
+import { type TypeInfo, typeInfo } from './names.js';
 import { type Policy, policyIssue } from './parse.js';
 import type {
   HookPlan,
@@ -24,6 +24,7 @@ import type {
   PlannedSelector,
   ScopePlan,
 } from './plan-types.js';
+import { processTerms, scopeAttributeChanges } from './process-terms.js';
 import { joinComparisons } from './ranges.js';
 import { rateLimitOf } from './rate-limit.js';
 import {
@@ -33,20 +34,13 @@ import {
   findArgument,
   optionValue,
 } from './selectors.js';
-import type { Argument, ArgumentTerm, BinaryTerm, NamespaceTerm } from './shape.js';
+import type { Argument, ArgumentTerm, BinaryTerm } from './shape.js';
 import { socketNumber } from './socket-names.js';
 import { unsupported } from './support.js';
 import { syscallValues } from './syscall-values.js';
+import { textTerm } from './text-term.js';
 import { validate } from './validate.js';
-import {
-  integerRange,
-  orderKey,
-  parseBits,
-  parseInteger,
-  parseRange,
-  parseTypedInteger,
-  toBytes,
-} from './values.js';
+import { integerRange, orderKey, parseBits, parseInteger, parseRange, parseTypedInteger } from './values.js';
 
 export interface PlanInput {
   /** The number by which the plan names the policy; distinct. */
@@ -92,27 +86,13 @@ class Scopes {
 function termKey(term: Term): string {
   const values = term.values.map((value) => {
     if (value instanceof Uint8Array) return Buffer.from(value).toString('hex');
-    if (typeof value === 'bigint') return String(value);
+    if (typeof value === 'bigint' || typeof value === 'number') return String(value);
     if ('hostNamespace' in value) return `host ${value.hostNamespace}`;
     if (!('bytes' in value)) return value.join(' ');
     return `${Buffer.from(value.bytes).toString('hex')}/${value.bits}`;
   });
   const exact = (term.kind === 'forward' || term.kind === 'reverse') && term.exact;
   return JSON.stringify([term.argument, term.kind, term.negated, exact, [...new Set(values)].sort()]);
-}
-
-/** A term over text: which operator looks it up how. */
-function textTerm(operator: string, values: readonly string[], argument: number, path: string): Term {
-  const negated = operator.startsWith('Not');
-  const plain = negated ? operator.slice('Not'.length) : operator;
-  return {
-    kind: plain === 'Postfix' ? 'reverse' : 'forward',
-    exact: plain === 'Equal' || plain === 'In',
-    argument,
-    negated,
-    values: values.map(toBytes),
-    path,
-  };
 }
 
 const privilegedPorts: readonly [bigint, bigint] = [0n, 1023n];
@@ -237,19 +217,6 @@ function integerTerm(
 
 function binaryTerm(term: BinaryTerm, argument: number, path: string): Term {
   return textTerm(term.operator, term.values, argument, path);
-}
-
-function namespaceTerm(term: NamespaceTerm, path: string): Term {
-  const kind = namespaceKinds[term.namespace];
-  return {
-    kind: 'integer',
-    argument: ScopeAttribute.namespaceUts + kind,
-    negated: term.operator === 'NotIn',
-    values: term.values.map((value) =>
-      value === 'host_ns' ? { hostNamespace: kind } : (parseInteger(value) ?? 0n),
-    ),
-    path,
-  };
 }
 
 interface Effects {
@@ -396,7 +363,7 @@ class Planner {
           scopeTerms.push(binaryTerm(item, ScopeAttribute.binary, at));
         }
       }
-      for (const { item, path: at } of selector.matchNamespaces) scopeTerms.push(namespaceTerm(item, at));
+      scopeTerms.push(...processTerms(selector));
       if (hook.selectors.length === limits.selectors_per_hook) {
         this.refuse(
           policy,
@@ -473,9 +440,9 @@ class Planner {
       this.refuse(
         over.policy,
         over.path,
-        `the policies need more than ${limits.selectors_per_hook} different scopes (conditions on binary and namespaces)`,
+        `the policies need more than ${limits.selectors_per_hook} different scopes (conditions on the process)`,
       );
-      return { scopeCount: 0, dimensions: [] };
+      return { scopeCount: 0, dimensions: [], changing: 0n };
     }
     const dimensions = buildDimensions(terms.length, terms, limits.dimensions_per_hook, (bit, term) => {
       const origin = origins[bit];
@@ -487,7 +454,11 @@ class Planner {
         );
       }
     });
-    return { scopeCount: terms.length, dimensions };
+    let changing = 0n;
+    terms.forEach((ofScope, number) => {
+      if (ofScope.some(({ argument }) => scopeAttributeChanges(argument))) changing |= 1n << BigInt(number);
+    });
+    return { scopeCount: terms.length, dimensions, changing };
   }
 
   finish(): Plan {

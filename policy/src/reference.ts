@@ -2,7 +2,16 @@
 // Owns the plain meaning of policies: given a call, which selector of which policy acts. It is slow and obvious, and
 // must not use the planner or anything that the planner is made of (only the parsed policy): tests compare the two.
 import type { Policy } from './parse.js';
-import type { Action, ArgumentTerm, BinaryTerm, Kprobe, Macro, NamespaceTerm } from './shape.js';
+import type {
+  Action,
+  ArgumentTerm,
+  BinaryTerm,
+  CapabilityTerm,
+  Kprobe,
+  Macro,
+  NamespaceTerm,
+  PidTerm,
+} from './shape.js';
 
 /** What there is to see of one argument, whichever type a policy reads it as. */
 export interface CallArgument {
@@ -36,6 +45,17 @@ export interface DescribedCall {
     readonly binary: Uint8Array;
     /** Inode numbers by namespace_kind. */
     readonly namespaces: readonly bigint[];
+    /** What its parent ran when it made the process. */
+    readonly parentBinary?: Uint8Array;
+    readonly pid?: bigint;
+    /** In its own pid namespace, 0 where that is the host's. */
+    readonly namespacePid?: bigint;
+    /** Names of capabilities. */
+    readonly capabilities?: {
+      readonly Permitted: readonly string[];
+      readonly Effective: readonly string[];
+      readonly Inheritable: readonly string[];
+    };
   };
   readonly hostNamespaces: readonly bigint[];
 }
@@ -212,6 +232,20 @@ function argumentHolds(kprobe: AnyHook, term: ArgumentTerm, call: DescribedCall)
   return textHolds(term.operator, term.values, seen?.bytes ?? new Uint8Array());
 }
 
+function pidHolds(term: PidTerm, { process }: DescribedCall): boolean {
+  const pid = term.isNamespacePID === true ? process.namespacePid : process.pid;
+  const any = term.values.some((value) => numberOf(value) === pid);
+  return term.operator === 'NotIn' ? !any : any;
+}
+
+function capabilityHolds(term: CapabilityTerm, { process, hostNamespaces }: DescribedCall): boolean {
+  const user = kinds.indexOf('User');
+  if (term.isNamespaceCapability === true && process.namespaces[user] === hostNamespaces[user]) return false;
+  const held = process.capabilities?.[term.type] ?? [];
+  const any = term.values.some((value) => held.includes(value.toUpperCase()));
+  return term.operator === 'NotIn' ? !any : any;
+}
+
 function namespaceHolds(term: NamespaceTerm, call: DescribedCall): boolean {
   const kind = kinds.indexOf(term.namespace);
   const any = term.values.some((value) => {
@@ -258,7 +292,12 @@ function selectorHolds(
     (part) =>
       (part.matchArgs ?? []).every((term) => argumentHolds(kprobe, term, call)) &&
       (part.matchBinaries ?? []).every(binaryHolds) &&
-      (part.matchNamespaces ?? []).every((term) => namespaceHolds(term, call)),
+      (part.matchNamespaces ?? []).every((term) => namespaceHolds(term, call)) &&
+      (part.matchParentBinaries ?? []).every((term) =>
+        textHolds(term.operator, term.values, call.process.parentBinary ?? new Uint8Array()),
+      ) &&
+      (part.matchPIDs ?? []).every((term) => pidHolds(term, call)) &&
+      (part.matchCapabilities ?? []).every((term) => capabilityHolds(term, call)),
   );
 }
 

@@ -117,10 +117,7 @@ function checkSelector(selector: ExpandedSelector, args: readonly Argument[], re
   const parts = [
     'matchData',
     'matchReturnArgs',
-    'matchParentBinaries',
-    'matchPIDs',
     'matchNamespaceChanges',
-    'matchCapabilities',
     'matchCapabilityChanges',
     'matchWorkloads',
     'matchReturnActions',
@@ -152,9 +149,14 @@ function checkSelector(selector: ExpandedSelector, args: readonly Argument[], re
         report(`${path}.values[${index}]`, `a list as a value ${later}: write the numbers`);
     });
   }
-  for (const { item, path } of selector.matchBinaries) {
-    if (item.followChildren === true) report(`${path}.followChildren`, `followChildren ${later}`);
-    checkTexts(item.values, path, report);
+  for (const part of ['matchBinaries', 'matchParentBinaries'] as const) {
+    for (const { item, path } of selector.part(part)) {
+      if (item.followChildren === true) report(`${path}.followChildren`, `followChildren ${later}`);
+      checkTexts(item.values, path, report);
+    }
+  }
+  for (const { item, path } of selector.part('matchPIDs')) {
+    if (item.followForks === true) report(`${path}.followForks`, `followForks ${later}`);
   }
   for (const { item, path } of selector.matchActions) {
     if (!plannedActions.has(item.action)) {

@@ -217,6 +217,7 @@ enum weir_dimension_kind {
     WEIR_DIMENSION_KIND_RANGE = 4, // sorted bounds of intervals that together are all numbers
     WEIR_DIMENSION_KIND_BITS = 5, // each bit of the number, the masks of those that are set ORed
     WEIR_DIMENSION_KIND_ADDRESS = 6, // trie over the version (4 or 6) and the bytes of an internet address
+    WEIR_DIMENSION_KIND_SET = 16, // each member of a set of numbers; a term holds where one of its members is there
 };
 
 // What of an argument a dimension looks at.
@@ -246,6 +247,12 @@ enum weir_argument_source {
 // What of a process a scope dimension looks at.
 enum weir_scope_attribute {
     WEIR_SCOPE_ATTRIBUTE_BINARY = 0, // path of the binary
+    WEIR_SCOPE_ATTRIBUTE_PARENT_BINARY = 1, // path of the binary that its parent ran when it made the process
+    WEIR_SCOPE_ATTRIBUTE_PID = 2, // process id in the host's pid namespace
+    WEIR_SCOPE_ATTRIBUTE_NAMESPACE_PID = 3, // process id in its own pid namespace, 0 where that is the host's
+    WEIR_SCOPE_ATTRIBUTE_CAP_PERMITTED = 4, // set of capabilities of the current thread
+    WEIR_SCOPE_ATTRIBUTE_CAP_EFFECTIVE = 5, // set of capabilities of the current thread
+    WEIR_SCOPE_ATTRIBUTE_CAP_INHERITABLE = 6, // set of capabilities of the current thread
     WEIR_SCOPE_ATTRIBUTE_NAMESPACE_UTS = 16, // inode number of the namespace; the others follow in the order of namespace_kind
 };
 
@@ -879,7 +886,7 @@ _Static_assert(__builtin_offsetof(struct weir_hook_argument, size) == 6, "hook_a
 struct weir_dimension {
     __u8 kind; // dimension_kind
     __u8 argument; // position in the arguments of the hook, or the scope_attribute
-    __u16 part; // argument_part
+    __u16 part; // argument_part; of a scope dimension 1 where what it looks at may change while a process runs
     __u32 reserved2; // 0
 };
 _Static_assert(sizeof(struct weir_dimension) == 8, "dimension");
@@ -927,7 +934,7 @@ struct weir_hook_config {
     __u32 config_id; // never reused; the dimension d has the id config_id * dimensions_per_hook + d in the look-up maps
     __u32 selector_count; // bits in use
     __u32 scope_generation; // the generation of scopes whose numbers scope_of holds
-    __u32 namespaces; // bit n: the scopes of this generation look at namespace_kind n, which may change while a process runs
+    __u32 is_changing; // 1: a scope of its selectors looks at what may change while a process runs, so it is evaluated at each hit
     struct weir_mask unscoped; // selectors that hold for every process
     __u16 scope_of[512]; // number of the scope of each selector, 65535 for none
     struct weir_mask defaults[32]; // mask of each dimension where its look-up finds nothing
@@ -936,7 +943,7 @@ _Static_assert(sizeof(struct weir_hook_config) == 3152, "hook_config");
 _Static_assert(__builtin_offsetof(struct weir_hook_config, config_id) == 0, "hook_config.config_id");
 _Static_assert(__builtin_offsetof(struct weir_hook_config, selector_count) == 4, "hook_config.selector_count");
 _Static_assert(__builtin_offsetof(struct weir_hook_config, scope_generation) == 8, "hook_config.scope_generation");
-_Static_assert(__builtin_offsetof(struct weir_hook_config, namespaces) == 12, "hook_config.namespaces");
+_Static_assert(__builtin_offsetof(struct weir_hook_config, is_changing) == 12, "hook_config.is_changing");
 _Static_assert(__builtin_offsetof(struct weir_hook_config, unscoped) == 16, "hook_config.unscoped");
 _Static_assert(__builtin_offsetof(struct weir_hook_config, scope_of) == 80, "hook_config.scope_of");
 _Static_assert(__builtin_offsetof(struct weir_hook_config, defaults) == 1104, "hook_config.defaults");
@@ -945,14 +952,18 @@ _Static_assert(__builtin_offsetof(struct weir_hook_config, defaults) == 1104, "h
 struct weir_scope_config {
     __u32 generation; // above 0, never reused; the dimension d has the id (2^31 + generation * dimensions_per_hook + d) mod 2^32
     __u32 dimension_count; // dimensions in use
+    __u32 attributes; // bit n: a dimension looks at the scope_attribute n
+    __u32 reserved; // 0
     struct weir_dimension dimensions[32];
     struct weir_mask defaults[32]; // mask of each dimension where its look-up finds nothing
 };
-_Static_assert(sizeof(struct weir_scope_config) == 2312, "scope_config");
+_Static_assert(sizeof(struct weir_scope_config) == 2320, "scope_config");
 _Static_assert(__builtin_offsetof(struct weir_scope_config, generation) == 0, "scope_config.generation");
 _Static_assert(__builtin_offsetof(struct weir_scope_config, dimension_count) == 4, "scope_config.dimension_count");
-_Static_assert(__builtin_offsetof(struct weir_scope_config, dimensions) == 8, "scope_config.dimensions");
-_Static_assert(__builtin_offsetof(struct weir_scope_config, defaults) == 264, "scope_config.defaults");
+_Static_assert(__builtin_offsetof(struct weir_scope_config, attributes) == 8, "scope_config.attributes");
+_Static_assert(__builtin_offsetof(struct weir_scope_config, reserved) == 12, "scope_config.reserved");
+_Static_assert(__builtin_offsetof(struct weir_scope_config, dimensions) == 16, "scope_config.dimensions");
+_Static_assert(__builtin_offsetof(struct weir_scope_config, defaults) == 272, "scope_config.defaults");
 
 // Key of a selector.
 struct weir_selector_key {

@@ -32,6 +32,7 @@ export const dimensionKind = enumeration('dimension_kind', 'How a dimension look
   range: [4, 'sorted bounds of intervals that together are all numbers'],
   bits: [5, 'each bit of the number, the masks of those that are set ORed'],
   address: [6, 'trie over the version (4 or 6) and the bytes of an internet address'],
+  set: [16, 'each member of a set of numbers; a term holds where one of its members is there'],
 });
 
 export const argumentPart = enumeration('argument_part', 'What of an argument a dimension looks at.', {
@@ -65,6 +66,12 @@ export const scopeAttribute = enumeration(
   'What of a process a scope dimension looks at.',
   {
     binary: [0, 'path of the binary'],
+    parent_binary: [1, 'path of the binary that its parent ran when it made the process'],
+    pid: [2, "process id in the host's pid namespace"],
+    namespace_pid: [3, "process id in its own pid namespace, 0 where that is the host's"],
+    cap_permitted: [4, 'set of capabilities of the current thread'],
+    cap_effective: [5, 'set of capabilities of the current thread'],
+    cap_inheritable: [6, 'set of capabilities of the current thread'],
     namespace_uts: [16, 'inode number of the namespace; the others follow in the order of namespace_kind'],
   },
 );
@@ -107,7 +114,11 @@ export const hookArgument = layout('hook_argument', 'How an argument of a hook i
 export const dimension = layout('dimension', 'One look-up of a hook.', [
   field('kind', 'u8', 'dimension_kind'),
   field('argument', 'u8', 'position in the arguments of the hook, or the scope_attribute'),
-  field('part', 'u16', 'argument_part'),
+  field(
+    'part',
+    'u16',
+    'argument_part; of a scope dimension 1 where what it looks at may change while a process runs',
+  ),
   field('reserved2', 'u32', '0'),
 ]);
 
@@ -146,9 +157,9 @@ export const hookConfig = layout('hook_config', 'The selectors of a hook, of all
   field('selector_count', 'u32', 'bits in use'),
   field('scope_generation', 'u32', 'the generation of scopes whose numbers scope_of holds'),
   field(
-    'namespaces',
+    'is_changing',
     'u32',
-    'bit n: the scopes of this generation look at namespace_kind n, which may change while a process runs',
+    '1: a scope of its selectors looks at what may change while a process runs, so it is evaluated at each hit',
   ),
   field('unscoped', { struct: mask, count: 1 }, 'selectors that hold for every process'),
   field(
@@ -173,6 +184,8 @@ export const scopeConfig = layout(
       'above 0, never reused; the dimension d has the id (2^31 + generation * dimensions_per_hook + d) mod 2^32',
     ),
     field('dimension_count', 'u32', 'dimensions in use'),
+    field('attributes', 'u32', 'bit n: a dimension looks at the scope_attribute n'),
+    field('reserved', 'u32', '0'),
     field('dimensions', { struct: dimension, count: limits.dimensions_per_hook }, ''),
     field(
       'defaults',

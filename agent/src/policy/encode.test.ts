@@ -32,7 +32,6 @@ import {
   encodeSpec,
   encodeTrieKey,
   type MapEntry,
-  namespacesOf,
   wordsFor,
 } from './encode.js';
 
@@ -217,12 +216,14 @@ describe('the constants of a program', () => {
 describe('a configuration', () => {
   it('names scopes, and the defaults in the order of the program', () => {
     const config = readHookConfig(
-      view(encodeHookConfig(hook, { configId: 3, scopeGeneration: 2, namespaces: 5 })),
+      view(encodeHookConfig(hook, { configId: 3, scopeGeneration: 2, changingScopes: 1n << 300n })),
       0,
     );
-    expect([config.configId, config.selectorCount, config.scopeGeneration, config.namespaces]).toEqual([
-      3, 3, 2, 5,
+    expect([config.configId, config.selectorCount, config.scopeGeneration, config.isChanging]).toEqual([
+      3, 3, 2, 1,
     ]);
+    const steady = encodeHookConfig(hook, { configId: 3, scopeGeneration: 2, changingScopes: 1n << 5n });
+    expect(readHookConfig(view(steady), 0).isChanging).toBe(0);
     expect(config.unscoped.words[0]).toBe(0b001n);
     expect(config.scopeOf.slice(0, 3)).toEqual([0xffff, 7, 300]);
     expect(config.defaults.slice(0, 2).map((mask) => mask.words[0])).toEqual([0b011n, 0b100n]);
@@ -323,6 +324,7 @@ describe('a configuration', () => {
 describe('scopes', () => {
   const scopes: ScopePlan = {
     scopeCount: 2,
+    changing: 0n,
     dimensions: [
       { ...forward, argument: ScopeAttribute.binary },
       {
@@ -349,13 +351,45 @@ describe('scopes', () => {
     expect(new Set(ids)).toEqual(new Set([2 ** 31 + 192, 2 ** 31 + 193, 2 ** 31 + 194]));
   });
 
-  it('tell which namespaces can change: all but the pid namespace', () => {
-    expect(namespacesOf(scopes)).toBe(1 << NamespaceKind.net);
+  it('tell which look-ups can change: on namespaces all but on the pid namespace', () => {
+    const config = readScopeConfig(view(encodeScopeConfig(scopes, 6)), 0);
+    expect(config.dimensions.slice(0, 3).map(({ part }) => part)).toEqual([0, 1, 0]);
+  });
+
+  it('turn the mask of an empty set over by each member', () => {
+    const sets: ScopePlan = {
+      scopeCount: 2,
+      changing: 0b11n,
+      dimensions: [
+        {
+          kind: 'set',
+          argument: ScopeAttribute.capEffective,
+          defaultMask: 0b110n,
+          entries: [
+            { member: 12, mask: 0b01n },
+            { member: 300, mask: 0b11n },
+          ],
+        },
+      ],
+    };
+    const entries = encodeScopeEntries(sets, 1, host).map(({ key, value }) => {
+      const { purpose, value: number } = readIntegerKey(view(key), 0);
+      const { words } = readMask(view(value), 0);
+      return [purpose, number, words.map((word, i) => word << BigInt(64 * i)).reduce((a, b) => a | b)];
+    });
+    expect(entries).toEqual([
+      [4, 12n, 0b01n],
+      [4, 300n, 0b11n],
+      [3, 0n, (1n << 12n) | (1n << 300n)],
+      // Not to be decided: neither of the two holds, whether negated or not.
+      [1, 0n, 0b100n],
+    ]);
   });
 
   it('are refused where the namespaces of the host are not known', () => {
     const unknown: ScopePlan = {
       scopeCount: 1,
+      changing: 0n,
       dimensions: [
         {
           kind: 'integer',

@@ -12,7 +12,9 @@ import {
   type PlannedSelector,
   type RangeDimension,
   type ScopePlan,
+  type SetDimension,
   type StringDimension,
+  scopeAttributeChanges,
 } from '@weir/policy';
 import {
   ArgumentPart,
@@ -29,11 +31,9 @@ import {
   makeHookConfig,
   makeHookSpec,
   makeScopeConfig,
-  NamespaceKind,
   RANGE_KEY_BYTES,
   RANGE_PAGE_BYTES,
   SCOPE_CONFIG_BYTES,
-  ScopeAttribute,
   SELECTOR_ENTRY_BYTES,
   SELECTOR_KEY_BYTES,
   SelectorFlag,
@@ -80,6 +80,7 @@ const kinds = {
   range: DimensionKind.range,
   bits: DimensionKind.bits,
   address: DimensionKind.address,
+  set: DimensionKind.set,
 } as const;
 
 /** A mask as the kernel's maps hold it. @throws {PolicyLoadError} where a bit is beyond the width. */
@@ -180,8 +181,8 @@ export function encodeSpec(
 export interface ConfigIds {
   readonly configId: number;
   readonly scopeGeneration: number;
-  /** Bit n: the scopes look at namespace_kind n. */
-  readonly namespaces: number;
+  /** The scopes that look at what may change while a process runs. */
+  readonly changingScopes: Mask;
 }
 
 export function encodeHookConfig(hook: HookPlan, ids: ConfigIds): Uint8Array {
@@ -197,7 +198,11 @@ export function encodeHookConfig(hook: HookPlan, ids: ConfigIds): Uint8Array {
       configId: ids.configId,
       selectorCount: hook.selectors.length,
       scopeGeneration: ids.scopeGeneration,
-      namespaces: ids.namespaces,
+      isChanging: hook.selectors.some(
+        ({ scope }) => scope !== null && ((ids.changingScopes >> BigInt(scope)) & 1n) === 1n,
+      )
+        ? 1
+        : 0,
       unscoped: { words: maskWords(unscoped) },
       scopeOf: hook.selectors.map((selector) => selector.scope ?? NO_SCOPE),
       defaults: orderedDimensions(hook).map((dimension) => ({ words: maskWords(dimension.defaultMask) })),
@@ -277,21 +282,11 @@ function encodeShown(positions: readonly number[]): number {
   return positions.reduce((shown, position, i) => (shown | ((position + 1) << (4 * i))) >>> 0, 0);
 }
 
-/** Bit n: a scope looks at namespace_kind n. The pid namespace is left out: a process never changes it. */
-export function namespacesOf(scopes: ScopePlan): number {
-  let bits = 0;
-  for (const dimension of scopes.dimensions) {
-    const kind = dimension.argument - ScopeAttribute.namespaceUts;
-    if (kind >= 0 && kind !== NamespaceKind.pid) bits |= 1 << kind;
-  }
-  return bits;
-}
-
 export function encodeScopeConfig(scopes: ScopePlan, generation: number): Uint8Array {
   if (scopes.scopeCount > limits.selectors_per_hook) {
     throw new PolicyLoadError(
       'limit',
-      `${scopes.scopeCount} different scopes (binaries and namespaces) of all policies; the kernel stage takes ${limits.selectors_per_hook}`,
+      `${scopes.scopeCount} different scopes (conditions on the process) of all policies; the kernel stage takes ${limits.selectors_per_hook}`,
     );
   }
   if (scopes.dimensions.length > limits.dimensions_per_hook) {
@@ -307,8 +302,13 @@ export function encodeScopeConfig(scopes: ScopePlan, generation: number): Uint8A
     makeScopeConfig({
       generation,
       dimensionCount: scopes.dimensions.length,
+      attributes: scopes.dimensions.reduce((bits, { argument }) => (bits | (1 << argument)) >>> 0, 0),
       dimensions: scopes.dimensions.map((dimension) =>
-        makeDimension({ kind: kinds[dimension.kind], argument: dimension.argument }),
+        makeDimension({
+          kind: kinds[dimension.kind],
+          argument: dimension.argument,
+          part: scopeAttributeChanges(dimension.argument) ? 1 : 0,
+        }),
       ),
       defaults: scopes.dimensions.map((dimension) => ({ words: maskWords(dimension.defaultMask) })),
     }),
@@ -333,6 +333,7 @@ function encodeDimensions(
     if (dimension.kind === 'integer') encodeIntegers(dimension, id, host, entries);
     else if (dimension.kind === 'range') encodeRanges(dimension, id, where, entries);
     else if (dimension.kind === 'address') encodeAddresses(dimension, id, entries);
+    else if (dimension.kind === 'set') encodeSet(dimension, id, entries);
     else if (dimension.kind === 'bits') encodeBits(dimension, id, entries);
     else encodeStrings(dimension, id, where, entries);
     entries.push({
@@ -350,7 +351,7 @@ function encodeDimensions(
  */
 function undecidedMask(dimension: Dimension): Mask {
   let mask = dimension.defaultMask;
-  for (const entry of dimension.entries) mask &= entry.mask;
+  for (const entry of dimension.entries) mask &= dimension.kind === 'set' ? ~entry.mask : entry.mask;
   return mask;
 }
 
@@ -456,6 +457,19 @@ function encodeBits(dimension: BitsDimension, id: number, entries: MapEntry[]) {
     entries.push({
       map: 'integer_masks',
       key: integerKey(id, PURPOSE_BIT, BigInt(bit)),
+      value: encodeMask(mask),
+    });
+  }
+  entries.push({ map: 'integer_masks', key: integerKey(id, PURPOSE_BITS, 0n), value: encodeMask(asked) });
+}
+
+function encodeSet(dimension: SetDimension, id: number, entries: MapEntry[]) {
+  let asked = 0n;
+  for (const { member, mask } of dimension.entries) {
+    asked |= 1n << BigInt(member);
+    entries.push({
+      map: 'integer_masks',
+      key: integerKey(id, PURPOSE_BIT, BigInt(member)),
       value: encodeMask(mask),
     });
   }

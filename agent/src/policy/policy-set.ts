@@ -25,7 +25,6 @@ import {
   encodeSpec,
   type HostNamespaces,
   type MapEntry,
-  namespacesOf,
 } from './encode.js';
 import { PolicyLoadError } from './errors.js';
 import type { HookKernel, HookProgram, HookProgramFacts } from './hook-kernel.js';
@@ -82,7 +81,7 @@ interface ActiveHook {
 interface ActiveScopes {
   readonly digest: string;
   readonly generation: number;
-  readonly namespaces: number;
+  readonly changing: bigint;
   readonly entries: readonly MapEntry[];
 }
 
@@ -104,9 +103,9 @@ interface PreparedHook {
 }
 
 const noScopes: ActiveScopes = {
-  digest: digestOf({ scopeCount: 0, dimensions: [] }),
+  digest: digestOf({ scopeCount: 0, dimensions: [], changing: 0n }),
   generation: 0,
-  namespaces: 0,
+  changing: 0n,
   entries: [],
 };
 
@@ -405,7 +404,7 @@ export class PolicySet {
         written.push(...entries);
         kernel.writeScopeConfig(generation, encodeScopeConfig(scopePlan, generation));
         stale.push(...scopes.entries);
-        scopes = { digest, generation, namespaces: namespacesOf(scopePlan), entries };
+        scopes = { digest, generation, changing: scopePlan.changing, entries };
       }
       for (const hook of hooks) {
         current = hook;
@@ -447,7 +446,7 @@ export class PolicySet {
         }
         kernel.writeHookConfig(
           configIndex,
-          encodeHookConfig(hook, { configId, scopeGeneration, namespaces: scopes.namespaces }),
+          encodeHookConfig(hook, { configId, scopeGeneration, changingScopes: scopes.changing }),
         );
         flips.push(() => {
           kernel.setState(hookId, configIndex, specId);

@@ -4,6 +4,7 @@
 import { Action, ArgumentPart, ArgumentType, limits, ScopeAttribute } from '@weir/schema';
 import { parseNetwork } from '../addresses.js';
 import { latin1, mergeMasks } from '../dimensions.js';
+import { capabilityNames } from '../names.js';
 import type {
   AddressDimension,
   BitsDimension,
@@ -12,6 +13,7 @@ import type {
   Mask,
   Plan,
   RangeDimension,
+  SetDimension,
   StringDimension,
 } from '../plan-types.js';
 import type { CallArgument, DescribedCall, ReferenceHit } from '../reference.js';
@@ -136,19 +138,54 @@ function extended(argument: CallArgument | undefined, type: number): bigint {
   return BigInt.asUintN(64, signed ? BigInt.asIntN(bits, register) : BigInt.asUintN(bits, register));
 }
 
+function textOf(attribute: number, { process }: DescribedCall): Uint8Array {
+  switch (attribute) {
+    case ScopeAttribute.binary:
+      return process.binary;
+    case ScopeAttribute.parentBinary:
+      return process.parentBinary ?? new Uint8Array();
+    default:
+      throw new Error('text of a process is its binary or its parent');
+  }
+}
+
+function numberOf(attribute: number, { process }: DescribedCall): bigint {
+  if (attribute === ScopeAttribute.pid) return process.pid ?? 0n;
+  if (attribute === ScopeAttribute.namespacePid) return process.namespacePid ?? 0n;
+  return process.namespaces[attribute - ScopeAttribute.namespaceUts] ?? 0n;
+}
+
+const capabilitySets: Readonly<Record<number, 'Permitted' | 'Effective' | 'Inheritable'>> = {
+  [ScopeAttribute.capPermitted]: 'Permitted',
+  [ScopeAttribute.capEffective]: 'Effective',
+  [ScopeAttribute.capInheritable]: 'Inheritable',
+};
+
+function setOf(attribute: number, { process }: DescribedCall): number[] {
+  const set = capabilitySets[attribute];
+  if (set === undefined) throw new Error('a set of a process is one of capabilities');
+  return (process.capabilities?.[set] ?? []).map((name) =>
+    (capabilityNames as readonly string[]).indexOf(name),
+  );
+}
+
+function lookUpSet(dimension: SetDimension, members: readonly number[]): Mask {
+  let turned = 0n;
+  for (const { member, mask } of dimension.entries) if (members.includes(member)) turned |= mask;
+  return dimension.defaultMask ^ turned;
+}
+
 /** The mask of the scopes that a process is in. */
 export function interpretScopes(plan: Plan, call: DescribedCall): Mask {
   let mask = (1n << BigInt(plan.scopes.scopeCount)) - 1n;
   for (const dimension of plan.scopes.dimensions) {
     if (dimension.kind === 'range' || dimension.kind === 'bits' || dimension.kind === 'address')
       throw new Error('a scope compares no numbers and no addresses');
-    if (dimension.kind !== 'integer') {
-      if (dimension.argument !== ScopeAttribute.binary) throw new Error('text of a process is its binary');
-      mask &= lookUpText(dimension, call.process.binary);
-    } else {
-      const kind = dimension.argument - ScopeAttribute.namespaceUts;
-      mask &= lookUpInteger(dimension, call.process.namespaces[kind] ?? 0n, call.hostNamespaces);
-    }
+    const { argument } = dimension;
+    if (dimension.kind === 'set') mask &= lookUpSet(dimension, setOf(argument, call));
+    else if (dimension.kind === 'integer')
+      mask &= lookUpInteger(dimension, numberOf(argument, call), call.hostNamespaces);
+    else mask &= lookUpText(dimension, textOf(argument, call));
   }
   return mask;
 }
@@ -171,6 +208,7 @@ function candidates(plan: Plan, hook: HookPlan, call: DescribedCall): Mask {
     else if (dimension.kind === 'address')
       mask &= lookUpAddress(dimension, partOf(given, part, planned.type).text);
     else if (dimension.kind === 'bits') mask &= lookUpBits(dimension, value);
+    else if (dimension.kind === 'set') throw new Error('no argument is a set');
     else mask &= lookUpText(dimension, given?.bytes ?? new Uint8Array());
   }
   return mask;

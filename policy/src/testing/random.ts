@@ -72,6 +72,13 @@ export interface RandomWorld {
   readonly binaries: readonly string[];
   /** Names of namespaces and the inode numbers that processes have, written as text. */
   readonly namespaces: readonly { readonly name: string; readonly inodes: readonly string[] }[];
+  /** Binaries that processes are made by; none by default. */
+  readonly parents?: readonly string[];
+  /** Process ids, in the host's pid namespace and in their own, written as text; none by default. */
+  readonly pids?: readonly string[];
+  readonly namespacePids?: readonly string[];
+  /** Names of capabilities; none by default. */
+  readonly capabilities?: readonly string[];
 }
 
 const negations = ['', 'Not'] as const;
@@ -205,6 +212,27 @@ function fitsType(value: bigint, type: string): boolean {
     : value >= -(1n << (bits - 1n)) && value < 1n << (bits - 1n);
 }
 
+/** Terms on process ids, capabilities and parents, as far as the world has them. */
+function processTerms(random: Random, world: RandomWorld): string[] {
+  const lines: string[] = [];
+  const { parents = [], pids = [], namespacePids = [], capabilities = [] } = world;
+  const inOrNot = () => random.pick(['In', 'NotIn']);
+  if (parents.length > 0 && random.chance(15))
+    lines.push('matchParentBinaries:', `- {${textTerm(random, parents, ['In', 'NotIn'])}}`);
+  if (pids.length > 0 && random.chance(12)) {
+    const isOwn = random.chance(50);
+    const values = random.some(isOwn ? namespacePids : pids, 1, 3);
+    lines.push('matchPIDs:', `- {operator: ${inOrNot()}, isNamespacePID: ${isOwn}, values: ${list(values)}}`);
+  }
+  if (capabilities.length > 0 && random.chance(15)) {
+    const type = random.pick(['', 'type: Effective, ', 'type: Permitted, ', 'type: Inheritable, ']);
+    const own = random.chance(20) ? 'isNamespaceCapability: true, ' : '';
+    const values = list(random.some(capabilities, 1, 3));
+    lines.push('matchCapabilities:', `- {${type}${own}operator: ${inOrNot()}, values: ${values}}`);
+  }
+  return lines;
+}
+
 function selector(
   random: Random,
   world: RandomWorld,
@@ -232,6 +260,7 @@ function selector(
       `- {namespace: ${name}, operator: ${random.pick(['In', 'NotIn'])}, values: ${list(values)}}`,
     );
   }
+  lines.push(...processTerms(random, world));
   const actions: string[] = [];
   if (random.chance(15)) actions.push('{action: NoPost}');
   else if (random.chance(50)) actions.push('{action: Post}');

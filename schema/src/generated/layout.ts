@@ -514,6 +514,8 @@ export const DimensionKind = {
   bits: 5,
   /** trie over the version (4 or 6) and the bytes of an internet address */
   address: 6,
+  /** each member of a set of numbers; a term holds where one of its members is there */
+  set: 16,
 } as const;
 export type DimensionKind = (typeof DimensionKind)[keyof typeof DimensionKind];
 /** Names of dimension_kind, by number, as events and the archive spell them. */
@@ -525,6 +527,7 @@ export const dimensionKindNames: Readonly<Record<number, string>> = {
   4: 'range',
   5: 'bits',
   6: 'address',
+  16: 'set',
 };
 
 /** What of an argument a dimension looks at. */
@@ -595,6 +598,18 @@ export const argumentSourceNames: Readonly<Record<number, string>> = {
 export const ScopeAttribute = {
   /** path of the binary */
   binary: 0,
+  /** path of the binary that its parent ran when it made the process */
+  parentBinary: 1,
+  /** process id in the host's pid namespace */
+  pid: 2,
+  /** process id in its own pid namespace, 0 where that is the host's */
+  namespacePid: 3,
+  /** set of capabilities of the current thread */
+  capPermitted: 4,
+  /** set of capabilities of the current thread */
+  capEffective: 5,
+  /** set of capabilities of the current thread */
+  capInheritable: 6,
   /** inode number of the namespace; the others follow in the order of namespace_kind */
   namespaceUts: 16,
 } as const;
@@ -602,6 +617,12 @@ export type ScopeAttribute = (typeof ScopeAttribute)[keyof typeof ScopeAttribute
 /** Names of scope_attribute, by number, as events and the archive spell them. */
 export const scopeAttributeNames: Readonly<Record<number, string>> = {
   0: 'binary',
+  1: 'parent_binary',
+  2: 'pid',
+  3: 'namespace_pid',
+  4: 'cap_permitted',
+  5: 'cap_effective',
+  6: 'cap_inheritable',
   16: 'namespace_uts',
 };
 
@@ -2969,7 +2990,7 @@ export interface Dimension {
   kind: number;
   /** position in the arguments of the hook, or the scope_attribute */
   argument: number;
-  /** argument_part */
+  /** argument_part; of a scope dimension 1 where what it looks at may change while a process runs */
   part: number;
   /** 0 */
   reserved2: number;
@@ -3106,7 +3127,7 @@ export function makeHookState(fields: Partial<HookState> = {}): HookState {
 export const HOOK_CONFIG_CONFIG_ID_AT = 0;
 export const HOOK_CONFIG_SELECTOR_COUNT_AT = 4;
 export const HOOK_CONFIG_SCOPE_GENERATION_AT = 8;
-export const HOOK_CONFIG_NAMESPACES_AT = 12;
+export const HOOK_CONFIG_IS_CHANGING_AT = 12;
 export const HOOK_CONFIG_UNSCOPED_AT = 16;
 export const HOOK_CONFIG_SCOPE_OF_AT = 80;
 export const HOOK_CONFIG_DEFAULTS_AT = 1104;
@@ -3120,8 +3141,8 @@ export interface HookConfig {
   selectorCount: number;
   /** the generation of scopes whose numbers scope_of holds */
   scopeGeneration: number;
-  /** bit n: the scopes of this generation look at namespace_kind n, which may change while a process runs */
-  namespaces: number;
+  /** 1: a scope of its selectors looks at what may change while a process runs, so it is evaluated at each hit */
+  isChanging: number;
   /** selectors that hold for every process */
   unscoped: Mask;
   /** number of the scope of each selector, 65535 for none */
@@ -3136,7 +3157,7 @@ export function readHookConfig(view: DataView, at: number): HookConfig {
     configId: view.getUint32(at, true),
     selectorCount: view.getUint32(at + 4, true),
     scopeGeneration: view.getUint32(at + 8, true),
-    namespaces: view.getUint32(at + 12, true),
+    isChanging: view.getUint32(at + 12, true),
     unscoped: readMask(view, at + 16),
     scopeOf: Array.from({ length: 512 }, (_, i) => view.getUint16(at + 80 + i * 2, true)),
     defaults: Array.from({ length: 32 }, (_, i) => readMask(view, at + 1104 + i * 64)),
@@ -3148,7 +3169,7 @@ export function writeHookConfig(view: DataView, at: number, value: HookConfig): 
   view.setUint32(at, value.configId, true);
   view.setUint32(at + 4, value.selectorCount, true);
   view.setUint32(at + 8, value.scopeGeneration, true);
-  view.setUint32(at + 12, value.namespaces, true);
+  view.setUint32(at + 12, value.isChanging, true);
   writeMask(view, at + 16, value.unscoped);
   value.scopeOf.slice(0, 512).forEach((item, i) => {
     view.setUint16(at + 80 + i * 2, item, true);
@@ -3165,9 +3186,11 @@ export function makeHookConfig(fields: Partial<HookConfig> = {}): HookConfig {
 
 export const SCOPE_CONFIG_GENERATION_AT = 0;
 export const SCOPE_CONFIG_DIMENSION_COUNT_AT = 4;
-export const SCOPE_CONFIG_DIMENSIONS_AT = 8;
-export const SCOPE_CONFIG_DEFAULTS_AT = 264;
-export const SCOPE_CONFIG_BYTES = 2312;
+export const SCOPE_CONFIG_ATTRIBUTES_AT = 8;
+export const SCOPE_CONFIG_RESERVED_AT = 12;
+export const SCOPE_CONFIG_DIMENSIONS_AT = 16;
+export const SCOPE_CONFIG_DEFAULTS_AT = 272;
+export const SCOPE_CONFIG_BYTES = 2320;
 
 /** The scopes (what depends on the process alone) of all hooks. */
 export interface ScopeConfig {
@@ -3175,30 +3198,38 @@ export interface ScopeConfig {
   generation: number;
   /** dimensions in use */
   dimensionCount: number;
+  /** bit n: a dimension looks at the scope_attribute n */
+  attributes: number;
+  /** 0 */
+  reserved: number;
   dimensions: readonly Dimension[];
   /** mask of each dimension where its look-up finds nothing */
   defaults: readonly Mask[];
 }
 
-/** Reads 2312 bytes. @throws {RangeError} where they reach past the view. */
+/** Reads 2320 bytes. @throws {RangeError} where they reach past the view. */
 export function readScopeConfig(view: DataView, at: number): ScopeConfig {
   return {
     generation: view.getUint32(at, true),
     dimensionCount: view.getUint32(at + 4, true),
-    dimensions: Array.from({ length: 32 }, (_, i) => readDimension(view, at + 8 + i * 8)),
-    defaults: Array.from({ length: 32 }, (_, i) => readMask(view, at + 264 + i * 64)),
+    attributes: view.getUint32(at + 8, true),
+    reserved: view.getUint32(at + 12, true),
+    dimensions: Array.from({ length: 32 }, (_, i) => readDimension(view, at + 16 + i * 8)),
+    defaults: Array.from({ length: 32 }, (_, i) => readMask(view, at + 272 + i * 64)),
   };
 }
 
-/** Writes 2312 bytes. @throws {RangeError} where they reach past the view. */
+/** Writes 2320 bytes. @throws {RangeError} where they reach past the view. */
 export function writeScopeConfig(view: DataView, at: number, value: ScopeConfig): void {
   view.setUint32(at, value.generation, true);
   view.setUint32(at + 4, value.dimensionCount, true);
+  view.setUint32(at + 8, value.attributes, true);
+  view.setUint32(at + 12, value.reserved, true);
   value.dimensions.slice(0, 32).forEach((item, i) => {
-    writeDimension(view, at + 8 + i * 8, item);
+    writeDimension(view, at + 16 + i * 8, item);
   });
   value.defaults.slice(0, 32).forEach((item, i) => {
-    writeMask(view, at + 264 + i * 64, item);
+    writeMask(view, at + 272 + i * 64, item);
   });
 }
 

@@ -1,0 +1,208 @@
+/* SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause) */
+// Owns what scopes look at of the current process: the texts of its binary and of its parent's, numbers
+// (namespaces, process ids), and sets of numbers (capabilities). Which of these may change while a process
+// runs is the planner's to know (scopeAttributeChanges).
+
+#ifndef WEIR_SCOPE_PROCESS_H
+#define WEIR_SCOPE_PROCESS_H
+
+#include "hook_kernel.h"
+#include "match.h"
+#include "process.h"
+
+/*
+ * Inode number of a namespace of the current thread, 0 where this kernel has none of the kind. A thread that
+ * is ending has given its namespaces back: *known is then false. Not static: its switch is looked at once.
+ */
+__noinline int namespace_inode(__u32 kind, bool *known) {
+    struct task_struct *task = bpf_get_current_task_btf();
+    struct nsproxy *proxy = task->nsproxy;
+
+    if (!known)
+        return 0;
+    *known = true;
+    if (kind == WEIR_NAMESPACE_KIND_USER)
+        return BPF_CORE_READ(task, cred, user_ns, ns.inum);
+    if (kind == WEIR_NAMESPACE_KIND_PID) {
+        struct pid *pid = BPF_CORE_READ(task, thread_pid);
+        // numbers[] has an entry for each level; the last one is of the task's own namespace.
+        struct upid *last = (void *)pid + bpf_core_field_offset(struct pid, numbers) +
+                            BPF_CORE_READ(pid, level) * bpf_core_type_size(struct upid);
+
+        *known = pid != NULL;
+        return BPF_CORE_READ(last, ns, ns.inum);
+    }
+    *known = proxy != NULL;
+    switch (kind) {
+    case WEIR_NAMESPACE_KIND_UTS:
+        return BPF_CORE_READ(proxy, uts_ns, ns.inum);
+    case WEIR_NAMESPACE_KIND_IPC:
+        return BPF_CORE_READ(proxy, ipc_ns, ns.inum);
+    case WEIR_NAMESPACE_KIND_MNT:
+        return BPF_CORE_READ(proxy, mnt_ns, ns.inum);
+    case WEIR_NAMESPACE_KIND_PID_FOR_CHILDREN:
+        return BPF_CORE_READ(proxy, pid_ns_for_children, ns.inum);
+    case WEIR_NAMESPACE_KIND_NET:
+        return BPF_CORE_READ(proxy, net_ns, ns.inum);
+    case WEIR_NAMESPACE_KIND_TIME:
+        return BPF_CORE_READ(proxy, time_ns, ns.inum);
+    case WEIR_NAMESPACE_KIND_TIME_FOR_CHILDREN:
+        return BPF_CORE_READ(proxy, time_ns_for_children, ns.inum);
+    case WEIR_NAMESPACE_KIND_CGROUP:
+        return BPF_CORE_READ(proxy, cgroup_ns, ns.inum);
+    default:
+        return 0;
+    }
+}
+
+/*
+ * A process id of the current process (a scope_attribute). In its own pid namespace, those of the host's have
+ * none: 0.
+ */
+static __always_inline __u32 process_number(__u32 attribute, bool *known) {
+    struct task_struct *task = bpf_get_current_task_btf();
+
+    if (attribute == WEIR_SCOPE_ATTRIBUTE_PID)
+        return task->tgid;
+    struct pid *pid = BPF_CORE_READ(task, group_leader, thread_pid);
+    __u32 level = BPF_CORE_READ(pid, level);
+    struct upid *own =
+        (void *)pid + bpf_core_field_offset(struct pid, numbers) + level * bpf_core_type_size(struct upid);
+
+    *known = pid != NULL;
+    return level == 0 ? 0 : BPF_CORE_READ(own, nr);
+}
+
+/* A set of capabilities of the current thread. */
+static __always_inline __u64 capability_set(__u32 attribute) {
+    const struct cred *cred = bpf_get_current_task_btf()->cred;
+    __u64 bits = 0;
+    long error;
+
+    if (attribute == WEIR_SCOPE_ATTRIBUTE_CAP_PERMITTED)
+        error = bpf_core_read(&bits, sizeof(bits), &cred->cap_permitted);
+    else if (attribute == WEIR_SCOPE_ATTRIBUTE_CAP_EFFECTIVE)
+        error = bpf_core_read(&bits, sizeof(bits), &cred->cap_effective);
+    else
+        error = bpf_core_read(&bits, sizeof(bits), &cred->cap_inheritable);
+    if (error)
+        count_failure(WEIR_FAILURE_PLACE_CREDENTIALS);
+    return bits;
+}
+
+/* Puts the members of a set of the current process into `set`. Returns whether they are known. */
+static __always_inline bool process_set(__u32 attribute, struct weir_mask *set) {
+    mask_clear(set);
+    set->words[0] = capability_set(attribute);
+    return true;
+}
+
+/*
+ * Fills in the parent's binary, of a process that was there before the programs: what the parent runs now.
+ * Overwrites the path buffer of the slot. Not static: reading a path has a frame of its own.
+ */
+__noinline int fill_parent_binary(__u32 slot) {
+    struct task_struct *task = bpf_get_current_task_btf();
+    struct process_state *state = process_state_find(task->group_leader);
+    struct scratch *scratch = path_scratch(slot);
+    struct path_text text = {.at = WEIR_PATH_END};
+
+    if (!state || !scratch || (state->flags & PROCESS_STATE_PARENT_READY))
+        return 0;
+    struct task_struct *parent = task->real_parent->group_leader;
+    struct process_state *known = process_state_find(parent);
+    __u32 flags = PROCESS_STATE_PARENT_READY;
+
+    if (known && (known->flags & PROCESS_STATE_READY)) {
+        bpf_probe_read_kernel(state->parent_forward, WEIR_STATE_TEXT_BYTES, known->forward);
+        bpf_probe_read_kernel(state->parent_reverse, WEIR_STATE_TEXT_BYTES, known->reverse);
+        state->parent_length = known->binary_length;
+        flags |= (known->flags & (PROCESS_STATE_TRUNCATED | PROCESS_STATE_UNREADABLE)) << 4;
+    } else {
+        struct file *file = BPF_CORE_READ(parent, mm, exe_file);
+
+        if (file) { // else a kernel thread, or one that has ended: no path
+            path_read_file(scratch, slot, file, PATH_OPTION_NO_SUFFIX, &text);
+            if (text.flags & (PATH_TRUNCATED | PATH_DETACHED))
+                flags |= PROCESS_STATE_PARENT_TRUNCATED;
+            if (text.flags & PATH_UNREADABLE)
+                flags |= PROCESS_STATE_PARENT_UNREADABLE;
+        }
+        path_copy_forward(scratch, &text, state->parent_forward);
+        path_copy_reverse(scratch, state->parent_reverse);
+        state->parent_length = text.length;
+    }
+    barrier();
+    __sync_fetch_and_or(&state->flags, flags);
+    return 0;
+}
+
+/* What the members of one set share; the context of bpf_loop, which keeps no pointers. */
+struct set_look_up {
+    __u32 slot;
+    __u32 dimension_id;
+    __u32 word; // of the set, of which `left` is what is still to be looked up
+    __u32 reserved;
+    __u64 left;
+};
+
+/* ORs the mask of one member, or goes on to the next word. Returns 1, which ends the loop, after the last. */
+static long look_up_member(__u32 index, void *context) {
+    struct set_look_up *look_up = context;
+    struct hook_work *work = hook_work_of(look_up->slot);
+
+    (void)index;
+    if (!work)
+        return 1;
+    if (look_up->left == 0) {
+        __u32 next = look_up->word + 1;
+
+        if (next >= WEIR_LIMIT_MASK_WORDS)
+            return 1;
+        look_up->word = next;
+        look_up->left = work->set.words[next];
+        return 0;
+    }
+    __u32 member = look_up->word * WORD_BITS + lowest_bit(look_up->left);
+    const struct weir_mask *found = look_up_integer(look_up->dimension_id, member, PURPOSE_BIT);
+
+    if (found) {
+#pragma unroll
+        for (__u32 word = 0; word < WEIR_LIMIT_MASK_WORDS; word++)
+            work->found.words[word] |= found->words[word];
+    }
+    look_up->left &= look_up->left - 1;
+    return 0;
+}
+
+/*
+ * The mask of the set in work->set, into work->found: a term on it holds where any of its members is there,
+ * or, negated, where none is. So what the members say is ORed, and turns the mask of the empty set over.
+ * Only members that a scope asks for are looked up. Not static, for its stack.
+ */
+__noinline int look_up_set(__u32 slot, __u32 scope_slot, __u32 d, __u32 dimension_id) {
+    struct hook_work *work = hook_work_of(slot);
+    struct weir_scope_config *config = bpf_map_lookup_elem(&scope_configs, &scope_slot);
+    const struct weir_mask *asked = look_up_integer(dimension_id, 0, PURPOSE_BITS);
+
+    if (!work || !config)
+        return 0;
+    d &= WEIR_LIMIT_DIMENSIONS_PER_HOOK - 1;
+    barrier_var(d);
+    mask_clear(&work->found);
+    if (asked && mask_and(&work->set, asked, WEIR_LIMIT_MASK_WORDS)) {
+        struct set_look_up look_up = {
+            .slot = slot,
+            .dimension_id = dimension_id,
+            .left = work->set.words[0],
+        };
+
+        bpf_loop(WEIR_LIMIT_MASK_WORDS * WORD_BITS + WEIR_LIMIT_MASK_WORDS, look_up_member, &look_up, 0);
+    }
+#pragma unroll
+    for (__u32 word = 0; word < WEIR_LIMIT_MASK_WORDS; word++)
+        work->found.words[word] ^= config->defaults[d].words[word];
+    return 0;
+}
+
+#endif
