@@ -35,7 +35,7 @@ export interface RunningAttack {
   readonly reason?: RegExp;
 }
 
-const marked = '(i32.eq ' + pid + ' (i32.const 666))';
+const marked = `(i32.eq ${pid} (i32.const 666))`;
 /** Runs the code on each event of pid 666. */
 const on = (code: string) => `${eachRecord(`(if ${marked} (then ${code}))`)} ${done}`;
 /** Runs the code on every event. */

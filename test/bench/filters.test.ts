@@ -15,4 +15,8 @@ test('the bench filters loses no event across swaps and judges none twice', () =
   expect(result).toMatchObject({ bench: 'filters', lost: 0, judgedTwice: 0 });
   expect(result.nsPerEvent1).toBeGreaterThan(0);
   expect(result.nsPerEvent10).toBeGreaterThan(0);
+  expect(result.nsPerEvent100).toBeGreaterThan(0);
+  for (const measure of ['fuel', 'depth', 'nan', 'copy', 'watchdog']) {
+    expect(result[`${measure}Percent`], measure).toEqual(expect.any(Number));
+  }
 });

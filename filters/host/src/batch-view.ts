@@ -79,6 +79,8 @@ export class BatchView {
   offsetsAt = 0;
   readonly codes: Uint8Array;
   readonly states: Uint8Array;
+  /** The same, four at a time. */
+  readonly stateWords: Int32Array;
   /** Records that no filter sees. */
   unseen = 0;
   /** Records on which a filter trapped. */
@@ -87,7 +89,8 @@ export class BatchView {
 
   constructor(recordsMax: number) {
     this.codes = new Uint8Array(recordsMax);
-    this.states = new Uint8Array(recordsMax);
+    this.stateWords = new Int32Array((recordsMax + 3) >> 2);
+    this.states = new Uint8Array(this.stateWords.buffer);
   }
 
   /** Looks at the batch in a slot. With `again`, takes back the marks that a run which was broken off may have left. */

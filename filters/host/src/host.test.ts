@@ -323,3 +323,38 @@ describe('slots', () => {
     expect(() => host.setFilters([])).toThrow(/closed/);
   });
 });
+
+describe('verdicts of many', () => {
+  it('count for each event alone, whatever lies beside it: traps, other kinds, what cannot be dropped', async () => {
+    // Traps on 666, drops 1 and 3.
+    const judges: ModuleText = {
+      name: 'judges',
+      binds: { kinds: ['kprobe', 'loss'] },
+      filter: `${eachRecord(`
+        (if (i32.eq ${pid} (i32.const 666)) (then (unreachable)))
+        (if (i32.and ${pid} (i32.const 1)) (then ${dropVerdict}))`)} ${done}`,
+    };
+    const { host } = await start([judges, { ...judges, name: 'again' }], { trapsMax: 1_000_000 });
+    let state = 20260105;
+    const random = (below: number) => {
+      state = (Math.imul(state, 1664525) + 1013904223) >>> 0;
+      return Math.floor((state / 2 ** 32) * below);
+    };
+    for (let round = 0; round < 200; round++) {
+      const events = Array.from({ length: 1 + random(23) }, () => ({
+        pid: [0, 1, 2, 3, 666][random(random(3) === 0 ? 5 : 4)] as number,
+        kind: (['kprobe', 'kprobe', 'kprobe', 'exit', 'loss'] as const)[random(5)] as 'kprobe',
+        flags: random(8) === 0 ? RecordFlag.protected : 0,
+      }));
+      const judged = await judge(host, makeBatch(events));
+      const expected = events.map(({ pid, kind, flags }) =>
+        kind === 'kprobe' && flags === 0 && pid % 2 === 1 ? 1 : 0,
+      );
+      expect(judged.verdicts, JSON.stringify(events)).toEqual(expected);
+      expect(judged.dropped).toBe(expected.filter((one) => one === 1).length);
+    }
+    const [first, second] = host.status();
+    expect((first?.kept ?? 0) + (first?.dropped ?? 0)).toBe(first?.events);
+    expect((second?.kept ?? 0) + (second?.dropped ?? 0)).toBe(second?.events);
+  });
+});

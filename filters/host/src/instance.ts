@@ -42,7 +42,8 @@ export function cleanText(bytes: Uint8Array): string {
 export class FilterInstance {
   /** Address of the area, and how large a batch it takes. */
   area = 0;
-  bytes: Uint8Array;
+  bytes: Buffer<ArrayBuffer>;
+  words: Int32Array;
   view: DataView;
   /** What the filter logged last at the gravest level: the reason of its own abort. */
   lastError: string | undefined;
@@ -82,7 +83,8 @@ export class FilterInstance {
     this.#filter = exports.weir_filter as (call: number) => unknown;
     this.#save = exports.weir_state_save as (() => number) | undefined;
     this.#restore = exports.weir_state_restore as ((at: number, bytes: number) => number) | undefined;
-    this.bytes = new Uint8Array(memory.buffer);
+    this.bytes = Buffer.from(memory.buffer);
+    this.words = new Int32Array(memory.buffer);
     this.view = new DataView(memory.buffer);
     this.#fuel.refill(BigInt(fuel));
     try {
@@ -184,7 +186,8 @@ export class FilterInstance {
   /** Looks at the memory again, which has another buffer once it has grown. */
   refresh(): void {
     if (this.#memory.buffer !== this.bytes.buffer) {
-      this.bytes = new Uint8Array(this.#memory.buffer);
+      this.bytes = Buffer.from(this.#memory.buffer);
+      this.words = new Int32Array(this.#memory.buffer);
       this.view = new DataView(this.#memory.buffer);
     }
   }

@@ -8,7 +8,7 @@ import { BATCH_HEADER_BYTE_LENGTH_AT } from '@weir/schema';
 import { BatchView } from './batch-view.js';
 import { align8 } from './instance.js';
 import { Notes } from './notes.js';
-import { FilterRunner, type RunnerContext } from './runner.js';
+import { FilterRunner, makeScratch, type RunnerContext } from './runner.js';
 import {
   type ConfigMessage,
   Control,
@@ -27,8 +27,8 @@ const layout = slotBytes(bounds);
 const results = Control.ring + bounds.slots;
 const batch = new BatchView(bounds.recordsMax);
 const notes = new Notes(bounds.recordsMax, bounds.annotationBytesMax);
-const judgements = new Uint8Array(bounds.recordsMax);
-const marks = new Uint8Array(bounds.recordsMax);
+const scratch = makeScratch(bounds.recordsMax);
+const { judgements, judgementWords } = scratch;
 
 const context: RunnerContext = {
   bounds,
@@ -63,7 +63,7 @@ function configure(message: ConfigMessage): void {
       next.push(running);
       continue;
     }
-    const runner = new FilterRunner(entry, marks, context);
+    const runner = new FilterRunner(entry, scratch, context);
     next.push(runner);
     if (runner.quarantined) continue;
     try {
@@ -90,7 +90,7 @@ function judge(slotIndex: number): void {
   const inputBytes = control[at + Result.inputBytes] as number;
   batch.open(slot, bounds.batchBytesMax, inputBytes, control[at + Result.again] === 1);
   const { recordCount } = batch;
-  judgements.fill(Judgement.keep, 0, recordCount);
+  judgements.fill(Judgement.keep, 0, (recordCount + 3) & ~3);
   notes.begin(batch.bytes, align8(inputBytes), layout.verdicts, recordCount);
   let live = recordCount;
   for (const runner of runners) {
@@ -102,9 +102,11 @@ function judge(slotIndex: number): void {
   let dropped = 0;
   let heldBack = 0;
   if (live < recordCount) {
-    for (let index = 0; index < recordCount; index++) {
-      if (judgements[index] === Judgement.drop) dropped++;
-      else if (judgements[index] === Judgement.heldBack) heldBack++;
+    // Four at once. Beyond the last record all is 0.
+    for (let word = 0; word << 2 < recordCount; word++) {
+      const four = judgementWords[word] as number;
+      dropped += Math.imul(four & 0x01010101, 0x01010101) >>> 24;
+      heldBack += Math.imul((four >> 1) & 0x01010101, 0x01010101) >>> 24;
     }
   }
   batch.bytes.set(judgements.subarray(0, recordCount), layout.verdicts);

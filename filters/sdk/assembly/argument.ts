@@ -21,19 +21,16 @@ import {
   socketArgumentBytes,
   userNamespaceArgumentBytes,
 } from './generated/layout';
-import { emptyAt, takeView } from './memory';
+import { emptyAt, eventRecord } from './memory';
 import { BpfObject, Credentials, KernelModule, PerfEvent, Socket, UserNamespace } from './payload';
 
-export function argumentOf(record: usize, at: usize): Argument {
-  return changetype<Argument>(takeView(record, <u32>at));
-}
-
-/** One argument. Where there is none at the index that was asked for, its type is `ArgumentType.none`. */
+/** One argument of the event that is being judged. Where there is none at the index that was asked for, its type is `ArgumentType.none`. */
 @unmanaged
 @final
 export class Argument {
-  private record: u32;
-  private struct: u32;
+  private get struct(): usize {
+    return changetype<usize>(this);
+  }
 
   /** See ArgumentType. */
   get type(): i32 {
@@ -80,7 +77,7 @@ export class Argument {
 
   /** Strings, buffers and paths: the bytes. */
   get bytes(): Bytes {
-    return viewOf(this.record, argumentPayloadOffset(this.struct), argumentPayloadLength(this.struct));
+    return viewOf(eventRecord(), argumentPayloadOffset(this.struct), argumentPayloadLength(this.struct));
   }
 
   /** Whether it carries text or bytes that are no path: strings and buffers. */
@@ -214,6 +211,6 @@ export class Argument {
   private structAt(first: i32, last: i32, bytes: u32): usize {
     const type = this.type;
     if (type < first || type > last || argumentPayloadLength(this.struct) < bytes) return emptyAt();
-    return <usize>this.record + argumentPayloadOffset(this.struct);
+    return eventRecord() + argumentPayloadOffset(this.struct);
   }
 }

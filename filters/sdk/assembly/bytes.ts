@@ -3,7 +3,17 @@
 // value, and are compared as they are. Literals are compared as their UTF-8.
 import { TextList } from './list';
 import { takeView } from './memory';
-import { beginsWith, beginsWithFolded, codePoint, findByte, findText, matchPoint, textBytes } from './text';
+import {
+  ASCII_4,
+  beginsWith,
+  beginsWithFolded,
+  codePoint,
+  findByte,
+  findText,
+  matchPoint,
+  pack4,
+  textBytes,
+} from './text';
 
 const SLASH: u8 = 0x2f;
 const DOT: u8 = 0x2e;
@@ -39,14 +49,29 @@ export class Bytes {
   }
 
   equals(text: string): bool {
+    if (this.beginsOtherwise(text)) return false;
     return beginsWith(this.address, this.end, text) && textBytes(text) == this.length;
   }
 
   startsWith(text: string): bool {
+    if (this.beginsOtherwise(text)) return false;
     return beginsWith(this.address, this.end, text);
   }
 
+  /** Whether the first four bytes tell that the text is not what it begins with: most often they do, without a call. */
+  private beginsOtherwise(text: string): bool {
+    if (text.length < 4 || this.length < 4) return false;
+    const four = load<u64>(changetype<usize>(text));
+    return (four & ASCII_4) == 0 && load<u32>(this.address) != pack4(four);
+  }
+
   endsWith(text: string): bool {
+    const units = text.length;
+    if (units == 0) return true;
+    // UTF-8 takes at least as many bytes as UTF-16 takes units.
+    if (units > this.length) return false;
+    const last = load<u16>(changetype<usize>(text) + ((<usize>(units - 1)) << 1));
+    if (last < 0x80 && <u16>load<u8>(this.end - 1) != last) return false;
     const bytes = textBytes(text);
     return bytes <= this.length && beginsWith(this.end - bytes, this.end, text);
   }
@@ -191,7 +216,14 @@ export class Bytes {
     while (true) {
       if (p < units) {
         const unit = load<u16>(changetype<usize>(pattern) + ((<usize>p) << 1));
-        if (unit == 0x2a) {
+        // Most of a pattern is ASCII, and what it is compared with differs at once or goes on for long.
+        if (unit < 0x80 && unit != 0x2a && unit != 0x3f) {
+          if (at < end && <u16>load<u8>(at) == unit) {
+            at++;
+            p++;
+            continue;
+          }
+        } else if (unit == 0x2a) {
           if (p + 1 < units && load<u16>(changetype<usize>(pattern) + ((<usize>(p + 1)) << 1)) == 0x2a) {
             p += 2;
             deepPattern = p;
@@ -203,8 +235,7 @@ export class Bytes {
             starAt = at;
           }
           continue;
-        }
-        if (unit == 0x3f) {
+        } else if (unit == 0x3f) {
           if (at < end && load<u8>(at) != SLASH) {
             at++;
             p++;

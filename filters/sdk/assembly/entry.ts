@@ -5,14 +5,11 @@ import { closeConfig, Config, openConfig } from './config';
 import { Event } from './event';
 import {
   filterCallBatchAt,
-  filterCallCursor,
-  filterCallRecordCount,
-  filterCallVerdictsAt,
   setFilterCallAnnotationCount,
   setFilterCallAnnotationsAt,
   setFilterCallCursor,
 } from './generated/layout';
-import { openBatch, openEvent, recordAt } from './memory';
+import { eventRecord, openBatch, openEvent, recordAt } from './memory';
 import { annotationsAt, countAnnotations, hasRoom, isDrop, openAnnotations, openVerdict } from './verdict';
 
 let area: usize = 0;
@@ -37,18 +34,6 @@ export function openCall(call: usize): void {
   setFilterCallAnnotationsAt(call, annotationsAt());
 }
 
-/** The first record from `index` on that is to be judged, or the count of records. */
-export function nextRecord(call: usize, index: u32): u32 {
-  const count = filterCallRecordCount(call);
-  const verdicts: usize = filterCallVerdictsAt(call);
-  while (index < count && load<u8>(verdicts + index) != 0) index++;
-  return index;
-}
-
-export function firstRecord(call: usize): u32 {
-  return nextRecord(call, filterCallCursor(call));
-}
-
 /** Begins an event. Returns false where there may be no room for what it will say. */
 export function openRecord(call: usize, index: u32): bool {
   setFilterCallCursor(call, index);
@@ -59,8 +44,9 @@ export function openRecord(call: usize, index: u32): bool {
   return true;
 }
 
-export function eventAt(index: u32): Event {
-  return changetype<Event>(recordAt(index));
+/** The event that was begun last. */
+export function event(): Event {
+  return changetype<Event>(eventRecord());
 }
 
 export { isDrop };

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // Owns the view of an event: the address of its record in the batch. What an event does not have is 0 or empty.
-import { Argument, argumentOf } from './argument';
+import { Argument } from './argument';
 import { Bytes, viewOf } from './bytes';
 import {
   alertRecordCauseCpu,
@@ -85,6 +85,14 @@ import {
 import { batchAt, bindingAt, emptyAt, processAt } from './memory';
 import { Pod, Process, valueOf } from './process';
 
+/** The kinds that come from a hook, a bit each. */
+const HOOK_KINDS: u64 =
+  ((<u64>1) << EventKind.kprobe) |
+  ((<u64>1) << EventKind.tracepoint) |
+  ((<u64>1) << EventKind.loader) |
+  ((<u64>1) << EventKind.uprobe) |
+  ((<u64>1) << EventKind.lsm) |
+  ((<u64>1) << EventKind.usdt);
 /** Labels of a record that are looked at. */
 const LABELS_MAX: u32 = 256;
 /** Tags of a policy that are looked at. */
@@ -319,14 +327,7 @@ export class Event {
   /** Whether it comes from a policy on a hook. */
   get isHook(): bool {
     const kind = this.kind;
-    return (
-      kind == EventKind.kprobe ||
-      kind == EventKind.tracepoint ||
-      kind == EventKind.loader ||
-      kind == EventKind.uprobe ||
-      kind == EventKind.lsm ||
-      kind == EventKind.usdt
-    );
+    return kind < 64 && ((HOOK_KINDS >> kind) & 1) != 0;
   }
 
   get policy(): Policy {
@@ -406,8 +407,8 @@ export class Event {
 
   /** The argument at an index, in the order of the policy. */
   argument(index: i32): Argument {
-    if (<u32>index >= <u32>this.argumentCount) return argumentOf(this.record, emptyAt());
-    return argumentOf(this.record, this.record + hookRecordBytes + <usize>index * argumentBytes);
+    if (<u32>index >= <u32>this.argumentCount) return changetype<Argument>(emptyAt());
+    return changetype<Argument>(this.record + hookRecordBytes + <usize>index * argumentBytes);
   }
 
   /** The first argument of a type, wherever it is; of type none where there is none. See ArgumentType. */
@@ -447,9 +448,8 @@ export class Event {
 
   /** What the policy reads beside the arguments, at an index in the order of the policy. */
   data(index: i32): Argument {
-    if (<u32>index >= <u32>this.dataCount) return argumentOf(this.record, emptyAt());
-    return argumentOf(
-      this.record,
+    if (<u32>index >= <u32>this.dataCount) return changetype<Argument>(emptyAt());
+    return changetype<Argument>(
       this.record + hookRecordBytes + <usize>(this.argumentCount + index) * argumentBytes,
     );
   }
@@ -460,9 +460,9 @@ export class Event {
 
   /** What the call returned. */
   get returned(): Argument {
-    if (!this.hasReturn) return argumentOf(this.record, emptyAt());
+    if (!this.hasReturn) return changetype<Argument>(emptyAt());
     const last = <usize>hookRecordArgumentCount(this.record) - 1;
-    return argumentOf(this.record, this.record + hookRecordBytes + last * argumentBytes);
+    return changetype<Argument>(this.record + hookRecordBytes + last * argumentBytes);
   }
 
   /** Exit events: the exit code. */

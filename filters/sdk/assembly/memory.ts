@@ -25,14 +25,17 @@ const VIEW_BYTES: usize = 8;
 const views: usize = memory.data(32768, 8);
 const nothing: usize = memory.data(512, 8);
 
-let nextView: usize = 0;
+let nextView: usize = views;
 /** Address of the batch that is being judged. */
 let batch: usize = 0;
+/** Address of its records' offsets. */
+let offsets: usize = 0;
 /** Address of the record that is being judged; 0 at load. */
 let record: usize = 0;
 
 export function openBatch(at: usize): void {
   batch = at;
+  offsets = at + batchHeaderOffsetsAt(at);
 }
 
 export function batchAt(): usize {
@@ -45,16 +48,24 @@ export function openEvent(at: usize): void {
   record = at;
 }
 
+/** Address of the record that is being judged. */
+export function eventRecord(): usize {
+  return record;
+}
+
 /** When the event happened that is being judged, on the boot-time clock; 0 at load. */
 export function eventTimeNs(): u64 {
   return record == 0 ? 0 : recordHeaderTimeNs(record);
 }
 
+function tooManyViews(): void {
+  throw new Error('one event takes more than 4096 views');
+}
+
 /** Address of a view over `length` bytes at `at`. Traps where one event takes more than VIEWS_MAX. */
 export function takeView(at: usize, length: u32): usize {
-  if (nextView == 0) nextView = views;
   const view = nextView;
-  if (view >= views + <usize>VIEWS_MAX * VIEW_BYTES) throw new Error('one event takes more than 4096 views');
+  if (view >= views + <usize>VIEWS_MAX * VIEW_BYTES) tooManyViews();
   nextView = view + VIEW_BYTES;
   store<u32>(view, <u32>at);
   store<u32>(view, length, 4);
@@ -67,7 +78,7 @@ export function emptyAt(): usize {
 }
 
 export function recordAt(index: u32): usize {
-  return batch + load<u32>(batch + batchHeaderOffsetsAt(batch) + ((<usize>index) << 2));
+  return batch + load<u32>(offsets + ((<usize>index) << 2));
 }
 
 /** Address of the process entry of a 1-based index, of the empty entry where there is none. */

@@ -3,10 +3,11 @@
 // saw, most often ASCII. So four code units are packed into four bytes and compared at once; only a literal that is
 // not ASCII is encoded, code point by code point. Nothing is allocated. Addresses are trusted: only Bytes calls this.
 
-const ASCII_4: u64 = 0xff80_ff80_ff80_ff80;
+/** Bits that four code units have only where one of them is not ASCII. */
+export const ASCII_4: u64 = 0xff80_ff80_ff80_ff80;
 
 /** Packs four ASCII code units into the four bytes that UTF-8 has for them. */
-function pack4(units: u64): u32 {
+export function pack4(units: u64): u32 {
   const pairs = (units | (units >> 8)) & 0x0000_ffff_0000_ffff;
   return <u32>(pairs | (pairs >> 16));
 }
@@ -95,6 +96,12 @@ export function beginsWith(at: usize, end: usize, text: string): bool {
     if ((four & ASCII_4) != 0) break;
     if (load<u32>(at + i) != pack4(four)) return false;
     i += 4;
+  }
+  if (i == units) return true;
+  // Up to three are left: the last four, once more, cost less than one after the other.
+  if (i + 4 > units && units >= 4) {
+    const four = load<u64>(from + ((<usize>(units - 4)) << 1));
+    if ((four & ASCII_4) == 0) return load<u32>(at + <usize>(units - 4)) == pack4(four);
   }
   let to = at + i;
   while (i < units) {
