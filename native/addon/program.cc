@@ -299,6 +299,7 @@ Napi::Value Program::stats(const Napi::CallbackInfo &info) {
     result.Set("recursionMisses",
                Napi::BigInt::New(env, static_cast<uint64_t>(description.recursion_misses)));
     result.Set("memlockBytes", Napi::Number::New(env, static_cast<double>(memlockOf(fd_.get()))));
+    result.Set("jitedBytes", Napi::Number::New(env, description.jited_prog_len));
     result.Set("verifiedInstructions", Napi::Number::New(env, description.verified_insns));
     return result;
 }
@@ -361,17 +362,18 @@ Fd Program::loadClone(Napi::Env env, const Template &copy, const std::vector<cha
     options.func_info_cnt = copy.function_info_bytes == 0
                                 ? 0
                                 : static_cast<uint32_t>(copy.function_info.size() / copy.function_info_bytes);
-    options.line_info = copy.line_info.data();
-    options.line_info_rec_size = copy.line_info_bytes;
-    options.line_info_cnt =
-        copy.line_info_bytes == 0 ? 0 : static_cast<uint32_t>(copy.line_info.size() / copy.line_info_bytes);
     Fd fd(bpf_prog_load(copy.type, copy.name.c_str(), object_->license.c_str(), instructions.data(),
                         instructions.size(), &options));
     if (fd.valid()) {
         return fd;
     }
     const int failed = errno;
-    // Once more, to learn why: a log costs time, so the first try goes without.
+    // Once more, to learn why. A log costs time, and the lines of the source that it names are kept in the
+    // kernel with the program, so the first try goes without both.
+    options.line_info = copy.line_info.data();
+    options.line_info_rec_size = copy.line_info_bytes;
+    options.line_info_cnt =
+        copy.line_info_bytes == 0 ? 0 : static_cast<uint32_t>(copy.line_info.size() / copy.line_info_bytes);
     std::vector<char> log(VERIFIER_LOG_BYTES);
     options.log_level = 1;
     options.log_buf = log.data();

@@ -39,6 +39,7 @@ export interface RawProgram {
     runTimeNs: bigint;
     recursionMisses: bigint;
     memlockBytes: number;
+    jitedBytes: number;
     verifiedInstructions: number;
   };
   testRun(context: Uint8Array | undefined, repeat: number): { returned: number; durationNs: number };

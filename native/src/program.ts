@@ -42,6 +42,8 @@ export interface ProgramStats {
   readonly recursionMisses: bigint;
   /** What the kernel charges for the program. */
   readonly memlockBytes: number;
+  /** Bytes of machine code. */
+  readonly jitedBytes: number;
   readonly verifiedInstructions: number;
 }
 

@@ -52,6 +52,7 @@ export interface HookProgramFacts {
   readonly programId: number;
   readonly verifiedInstructions: number;
   readonly memlockBytes: number;
+  readonly jitedBytes: number;
   readonly runCount: bigint;
   readonly runTimeNs: bigint;
   readonly recursionMisses: bigint;
