@@ -1,10 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
-// Opens a file again and again, ten times a millisecond at most: a hundred times for each byte of its
-// standard input, so that whoever counts can keep up with it. Prints how often when the input has ended.
+// Opens a file again and again, ten times a millisecond at most or as often as its second argument says: a
+// hundred times for each byte of its standard input, so that whoever counts can keep up with it. Prints how
+// often when the input has ended.
 
 #include <fcntl.h>
 #include <poll.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
@@ -12,8 +14,9 @@ int main(int argc, char **argv) {
     struct pollfd input = {.fd = 0, .events = POLLIN};
     long opened = 0, granted = 0;
 
-    if (argc != 2)
+    if (argc != 2 && argc != 3)
         return 2;
+    int turn = argc == 3 ? atoi(argv[2]) : 10;
     printf("ready\n");
     fflush(stdout);
     for (;;) {
@@ -27,7 +30,7 @@ int main(int argc, char **argv) {
                 break;
             granted += 100 * length;
         }
-        for (int i = 0; i < 10 && granted > opened; i++) {
+        for (int i = 0; i < turn && granted > opened; i++) {
             long fd = syscall(SYS_openat, AT_FDCWD, argv[1], O_RDONLY);
 
             if (fd < 0)
