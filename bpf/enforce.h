@@ -7,6 +7,7 @@
 
 #include "emit.h"
 #include "match.h"
+#include "notify.h"
 #include "process.h"
 #include "rate.h"
 #include "spec.h"
@@ -67,6 +68,36 @@ __noinline int drop_candidates(__u32 slot, __u32 last) {
     return 0;
 }
 
+/* Asks the enforcers of a selector's policy to act, or takes that back. */
+static __always_inline void notify(__u32 slot, const struct weir_selector_entry *entry, bool is_own_call) {
+    struct hook_work *work = hook_work_of(slot);
+
+    if (!work)
+        return;
+    if (HAS_ACTION(entry->actions, WEIR_ACTION_NOTIFYENFORCER)) {
+        // Of whoever was interrupted nothing is asked.
+        if (is_own_call && notification_set(entry->policy_id, entry->notify_error, entry->notify_signal))
+            work->done_is_enforced = true;
+        else
+            count(WEIR_KERNEL_COUNTER_ENFORCE_FAILED);
+    } else if (is_own_call && HAS_ACTION(entry->actions, WEIR_ACTION_CLEANUPENFORCERNOTIFICATION)) {
+        notification_take(slot, entry->policy_id);
+    }
+}
+
+/*
+ * Whether there is anything to do for a selector: for an enforcer, where its policy has asked something of
+ * the thread, which is then taken. Not static: see act.
+ */
+__noinline int is_asked(__u32 slot, __u32 config_id, __u32 bit, __u32 is_own_call) {
+    struct weir_selector_key key = {.config_id = config_id, .bit = bit};
+    const struct weir_selector_entry *entry = bpf_map_lookup_elem(&selectors, &key);
+
+    if (!entry || !(entry->flags & WEIR_SELECTOR_FLAG_ENFORCER))
+        return 1;
+    return is_own_call && notification_take(slot, entry->policy_id);
+}
+
 /*
  * Signals and denies for a selector, and notes what was done, or would have been. These functions are not
  * static, so that the verifier looks at each once and apart, and not at all of their paths in each turn of
@@ -79,13 +110,17 @@ __noinline int act(__u32 slot, __u32 config_id, __u32 bit, __u32 may_deny, __u32
 
     if (!work || !entry)
         return 0;
-    bool kills = HAS_ACTION(entry->actions, WEIR_ACTION_SIGKILL) || entry->signal == SIGNAL_KILL;
-    __u32 signal = kills ? SIGNAL_KILL : entry->signal;
+    bool is_enforcer = HOOK_HAS(WEIR_HOOK_FEATURE_ENFORCER) && (entry->flags & WEIR_SELECTOR_FLAG_ENFORCER);
+    __u32 signal = is_enforcer ? work->asked_signal : entry->signal;
+    __s32 wanted_error = is_enforcer ? work->asked_error : entry->error;
+    bool kills = signal == SIGNAL_KILL || (!is_enforcer && HAS_ACTION(entry->actions, WEIR_ACTION_SIGKILL));
     __s32 error = 0;
 
+    if (kills)
+        signal = SIGNAL_KILL;
     if (may_deny) {
-        if (HAS_ACTION(entry->actions, WEIR_ACTION_OVERRIDE))
-            error = entry->error;
+        if (wanted_error)
+            error = wanted_error;
         else if (kills) // The signal alone would let the call take effect first.
             error = ERROR_NOT_PERMITTED;
         // The verifier of 6.12 wants the range seen; a value beyond it would not be taken for an error.
@@ -117,6 +152,8 @@ __noinline int act(__u32 slot, __u32 config_id, __u32 bit, __u32 may_deny, __u32
     }
     work->done_error = error;
     work->done_signal = signal;
+    if (HOOK_HAS(WEIR_HOOK_FEATURE_NOTIFY) && !(entry->flags & WEIR_SELECTOR_FLAG_MONITOR))
+        notify(slot, entry, is_own_call);
     return 0;
 }
 
@@ -128,6 +165,10 @@ static __always_inline __u16 gravest(const struct weir_selector_entry *entry) {
         return WEIR_ACTION_OVERRIDE;
     if (HAS_ACTION(entry->actions, WEIR_ACTION_SIGNAL))
         return WEIR_ACTION_SIGNAL;
+    if (HAS_ACTION(entry->actions, WEIR_ACTION_NOTIFYENFORCER))
+        return WEIR_ACTION_NOTIFYENFORCER;
+    if (HAS_ACTION(entry->actions, WEIR_ACTION_CLEANUPENFORCERNOTIFICATION))
+        return WEIR_ACTION_CLEANUPENFORCERNOTIFICATION;
     return WEIR_ACTION_POST;
 }
 
@@ -242,6 +283,8 @@ static long act_for_next_policy(__u32 index, void *context) {
     (void)index;
     if (bit >= WEIR_LIMIT_SELECTORS_PER_HOOK)
         return 1;
+    if (HOOK_HAS(WEIR_HOOK_FEATURE_ENFORCER) && !is_asked(all->slot, all->config_id, bit, all->is_own_call))
+        return 0;
     count(WEIR_KERNEL_COUNTER_HOOK_MATCHES);
     act(all->slot, all->config_id, bit, all->may_deny, all->is_own_call);
     struct hook_work *work = hook_work_of(all->slot);

@@ -209,6 +209,8 @@ static __always_inline int run_hook(void *ctx, argument_matcher match, bool may_
     if (!config)
         return 0;
     count(WEIR_KERNEL_COUNTER_HOOK_RUNS);
+    if (HOOK_HAS(WEIR_HOOK_FEATURE_ENFORCER_ONLY) && !is_notified())
+        return 0;
 
     // The scope: its mask, or NULL where it is still to be evaluated.
     const struct weir_mask *in_scope =

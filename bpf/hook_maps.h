@@ -138,6 +138,9 @@ struct hook_work {
     __s32 done_error;
     __u32 done_is_enforced;
     __u32 done_posts;
+    // What a selector has asked of the enforcer that acts.
+    __s32 asked_error;
+    __u32 asked_signal;
     volatile __u64 context; // where the program's context lies
     struct weir_mask candidates;
     struct weir_mask found;     // by a look-up that puts its mask together

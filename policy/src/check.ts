@@ -2,6 +2,7 @@
 // Owns the text that tells a person what a policy would do: where it would attach and how, what each selector looks
 // at, what it does, and every warning. `weir policy check` prints it.
 import { canDeny, type ResolvedCall, type TracepointName } from './calls.js';
+import { enforcerCalls } from './enforcers.js';
 import { formatIssue, type PolicyIssue } from './error.js';
 import { hooksOf } from './hooks.js';
 import { denialPoints, lsmPathOf } from './lsm-paths.js';
@@ -15,6 +16,7 @@ import {
   listParts,
   optionValue,
 } from './selectors.js';
+import type { Action } from './shape.js';
 import { unsupported } from './support.js';
 import { validate } from './validate.js';
 
@@ -95,6 +97,8 @@ function effects(policy: Policy, call: ResolvedCall, selector: ExpandedSelector)
     if (item.action === 'Signal' && item.argSig === 9)
       return deniable ? 'deny the call and send signal 9' : 'send signal 9 (the call itself goes on)';
     if (item.action === 'Signal') return `send signal ${item.argSig ?? 0}`;
+    if (item.action === 'NotifyEnforcer') return `ask the enforcers to ${askedText(item)}`;
+    if (item.action === 'CleanupEnforcerNotification') return 'take back what the enforcers were asked';
     if (item.action === 'Override') return `make the call fail with ${-Math.abs(item.argError ?? 0)}`;
     return item.action;
   });
@@ -116,6 +120,26 @@ function effects(policy: Policy, call: ResolvedCall, selector: ExpandedSelector)
   const enforces = selector.matchActions.some(({ item }) => !/^(No)?Post$/.test(item.action));
   const monitor = optionValue(policy, 'policy-mode', 'enforce') === 'monitor';
   return `${actions.join(', ')}${monitor && enforces ? ' (monitor mode: only says what it would have done)' : ''}`;
+}
+
+/** What is asked of enforcers. */
+function askedText({ argError, argSig }: Action): string {
+  const error = -Math.abs(argError ?? 0);
+  return [
+    ...(argSig === undefined ? [] : [`send signal ${argSig}`]),
+    ...(error === 0 ? [] : [`make the call fail with ${error}`]),
+  ].join(' and ');
+}
+
+/** Where what selectors ask for is done. */
+function enforcerText(policy: Policy, facts: KernelFacts): string[] {
+  return enforcerCalls(policy).map(({ item: call }) => {
+    const missing = facts.hasFunction !== undefined && !facts.hasFunction(call.symbol);
+    const points = call.kind === 'syscall' ? (lsmPathOf(call.syscallName)?.functions ?? []) : [];
+    const how = canDeny(call) ? 'fmod_ret' : 'fentry';
+    const denied = points.length === 0 ? '' : `, denied through ${points.join(', ')}`;
+    return `  ${call.symbol}: ${missing ? 'this kernel does not have it' : `${how}: enforcer${denied}`}`;
+  });
 }
 
 /** How a function or LSM hook would be attached. */
@@ -209,10 +233,21 @@ export function check(policy: Policy, facts: KernelFacts = {}): PolicyCheck {
       });
     }
   }
+  for (const { item, path: at } of enforcerCalls(policy)) {
+    if (!isMissing(item, facts) || item.symbol.startsWith('__ia32_')) continue;
+    lacking.push({
+      code: 'wrong-call',
+      policy: policy.name,
+      path: at,
+      ...policy.locate(at),
+      message: `${kernel} has no function ${item.symbol} that can be hooked`,
+    });
+  }
   const all = [...errors, ...lacking];
   const lines = [
     `${policy.kind} ${policy.namespace === '' ? '' : `${policy.namespace}/`}${policy.name}: ${all.length === 0 ? 'can be loaded' : 'is refused'}`,
     ...hookText(policy, facts),
+    ...enforcerText(policy, facts),
     ...all.map((issue) => `  error   ${formatIssue(issue)}`),
     ...warnings.map((issue) => `  warning ${formatIssue(issue)}`),
   ];

@@ -112,12 +112,23 @@ export interface PlannedSelector {
   readonly monitor: boolean;
   /** Of events that are the same, one is sent in so many seconds. Absent where all are. */
   readonly rateLimit?: PlannedRateLimit;
+  /** What the enforcers of its policy are to do at the thread's next call of one. Absent where nothing is. */
+  readonly notification?: PlannedNotification;
+  /** True of an enforcer: it does what a selector of its policy has asked for, where one has. Absent of others. */
+  readonly isEnforcer?: true;
   /** Stacks that its events have. Absent where they have none. */
   readonly stacks?: { readonly kernel: boolean; readonly user: boolean };
   /** Number of its scope, or null where it holds for every process. */
   readonly scope: number | null;
   /** Positions in the hook's arguments that its event shows. */
   readonly shownArguments: readonly number[];
+}
+
+export interface PlannedNotification {
+  /** errno that the call shall return, negative, 0 for none. */
+  readonly error: number;
+  /** Signal to send, 0 for none. */
+  readonly signal: number;
 }
 
 /** How a selector's events are thinned out. Enforcement is not. */

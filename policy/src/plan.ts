@@ -12,6 +12,7 @@ import {
 import { parseNetwork } from './addresses.js';
 import { canDeny, type ResolvedCall } from './calls.js';
 import { buildDimensions, type Term } from './dimensions.js';
+import { enforcerCalls, enforcerEffects } from './enforcers.js';
 import { type PolicyIssue, throwIssues } from './error.js';
 import { hooksOf, type PolicyHook } from './hooks.js';
 import { type TypeInfo, typeInfo } from './names.js';
@@ -244,8 +245,16 @@ function effectsOf(selector: ExpandedSelector): Effects {
       actions |= 1 << ActionBit.override;
       error = -Math.abs(item.argError ?? 0);
     }
+    if (item.action === 'NotifyEnforcer') actions |= 1 << ActionBit.notifyenforcer;
+    if (item.action === 'CleanupEnforcerNotification') actions |= 1 << ActionBit.cleanupenforcernotification;
   }
   return { actions, signal, error };
+}
+
+function notificationOf(selector: ExpandedSelector): Pick<PlannedSelector, 'notification'> {
+  const notify = selector.matchActions.find(({ item }) => item.action === 'NotifyEnforcer')?.item;
+  if (notify === undefined) return {};
+  return { notification: { error: -Math.abs(notify.argError ?? 0), signal: notify.argSig ?? 0 } };
 }
 
 function stacksOf(selector: ExpandedSelector): Pick<PlannedSelector, 'stacks'> {
@@ -300,6 +309,56 @@ class Planner {
     return position;
   }
 
+  private builder(call: ResolvedCall): HookBuilder {
+    const key = hookKey(call);
+    const hook = this.hooks.get(key) ?? {
+      call,
+      slots: [],
+      selectors: [],
+      terms: [],
+      origins: [],
+      bindings: [],
+    };
+    this.hooks.set(key, hook);
+    return hook;
+  }
+
+  /** The enforcers of a policy. After all selectors: where one asks in the same call, it is done in that. */
+  addEnforcers({ id, policy }: PlanInput): void {
+    const { kills, overrides } = enforcerEffects(policy);
+    const monitor = optionValue(policy, 'policy-mode', 'enforce') === 'monitor';
+    const hookIndex = hooksOf(policy).length;
+    for (const { item: call, path } of enforcerCalls(policy)) {
+      const hook = this.builder(call);
+      hook.bindings.push({
+        policyId: id,
+        hookIndex,
+        policyName: policy.name,
+        policyNamespace: policy.namespace,
+        message: '',
+        tags: [],
+        argumentLabels: [],
+        eventKind: eventKindOf(call),
+        // A kernel that takes no calls of 32-bit programs has none to deny.
+        ignoreMissing: call.symbol.startsWith('__ia32_'),
+      });
+      hook.selectors.push({
+        policyId: id,
+        hookIndex,
+        selectorIndex: 0,
+        actions: (kills ? 1 << ActionBit.sigkill : 0) | (overrides ? 1 << ActionBit.override : 0),
+        signal: 0,
+        error: 0,
+        monitor,
+        isEnforcer: true,
+        scope: null,
+        shownArguments: [],
+      });
+      hook.terms.push([]);
+      hook.origins.push({ policy, path });
+    }
+  }
+
   add({ id, policy }: PlanInput): void {
     for (const hook of hooksOf(policy)) {
       for (const { item: call } of hook.calls) this.addHook(id, policy, hook, call);
@@ -312,16 +371,7 @@ class Planner {
     { fields, kprobe, hookIndex, path }: PolicyHook,
     call: ResolvedCall,
   ): void {
-    const key = hookKey(call);
-    const hook: HookBuilder = this.hooks.get(key) ?? {
-      call,
-      slots: [],
-      selectors: [],
-      terms: [],
-      origins: [],
-      bindings: [],
-    };
-    this.hooks.set(key, hook);
+    const hook = this.builder(call);
     const args = fields.args ?? [];
     const slotOf = new Map<number, number>();
     args.forEach((argument, position) => {
@@ -378,6 +428,7 @@ class Planner {
         ...effectsOf(selector),
         monitor,
         ...rateLimitOf(selector),
+        ...notificationOf(selector),
         ...stacksOf(selector),
         scope: this.scopes.number(scopeTerms, policy, selector.path),
         shownArguments: shown.map((position) => slotOf.get(position) ?? 0),
@@ -492,5 +543,6 @@ export function plan(policies: readonly PlanInput[]): Plan {
   );
   const planner = new Planner();
   for (const input of policies) planner.add(input);
+  for (const input of policies) planner.addEnforcers(input);
   return planner.finish();
 }

@@ -63,7 +63,15 @@ const plannedOperators = new Set([
   'Family',
   'State',
 ]);
-const plannedActions = new Set(['Post', 'NoPost', 'Sigkill', 'Signal', 'Override']);
+const plannedActions = new Set([
+  'Post',
+  'NoPost',
+  'Sigkill',
+  'Signal',
+  'Override',
+  'NotifyEnforcer',
+  'CleanupEnforcerNotification',
+]);
 
 /** The longest text that a term takes: what a trie takes, without the closing NUL. */
 export const textBytesMax = limits.trie_data_bytes - 1;
@@ -199,10 +207,21 @@ export function unsupported(policy: Policy): PolicyIssue[] {
   };
   if (policy.kind === 'TracingPolicyNamespaced')
     report('kind', `TracingPolicyNamespaced ${later}: write TracingPolicy, which holds for the whole node`);
-  for (const part of ['uprobes', 'usdts', 'enforcers'] as const) {
+  for (const part of ['uprobes', 'usdts'] as const) {
     if ((spec[part] ?? []).length > 0)
       report(`spec.${part}`, `${part} ${later}: it does kprobes, fentries, lsmhooks and tracepoints`);
   }
+  spec.enforcers?.forEach(({ calls }, index) => {
+    calls.forEach((call, position) => {
+      const list = spec.lists?.find((other) => call === `list:${other.name}`);
+      if (list?.type?.startsWith('generated_') === true) {
+        report(
+          `spec.enforcers[${index}].calls[${position}]`,
+          `a list of the type ${list.type} ${later}: name the functions`,
+        );
+      }
+    });
+  });
   if (spec.loader === true) report('spec.loader', `loader ${later}`);
   for (const part of ['podSelector', 'containerSelector', 'hostSelector', 'nodeSelector'] as const) {
     if (spec[part] != null)

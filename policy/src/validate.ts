@@ -2,6 +2,7 @@
 // Owns what a policy's fields must mean together: names that must exist, hooks and what they can do; terms and actions
 // are judged beside it. What this version cannot do yet is judged in `support.ts`.
 import { canDeny, isRingCall, lsmCall, resolveCall } from './calls.js';
+import { checkEnforcers } from './enforcers.js';
 import type { PolicyIssue } from './error.js';
 import { expandedItemsMax, findTooLarge } from './expanded-size.js';
 import { Findings, type HookKind } from './findings.js';
@@ -302,19 +303,6 @@ function checkOtherHooks(findings: Findings): void {
       findings.error('wrong-value', `${path}.path`, 'is no absolute path of a program or library');
     checkHook(findings, hook, kind(`${hook.provider}:${hook.name}`, hook.args), path);
   });
-  spec.enforcers?.forEach((enforcer, index) => {
-    enforcer.calls.forEach((call, position) => {
-      const name = call.startsWith('list:') ? call.slice('list:'.length) : undefined;
-      const names = (spec.lists ?? []).map((list) => list.name);
-      if (name !== undefined && !names.includes(name)) {
-        findings.error(
-          'wrong-call',
-          `spec.enforcers[${index}].calls[${position}]`,
-          `there is no list ${quote(name)}: ${suggestion(name, names)}`,
-        );
-      }
-    });
-  });
 }
 
 function checkSelectorsOfObjects(findings: Findings): void {
@@ -375,6 +363,7 @@ export function validate(policy: Policy): Validation {
   checkKprobes(findings, 'kprobes');
   checkKprobes(findings, 'fentries');
   checkOtherHooks(findings);
+  checkEnforcers(findings);
   checkSelectorsOfObjects(findings);
   const hooks = [spec.kprobes, spec.fentries, spec.tracepoints, spec.lsmhooks, spec.uprobes, spec.usdts];
   if (spec.loader !== true && hooks.every((list) => (list ?? []).length === 0)) {

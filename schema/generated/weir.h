@@ -197,6 +197,9 @@ enum weir_hook_feature {
     WEIR_HOOK_FEATURE_RATE_LIMIT = 1, // a selector has a rate limit
     WEIR_HOOK_FEATURE_KERNEL_STACK = 2, // a selector wants the stack of the kernel
     WEIR_HOOK_FEATURE_USER_STACK = 4, // a selector wants the stack of the program
+    WEIR_HOOK_FEATURE_NOTIFY = 8, // a selector notifies the enforcers of its policy, or takes that back
+    WEIR_HOOK_FEATURE_ENFORCER = 16, // a selector is an enforcer
+    WEIR_HOOK_FEATURE_ENFORCER_ONLY = 32, // all selectors are enforcers: of a thread of which nothing is asked there is nothing to do
 };
 
 // Bits of a selector, as bit values.
@@ -206,6 +209,7 @@ enum weir_selector_flag {
     WEIR_SELECTOR_FLAG_RATE_GLOBAL = 4, // its rate limit holds for all processes together
     WEIR_SELECTOR_FLAG_KERNEL_STACK = 8, // its events have the stack of the kernel
     WEIR_SELECTOR_FLAG_USER_STACK = 16, // its events have the stack of the program
+    WEIR_SELECTOR_FLAG_ENFORCER = 32, // it does what a selector of its policy has asked for this thread
 };
 
 // How a dimension looks its key up.
@@ -985,8 +989,12 @@ struct weir_selector_entry {
     __u32 flags; // selector_flag bits
     __u32 shown; // nibble n: 1 + position, in the arguments of the hook, of the n-th argument that the event shows; 0 ends them
     __u32 rate_limit_seconds; // time in which the same event is sent once; 0 for no limit
+    __u32 policy_id; // of its policy, never that of another one
+    __s32 notify_error; // for an enforcer to return, negative; 0 for none
+    __u32 notify_signal; // for an enforcer to send; 0 for none
+    __u32 reserved; // 0
 };
-_Static_assert(sizeof(struct weir_selector_entry) == 32, "selector_entry");
+_Static_assert(sizeof(struct weir_selector_entry) == 48, "selector_entry");
 _Static_assert(__builtin_offsetof(struct weir_selector_entry, binding_id) == 0, "selector_entry.binding_id");
 _Static_assert(__builtin_offsetof(struct weir_selector_entry, selector_index) == 4, "selector_entry.selector_index");
 _Static_assert(__builtin_offsetof(struct weir_selector_entry, last_bit) == 6, "selector_entry.last_bit");
@@ -996,6 +1004,10 @@ _Static_assert(__builtin_offsetof(struct weir_selector_entry, error) == 16, "sel
 _Static_assert(__builtin_offsetof(struct weir_selector_entry, flags) == 20, "selector_entry.flags");
 _Static_assert(__builtin_offsetof(struct weir_selector_entry, shown) == 24, "selector_entry.shown");
 _Static_assert(__builtin_offsetof(struct weir_selector_entry, rate_limit_seconds) == 28, "selector_entry.rate_limit_seconds");
+_Static_assert(__builtin_offsetof(struct weir_selector_entry, policy_id) == 32, "selector_entry.policy_id");
+_Static_assert(__builtin_offsetof(struct weir_selector_entry, notify_error) == 36, "selector_entry.notify_error");
+_Static_assert(__builtin_offsetof(struct weir_selector_entry, notify_signal) == 40, "selector_entry.notify_signal");
+_Static_assert(__builtin_offsetof(struct weir_selector_entry, reserved) == 44, "selector_entry.reserved");
 
 // Key of an integer look-up.
 struct weir_integer_key {

@@ -83,6 +83,12 @@ export const hookFeature = enumeration(
     rate_limit: [1, 'a selector has a rate limit'],
     kernel_stack: [2, 'a selector wants the stack of the kernel'],
     user_stack: [4, 'a selector wants the stack of the program'],
+    notify: [8, 'a selector notifies the enforcers of its policy, or takes that back'],
+    enforcer: [16, 'a selector is an enforcer'],
+    enforcer_only: [
+      32,
+      'all selectors are enforcers: of a thread of which nothing is asked there is nothing to do',
+    ],
   },
 );
 
@@ -92,6 +98,7 @@ export const selectorFlag = enumeration('selector_flag', 'Bits of a selector, as
   rate_global: [4, 'its rate limit holds for all processes together'],
   kernel_stack: [8, 'its events have the stack of the kernel'],
   user_stack: [16, 'its events have the stack of the program'],
+  enforcer: [32, 'it does what a selector of its policy has asked for this thread'],
 });
 
 export const mask = layout('mask', 'A bit for each selector of a hook, or for each scope.', [
@@ -217,6 +224,10 @@ export const selectorEntry = layout(
       'nibble n: 1 + position, in the arguments of the hook, of the n-th argument that the event shows; 0 ends them',
     ),
     field('rate_limit_seconds', 'u32', 'time in which the same event is sent once; 0 for no limit'),
+    field('policy_id', 'u32', 'of its policy, never that of another one'),
+    field('notify_error', 'i32', 'for an enforcer to return, negative; 0 for none'),
+    field('notify_signal', 'u32', 'for an enforcer to send; 0 for none'),
+    field('reserved', 'u32', '0'),
   ],
 );
 

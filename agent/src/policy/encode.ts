@@ -17,6 +17,7 @@ import {
   scopeAttributeChanges,
 } from '@weir/policy';
 import {
+  Action,
   ArgumentPart,
   ArgumentSource,
   DimensionKind,
@@ -238,15 +239,20 @@ export function encodeHookEntries(
       flags: selectorFlags(selector),
       shown: encodeShown(selector.shownArguments),
       rateLimitSeconds: selector.rateLimit?.seconds ?? 0,
+      policyId: selector.policyId,
+      notifyError: selector.notification?.error ?? 0,
+      notifySignal: selector.notification?.signal ?? 0,
+      reserved: 0,
     });
     entries.push({ map: 'selectors', key, value });
   });
   return entries;
 }
 
-function selectorFlags({ monitor, rateLimit, stacks }: PlannedSelector): number {
+function selectorFlags({ monitor, rateLimit, stacks, isEnforcer }: PlannedSelector): number {
   return (
     (monitor ? SelectorFlag.monitor : 0) |
+    (isEnforcer === true ? SelectorFlag.enforcer : 0) |
     (stacks?.kernel === true ? SelectorFlag.kernelStack : 0) |
     (stacks?.user === true ? SelectorFlag.userStack : 0) |
     (rateLimit?.scope === 'process' ? SelectorFlag.ratePerProcess : 0) |
@@ -256,8 +262,12 @@ function selectorFlags({ monitor, rateLimit, stacks }: PlannedSelector): number 
 
 /** What the selectors of a hook use beyond the plain. */
 function featuresOf({ selectors }: HookPlan): number {
-  let features = 0;
-  for (const { rateLimit, stacks } of selectors) {
+  const notifying = (1 << Action.notifyenforcer) | (1 << Action.cleanupenforcernotification);
+  const isEnforcing = selectors.every(({ isEnforcer }) => isEnforcer === true);
+  let features = isEnforcing ? HookFeature.enforcerOnly : 0;
+  for (const { rateLimit, stacks, actions, isEnforcer } of selectors) {
+    if ((actions & notifying) !== 0) features |= HookFeature.notify;
+    if (isEnforcer === true) features |= HookFeature.enforcer;
     if (rateLimit !== undefined) features |= HookFeature.rateLimit;
     if (stacks?.kernel === true) features |= HookFeature.kernelStack;
     if (stacks?.user === true) features |= HookFeature.userStack;

@@ -150,6 +150,7 @@ const workingMaps = [
   'call_marks',
   'rate_limits',
   'hook_stacks',
+  'notifications',
 ] as const;
 
 /** Numbers that the kernel gives its first namespaces (linux/proc_ns.h); mnt and net have none that is fixed. */

@@ -36,7 +36,7 @@ export function preventionOf(hook: HookPlan): Prevention | undefined {
   if (!hook.syscall) return undefined;
   if (!hook.selectors.some(prevents)) return undefined;
   const isNeeded = hook.selectors.some((selector) => does(selector, Action.override));
-  const path = lsmPathOf(hook.symbol.replace(/^__x64_sys_/, ''));
+  const path = lsmPathOf(hook.symbol.replace(/^__(x64|ia32)_sys_/, ''));
   return path === undefined ? undefined : { path, isNeeded };
 }
 

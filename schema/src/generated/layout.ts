@@ -466,6 +466,12 @@ export const HookFeature = {
   kernelStack: 2,
   /** a selector wants the stack of the program */
   userStack: 4,
+  /** a selector notifies the enforcers of its policy, or takes that back */
+  notify: 8,
+  /** a selector is an enforcer */
+  enforcer: 16,
+  /** all selectors are enforcers: of a thread of which nothing is asked there is nothing to do */
+  enforcerOnly: 32,
 } as const;
 export type HookFeature = (typeof HookFeature)[keyof typeof HookFeature];
 /** Names of hook_feature, by number, as events and the archive spell them. */
@@ -473,6 +479,9 @@ export const hookFeatureNames: Readonly<Record<number, string>> = {
   1: 'rate_limit',
   2: 'kernel_stack',
   4: 'user_stack',
+  8: 'notify',
+  16: 'enforcer',
+  32: 'enforcer_only',
 };
 
 /** Bits of a selector, as bit values. */
@@ -487,6 +496,8 @@ export const SelectorFlag = {
   kernelStack: 8,
   /** its events have the stack of the program */
   userStack: 16,
+  /** it does what a selector of its policy has asked for this thread */
+  enforcer: 32,
 } as const;
 export type SelectorFlag = (typeof SelectorFlag)[keyof typeof SelectorFlag];
 /** Names of selector_flag, by number, as events and the archive spell them. */
@@ -496,6 +507,7 @@ export const selectorFlagNames: Readonly<Record<number, string>> = {
   4: 'rate_global',
   8: 'kernel_stack',
   16: 'user_stack',
+  32: 'enforcer',
 };
 
 /** How a dimension looks its key up. */
@@ -3278,7 +3290,11 @@ export const SELECTOR_ENTRY_ERROR_AT = 16;
 export const SELECTOR_ENTRY_FLAGS_AT = 20;
 export const SELECTOR_ENTRY_SHOWN_AT = 24;
 export const SELECTOR_ENTRY_RATE_LIMIT_SECONDS_AT = 28;
-export const SELECTOR_ENTRY_BYTES = 32;
+export const SELECTOR_ENTRY_POLICY_ID_AT = 32;
+export const SELECTOR_ENTRY_NOTIFY_ERROR_AT = 36;
+export const SELECTOR_ENTRY_NOTIFY_SIGNAL_AT = 40;
+export const SELECTOR_ENTRY_RESERVED_AT = 44;
+export const SELECTOR_ENTRY_BYTES = 48;
 
 /** What a selector does where it is the first of its policy to match. */
 export interface SelectorEntry {
@@ -3300,9 +3316,17 @@ export interface SelectorEntry {
   shown: number;
   /** time in which the same event is sent once; 0 for no limit */
   rateLimitSeconds: number;
+  /** of its policy, never that of another one */
+  policyId: number;
+  /** for an enforcer to return, negative; 0 for none */
+  notifyError: number;
+  /** for an enforcer to send; 0 for none */
+  notifySignal: number;
+  /** 0 */
+  reserved: number;
 }
 
-/** Reads 32 bytes. @throws {RangeError} where they reach past the view. */
+/** Reads 48 bytes. @throws {RangeError} where they reach past the view. */
 export function readSelectorEntry(view: DataView, at: number): SelectorEntry {
   return {
     bindingId: view.getUint32(at, true),
@@ -3314,10 +3338,14 @@ export function readSelectorEntry(view: DataView, at: number): SelectorEntry {
     flags: view.getUint32(at + 20, true),
     shown: view.getUint32(at + 24, true),
     rateLimitSeconds: view.getUint32(at + 28, true),
+    policyId: view.getUint32(at + 32, true),
+    notifyError: view.getInt32(at + 36, true),
+    notifySignal: view.getUint32(at + 40, true),
+    reserved: view.getUint32(at + 44, true),
   };
 }
 
-/** Writes 32 bytes. @throws {RangeError} where they reach past the view. */
+/** Writes 48 bytes. @throws {RangeError} where they reach past the view. */
 export function writeSelectorEntry(view: DataView, at: number, value: SelectorEntry): void {
   view.setUint32(at, value.bindingId, true);
   view.setUint16(at + 4, value.selectorIndex, true);
@@ -3328,6 +3356,10 @@ export function writeSelectorEntry(view: DataView, at: number, value: SelectorEn
   view.setUint32(at + 20, value.flags, true);
   view.setUint32(at + 24, value.shown, true);
   view.setUint32(at + 28, value.rateLimitSeconds, true);
+  view.setUint32(at + 32, value.policyId, true);
+  view.setInt32(at + 36, value.notifyError, true);
+  view.setUint32(at + 40, value.notifySignal, true);
+  view.setUint32(at + 44, value.reserved, true);
 }
 
 /** Makes a SelectorEntry of zeros, with the given fields set. */

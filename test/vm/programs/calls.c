@@ -6,6 +6,7 @@
 //   dup PATH                        opens, duplicates and closes; prints what dup returned
 //   setns FD TYPE  |  prctl A B C D E  |  lseek FD OFFSET WHENCE  |  unshare FLAGS
 //   connect OWN PORT PEER PORT      of UDP: binds to the one address unless it is "-", connects to the other
+//   compat NUMBER A                 by the 32-bit entry (int 0x80)
 //   exec PATH                       in a child; prints 0, or why it could not be executed
 //
 // Executed with the argument "nothing" it does nothing.
@@ -97,8 +98,22 @@ static long connect_datagram(char **field) {
     return result;
 }
 
+/* A system call by the entry for 32-bit programs, which has numbers of its own. */
+static long call_compat(long compat_number, long a) {
+    int result;
+
+    __asm__ volatile("int $0x80"
+                     : "=a"(result)
+                     : "0"((int)compat_number), "b"(a)
+                     : "memory", "cc", "r8", "r9", "r10", "r11");
+    return result;
+}
+
 static long perform(char **field) {
     const char *name = field[0];
+
+    if (strcmp(name, "compat") == 0)
+        return call_compat(number(field[1]), number(field[2]));
 
     if (strcmp(name, "openat") == 0) {
         long fd = call(SYS_openat, number(field[1]), (long)field[2], number(field[3]), 0, 0);
