@@ -9,7 +9,7 @@ import { bootId, clockOffsetNs, possibleCpus, RingReader } from '@weir/native';
 import { LossStage, lossStageNames, PROCESS_ENTRY_BYTES, readProcessEntry } from '@weir/schema';
 import { BatchWriter } from '@weir/segment';
 import { type AgentConfig, spoolFolder } from './config.js';
-import { Desired } from './desired.js';
+import { Desired, SetModeError } from './desired.js';
 import { jsonText } from './export/json.js';
 import { Users } from './identity/users.js';
 import { Accounting, type CpuBooks, type CpuLoss, decodeAccounting } from './join/accounting.js';
@@ -266,6 +266,10 @@ export class Agent {
       metrics: () => metricsText(this.metrics()),
       processes: () => this.processes(),
       observe: (observer) => this.pipeline.observe(observer),
+      setMode: (policy, mode) =>
+        this.desired.setMode(policy, mode).catch((error: unknown) => {
+          throw error instanceof SetModeError ? new RangeError(error.message) : error;
+        }),
     });
   }
 

@@ -5,7 +5,7 @@ import { fileURLToPath } from 'node:url';
 import { FilterHost } from '@weir/filter-host';
 import { openObject, whyNothingLoads } from '@weir/native';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { Desired } from './desired.js';
+import { Desired, SetModeError } from './desired.js';
 import { HookKernel, PolicySet, readHostNamespaces } from './policy/index.js';
 import { FilterTrust } from './trust.js';
 
@@ -82,5 +82,47 @@ describe.skipIf(reason !== undefined)('policies that are wanted', () => {
     await desired.applyPolicies([{ origin: 'one', text: 'kind: [' }]);
     expect(inForce()).toEqual([]);
     expect(states()).toEqual([['one', 'refused', 0]]);
+  });
+
+  it('have the mode that was set by hand, until they go', async () => {
+    const make = (monitor: boolean) =>
+      new Desired({ policies: set, noPolicies: '', host, trust: new FilterTrust([]), monitor });
+    const desired = make(false);
+    const one = { name: 'one', namespace: '' };
+    const texts = (value: string) => [
+      { origin: 'one', text: text('one', value) },
+      { origin: 'two', text: text('two', '/weir/2') },
+    ];
+    const modes = () =>
+      desired
+        .policies()
+        .map(({ name, mode, modeIsSet }) => `${name} ${mode}${modeIsSet === true ? ' set' : ''}`);
+
+    await desired.applyPolicies(texts('/weir/1'));
+    expect(await desired.setMode(one, 'monitor')).toMatchObject({
+      name: 'one',
+      mode: 'monitor',
+      state: 'loaded',
+    });
+    expect(modes()).toEqual(['one monitor set', 'two enforce']);
+    // A new version is watched too.
+    await desired.applyPolicies(texts('/weir/11'));
+    expect(modes()).toEqual(['one monitor set', 'two enforce']);
+    await desired.setMode(one, 'enforce');
+    expect(modes()).toEqual(['one enforce set', 'two enforce']);
+    await expect(desired.setMode({ name: 'three', namespace: '' }, 'monitor')).rejects.toThrow(
+      'there is no policy three here: there are one, two',
+    );
+    await expect(desired.setMode({ ...one, namespace: 'other' }, 'monitor')).rejects.toThrow(SetModeError);
+    await desired.setMode(one, 'monitor');
+    await desired.applyPolicies([]);
+    await desired.applyPolicies(texts('/weir/1'));
+    expect(modes()).toEqual(['one enforce', 'two enforce']);
+
+    const watching = make(true);
+    await watching.applyPolicies(texts('/weir/1'));
+    await expect(watching.setMode(one, 'enforce')).rejects.toThrow('--monitor');
+    expect(watching.policies().map(({ mode }) => mode)).toEqual(['monitor', 'monitor']);
+    await watching.applyPolicies([]);
   });
 });

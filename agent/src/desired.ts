@@ -24,16 +24,24 @@ export interface FilterModule extends FilterSource {
   readonly signatures?: readonly FilterSignature[];
 }
 
-/** Makes a policy say only what it would have done. */
-export function inMonitorMode(policy: Policy): Policy {
+export type PolicyMode = 'enforce' | 'monitor';
+
+/** Makes a policy do what it says, or say only what it would have done. */
+export function inMode(policy: Policy, mode: PolicyMode): Policy {
   const options = (policy.spec.options ?? []).filter(({ name }) => name !== 'policy-mode');
-  return {
-    ...policy,
-    spec: { ...policy.spec, options: [...options, { name: 'policy-mode', value: 'monitor' }] },
-  };
+  return { ...policy, spec: { ...policy.spec, options: [...options, { name: 'policy-mode', value: mode }] } };
 }
 
-function modeOf(policy: Policy): 'enforce' | 'monitor' {
+/** Why the mode of a policy was not set. */
+export class SetModeError extends Error {
+  override readonly name = 'SetModeError';
+}
+
+function keyOf({ namespace, name }: { readonly namespace: string; readonly name: string }): string {
+  return `${namespace}/${name}`;
+}
+
+function modeOf(policy: Policy): PolicyMode {
   const monitor = policy.spec.options?.some(
     ({ name, value }) => name === 'policy-mode' && value === 'monitor',
   );
@@ -56,6 +64,10 @@ export class Desired {
   #policies: PolicyStatus[] = [];
   /** By where each came from: the policies of its last text that could be read. */
   #parsed = new Map<string, readonly Policy[]>();
+  /** What was wanted last. */
+  #texts: readonly PolicyText[] = [];
+  /** Modes that were set by hand, by namespace and name. Each holds for as long as the policy is wanted. */
+  readonly #modes = new Map<string, PolicyMode>();
   #refusedFilters: FilterState[] = [];
   /** What was put in force last. */
   #running: readonly FilterModule[] = [];
@@ -70,6 +82,43 @@ export class Desired {
     return this.#queued(() => this.#applyPolicies(texts));
   }
 
+  /**
+   * Sets the mode of a policy, whatever its own option says, until it is set again or the policy is no longer wanted.
+   * @throws {SetModeError} where there is no such policy, or it cannot be in force in this mode: then it is as before
+   */
+  setMode(
+    policy: { readonly name: string; readonly namespace: string },
+    mode: PolicyMode,
+  ): Promise<PolicyStatus> {
+    return this.#queued(async () => {
+      const key = keyOf(policy);
+      const isKnown = [...this.#parsed.values()].flat().some((other) => keyOf(other) === key);
+      if (!isKnown) {
+        const names = [...this.#parsed.values()].flat().map(({ name }) => name);
+        const known = names.length === 0 ? 'there are none' : `there are ${names.slice(0, 20).join(', ')}`;
+        throw new SetModeError(`there is no policy ${policy.name} here: ${known}`);
+      }
+      if (this.#options.monitor && mode === 'enforce')
+        throw new SetModeError(
+          'this agent runs with --monitor: all of its policies only say what they would do',
+        );
+      const former = this.#modes.get(key);
+      this.#modes.set(key, mode);
+      const status = (await this.#applyPolicies(this.#texts)).find((other) => keyOf(other) === key);
+      if (status !== undefined && status.state !== 'refused') return status;
+      if (former === undefined) this.#modes.delete(key);
+      else this.#modes.set(key, former);
+      await this.#applyPolicies(this.#texts);
+      throw new SetModeError(status?.reason ?? 'it is not in force');
+    });
+  }
+
+  /** A policy in the mode that it is to have. */
+  #inItsMode(policy: Policy): Policy {
+    const mode = this.#options.monitor ? 'monitor' : this.#modes.get(keyOf(policy));
+    return mode === undefined ? policy : inMode(policy, mode);
+  }
+
   async #applyPolicies(texts: readonly PolicyText[]): Promise<PolicyStatus[]> {
     const statuses: PolicyStatus[] = [];
     const parsed: { policy: Policy; digest: string | undefined; unreadable?: string }[] = [];
@@ -77,21 +126,22 @@ export class Desired {
     const readable = new Map<string, readonly Policy[]>();
     for (const { origin, text, digest } of texts) {
       try {
-        const policies = parsePolicies(text).map((policy) =>
-          this.#options.monitor ? inMonitorMode(policy) : policy,
-        );
+        const policies = parsePolicies(text);
         readable.set(origin, policies);
-        parsed.push(...policies.map((policy) => ({ policy, digest })));
+        parsed.push(...policies.map((policy) => ({ policy: this.#inItsMode(policy), digest })));
       } catch (error) {
         const unreadable = error instanceof Error ? error.message : String(error);
         // A text that says nothing does not say that its policies are to go.
         const before = this.#parsed.get(origin) ?? [];
         if (before.length === 0) statuses.push(refused(origin, 'enforce', unreadable, digest));
         readable.set(origin, before);
-        former.push(...before.map((policy) => ({ policy, digest, unreadable })));
+        former.push(...before.map((policy) => ({ policy: this.#inItsMode(policy), digest, unreadable })));
       }
     }
     this.#parsed = readable;
+    this.#texts = texts;
+    const wanted = new Set([...readable.values()].flat().map(keyOf));
+    for (const key of this.#modes.keys()) if (!wanted.has(key)) this.#modes.delete(key);
     // Behind those that were read: of two of the same name the first counts.
     parsed.push(...former);
     const set = this.#options.policies;
@@ -111,6 +161,7 @@ export class Desired {
           namespace: outcome.namespace,
           state: reason !== undefined ? 'refused' : outcome.skippedHooks.length > 0 ? 'partial' : 'loaded',
           mode: modeOf(from.policy),
+          ...(this.#modes.has(keyOf(from.policy)) ? { modeIsSet: true } : {}),
           ...(reason === undefined ? {} : { reason }),
           hooks: outcome.hooks,
           skippedHooks: outcome.skippedHooks,

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Owns the public client of the agent's Unix socket, for the command line.
 import { type IncomingMessage, request } from 'node:http';
-import type { AgentStatus, EventsQuery } from './types.js';
+import type { AgentStatus, EventsQuery, PolicyStatus } from './types.js';
 
 export type * from './types.js';
 
@@ -84,6 +84,16 @@ export class AgentClient {
   /** Live processes, as JSON lines. */
   async processes(): Promise<string> {
     return (await this.#bytes('GET', '/v1/processes')).toString('utf8');
+  }
+
+  /** Sets the mode of a policy until it is set again or the policy is no longer wanted. */
+  async setPolicyMode(
+    policy: { readonly name: string; readonly namespace: string },
+    mode: 'enforce' | 'monitor',
+  ): Promise<PolicyStatus> {
+    const search = new URLSearchParams({ mode, namespace: policy.namespace });
+    const path = `/v1/policies/${encodeURIComponent(policy.name)}/mode?${search}`;
+    return JSON.parse((await this.#bytes('POST', path)).toString('utf8')) as PolicyStatus;
   }
 
   /** Records events into a segment: a fixture for filter tests. Ends after so many events, or so long. */

@@ -5,6 +5,7 @@
 //   GET  /v1/status      how things are                      GET /v1/metrics    Prometheus text
 //   GET  /v1/events      live events, a line each            GET /v1/processes  the process table, a JSON line each
 //   POST /v1/record      a segment with the next events
+//   POST /v1/policies/NAME/mode?mode=monitor|enforce&namespace=NAME      sets a policy's mode; answers with its status
 import { chmodSync, lchownSync, mkdirSync, rmSync } from 'node:fs';
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
 import { connect } from 'node:net';
@@ -14,7 +15,7 @@ import type { JsonOptions } from '../export/json.js';
 import type { BatchObserver } from '../pipeline/pipeline.js';
 import { recordSegment } from './recorder.js';
 import { Subscriber } from './subscriber.js';
-import type { AgentStatus, EventsQuery } from './types.js';
+import type { AgentStatus, EventsQuery, PolicyStatus } from './types.js';
 
 const SUBSCRIBERS_MAX = 32;
 const RECORD_EVENTS_MAX = 100_000;
@@ -29,6 +30,11 @@ export interface SocketOptions {
   readonly metrics: () => string;
   readonly processes: () => Iterable<string>;
   readonly observe: (observer: BatchObserver) => () => void;
+  /** @throws {RangeError} with the reason where it is not set */
+  readonly setMode: (
+    policy: { readonly name: string; readonly namespace: string },
+    mode: 'enforce' | 'monitor',
+  ) => Promise<PolicyStatus>;
 }
 
 /** Says whether somebody listens at a path. */
@@ -50,6 +56,14 @@ function whole(text: string | null, otherwise: number, most: number, name: strin
     throw new RangeError(`${name} must be a whole number from 1 to ${most}, not "${text}"`);
   }
   return value;
+}
+
+function decodeName(text: string): string {
+  try {
+    return decodeURIComponent(text);
+  } catch {
+    throw new RangeError('the name of the policy is no text that an address can have');
+  }
 }
 
 export class AgentSocket {
@@ -104,6 +118,16 @@ export class AgentSocket {
 
   async #answer(request: IncomingMessage, response: ServerResponse): Promise<void> {
     const url = new URL(request.url ?? '/', 'http://agent');
+    const policy = /^\/v1\/policies\/([^/]{1,1000})\/mode$/.exec(url.pathname)?.[1];
+    if (request.method === 'POST' && policy !== undefined) {
+      const mode = url.searchParams.get('mode');
+      if (mode !== 'enforce' && mode !== 'monitor') throw new RangeError('mode must be enforce or monitor');
+      const namespace = url.searchParams.get('namespace') ?? '';
+      const status = await this.#options.setMode({ name: decodeName(policy), namespace }, mode);
+      response.writeHead(200, { 'content-type': 'application/json' });
+      response.end(`${JSON.stringify(status)}\n`);
+      return;
+    }
     switch (`${request.method} ${url.pathname}`) {
       case 'GET /v1/status':
         response.writeHead(200, { 'content-type': 'application/json' });

@@ -6,6 +6,8 @@ export interface PolicyStatus {
   readonly namespace: string;
   readonly state: 'loaded' | 'partial' | 'refused';
   readonly mode: 'enforce' | 'monitor';
+  /** The mode was set by hand, whatever the policy's own option says. */
+  readonly modeIsSet?: boolean;
   readonly reason?: string;
   /** Functions that it is attached to. */
   readonly hooks: readonly string[];

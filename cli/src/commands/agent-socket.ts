@@ -16,9 +16,9 @@ import { probeEntry } from '../up/repository.js';
 /** Where an agent that was installed as a service has its socket. */
 const installedSocket = '/run/weir/agent.sock';
 
-const socketOption = { socket: { type: 'string' } } as const;
+export const socketOption = { socket: { type: 'string' } } as const;
 
-function socketPath(given: string | undefined): string {
+export function socketPath(given: string | undefined): string {
   if (given !== undefined) return given;
   if (process.env.WEIR_SOCKET !== undefined) return process.env.WEIR_SOCKET;
   const at = places();
@@ -26,7 +26,7 @@ function socketPath(given: string | undefined): string {
 }
 
 /** Runs what needs the socket; where it is root's alone, runs the command again as root. */
-async function withAgent(
+export async function withAgent(
   path: string,
   args: readonly string[],
   work: (client: AgentClient) => Promise<number | undefined>,
@@ -64,7 +64,7 @@ function showStatus(output: Output, status: AgentStatus): void {
   for (const policy of status.policies) {
     const hooks = policy.hooks.length === 0 ? '' : ` on ${policy.hooks.slice(0, 6).map(cell).join(', ')}`;
     output.line(
-      `policy ${cell(policy.name)} ${policy.state}, ${policy.mode}${hooks}${policy.reason === undefined ? '' : `: ${cell(policy.reason)}`}`,
+      `policy ${cell(policy.name)} ${policy.state}, ${policy.mode}${policy.modeIsSet === true ? ' (set by hand)' : ''}${hooks}${policy.reason === undefined ? '' : `: ${cell(policy.reason)}`}`,
     );
     for (const note of policy.unprevented ?? []) output.line(`  not prevented here: ${cell(note)}`);
   }

@@ -8,6 +8,7 @@ import { filterCommands } from './filter.js';
 import { filterSignCommands } from './filter-sign.js';
 import { fleetCommands } from './fleet.js';
 import { policyCommands } from './policy.js';
+import { policyModeCommands } from './policy-mode.js';
 import { upCommand } from './up.js';
 
 export const commands: readonly Command[] = [
@@ -15,6 +16,7 @@ export const commands: readonly Command[] = [
   downCommand,
   ...socketCommands,
   ...policyCommands,
+  ...policyModeCommands,
   ...filterCommands,
   ...filterSignCommands,
   ...archiveCommands,
