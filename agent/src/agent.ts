@@ -25,7 +25,7 @@ import { isBpfFileSystem, Sensor } from './process/sensor.js';
 import { StackNames } from './process/stack-names.js';
 import { ProcessTable } from './process/table.js';
 import { AgentSocket } from './socket/server.js';
-import type { AgentStatus } from './socket/types.js';
+import type { AgentStatus, FilterLogLine } from './socket/types.js';
 import { Spool, type SpoolLossStage } from './spool/index.js';
 import { FilterTrust } from './trust.js';
 
@@ -39,6 +39,9 @@ const RECORDS_MAX = 16_384;
 /** How often gaps are settled and kernel counters looked at. */
 const SETTLE_MS = 1000;
 const ERRORS_MAX = 50;
+const FILTER_LOG_LINES_MAX = 100;
+/** Names of the levels of the filter ABI; 4 is why a filter is about to trap. */
+const logLevels: readonly FilterLogLine['level'][] = ['debug', 'info', 'warn', 'error', 'error'];
 
 export interface AgentError {
   readonly code: string;
@@ -74,6 +77,7 @@ export class Agent {
     Object.values(lossStageNames).map((name) => [name, 0]),
   );
   readonly #errors: AgentError[] = [];
+  readonly #filterLog: FilterLogLine[] = [];
   readonly #lossBooks: Losses;
   /** Runs that the kernel skipped, as they were last looked at. */
   #skipped = { sensor: 0, hooks: 0 };
@@ -207,6 +211,7 @@ export class Agent {
       batchBytesMax: BATCH_BYTES_MAX,
       annotationBytesMax: ANNOTATION_BYTES_MAX,
       recordsMax: RECORDS_MAX,
+      budgetCaps: config.filterBudget,
       onReport: (report) => agent?.filterReport(report),
     });
     const hooks = openHooks(config, sensor);
@@ -318,7 +323,12 @@ export class Agent {
   }
 
   filterReport(report: FilterReport): void {
-    if (report.type === 'log') return;
+    if (report.type === 'log') {
+      const level = logLevels[report.level] ?? 'error';
+      this.#filterLog.push({ filter: report.filter, level, text: report.text, timeMs: Date.now() });
+      if (this.#filterLog.length > FILTER_LOG_LINES_MAX) this.#filterLog.shift();
+      return;
+    }
     const who = 'filter' in report ? `filter ${report.filter}: ` : '';
     this.fail(`filter-${report.type}`, `${who}${report.reason}`);
   }
@@ -368,6 +378,7 @@ export class Agent {
       releaseSequence: this.#join.releaseSequence,
       policies: this.desired.policies(),
       filters: this.desired.filters(),
+      filterLog: this.#filterLog,
       ...(this.#trust.required ? { filterKeys: this.#trust.keys.map(({ id }) => id) } : {}),
       events: {
         produced: this.#sensor.produced().reduce((sum, count) => sum + count, 0),

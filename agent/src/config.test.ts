@@ -25,11 +25,21 @@ describe('command line', () => {
     [['--policy', '/no/such/file'], '/no/such/file is not there'],
     [['--control-plane', 'http://x', '--policy', '/etc/hostname'], 'give it, or --policy and --filter'],
     [['--socket-owner', 'me'], '--socket-owner must be a whole number from 0'],
+    [['--filter-budget', 'cpu=5'], '--filter-budget must name one of fuelPerEvent'],
+    [['--filter-budget', 'averageNs=fast'], '--filter-budget averageNs must be a whole number'],
     [['--nothing'], "Unknown option '--nothing'"],
     [['--token-file', '/no/such/file'], '--token-file /no/such/file cannot be read'],
   ])('refuses %j', (args, says) => {
     expect(() => readConfig(args, {})).toThrow(ConfigError);
     expect(() => readConfig(args, {})).toThrow(says);
+  });
+
+  it('takes caps of filters, by field', () => {
+    const answer = readConfig(
+      ['--filter-budget', 'averageNs=500', '--filter-budget', 'averageFuel=9000'],
+      {},
+    );
+    expect('config' in answer && answer.config.filterBudget).toEqual({ averageNs: 500, averageFuel: 9000 });
   });
 
   it('does not repeat a token in what it says', () => {

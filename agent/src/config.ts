@@ -5,6 +5,7 @@ import { hostname } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
+import { budgetFields, type FilterBudget } from '@weir/filter-accept';
 
 export interface AgentConfig {
   /** Address of the control plane; undefined where the agent stands alone. */
@@ -16,6 +17,8 @@ export interface AgentConfig {
   readonly filterFiles: readonly string[];
   /** Files and folders of the authors' keys that are trusted; none: filters need no signature of an author. */
   readonly filterKeyPaths: readonly string[];
+  /** The most that a filter's manifest may ask for, by field of its budget. */
+  readonly filterBudget: FilterBudget;
   readonly dataFolder: string;
   readonly socketPath: string;
   /** User who may use the socket beside root; undefined: the agent's own. */
@@ -58,6 +61,9 @@ Options
   --filter-key PATH      public key of an author, or a folder of them (*.pub): filters that none of them signed
                          are refused; can be given again. Without any, the signature of the release is all
                          (a filter FILE is signed by FILE.sig beside it)
+  --filter-budget FIELD=N
+                         most that a filter may use, whatever it asks for: averageFuel and averageNs of an event,
+                         fuelPerEvent, fuelPerCall, fuelPerBatch; can be given again (see docs/filters.md)
   --monitor              policies only say what they would have done: nothing is killed or denied
   --data FOLDER          state and spool (/var/lib/weir)
   --socket PATH          Unix socket for the command line (/run/weir/agent.sock)
@@ -152,6 +158,7 @@ export function readConfig(
       policyFiles,
       filterFiles,
       filterKeyPaths,
+      filterBudget: readBudget(values['filter-budget'] ?? []),
       dataFolder: values.data ?? environment.WEIR_AGENT_DATA ?? '/var/lib/weir',
       socketPath: values.socket ?? environment.WEIR_SOCKET ?? '/run/weir/agent.sock',
       socketOwner:
@@ -172,6 +179,22 @@ export function readConfig(
       reportSeconds: whole('report-seconds', values['report-seconds'] ?? '10'),
     },
   };
+}
+
+function readBudget(given: readonly string[]): FilterBudget {
+  const budget: FilterBudget = {};
+  for (const one of given) {
+    const [field = '', number = ''] = one.split('=', 2);
+    const known = budgetFields.find((name) => name === field);
+    if (known === undefined) {
+      throw new ConfigError(`--filter-budget must name one of ${budgetFields.join(', ')}, not "${field}"`);
+    }
+    if (!/^[1-9]\d{0,11}$/.test(number)) {
+      throw new ConfigError(`--filter-budget ${field} must be a whole number above 0, not "${number}"`);
+    }
+    budget[known] = Number(number);
+  }
+  return budget;
 }
 
 function readToken(
@@ -198,6 +221,7 @@ function parse(args: readonly string[]) {
       policy: { type: 'string', multiple: true },
       filter: { type: 'string', multiple: true },
       'filter-key': { type: 'string', multiple: true },
+      'filter-budget': { type: 'string', multiple: true },
       monitor: { type: 'boolean' },
       data: { type: 'string' },
       socket: { type: 'string' },

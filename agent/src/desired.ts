@@ -253,13 +253,15 @@ export class Desired {
         version: status.version,
         digest: status.digest,
         state: status.quarantine === undefined ? 'loaded' : 'quarantined',
-        ...(status.quarantine === undefined ? {} : { reason: status.quarantine.reason }),
+        ...(status.quarantine === undefined
+          ? {}
+          : { code: status.quarantine.code, reason: status.quarantine.reason }),
         events: status.events,
         kept: status.kept,
         dropped: status.dropped,
         traps: status.traps,
         alerts: status.alerts,
-        cpuNs: status.nanoseconds,
+        cpuNs: Math.round(status.processorNs),
         memoryBytes: status.memoryBytes,
         fuel: status.fuel,
         heldBack: status.heldBack,

@@ -23,6 +23,8 @@ export interface FilterState {
   readonly version: string;
   readonly digest: string;
   readonly state: 'loaded' | 'refused' | 'quarantined';
+  /** Of a quarantine: timeout, fuel, budget, traps, load, lying, crash. */
+  readonly code?: string;
   readonly reason?: string;
   readonly events: number;
   readonly kept: number;
@@ -34,6 +36,13 @@ export interface FilterState {
   readonly fuel: number;
   /** Events that it held back: it fails closed, and is in quarantine. They are lost. */
   readonly heldBack: number;
+}
+
+export interface FilterLogLine {
+  readonly filter: string;
+  readonly level: 'debug' | 'info' | 'warn' | 'error';
+  readonly text: string;
+  readonly timeMs: number;
 }
 
 export interface AgentStatus {
@@ -56,6 +65,8 @@ export interface AgentStatus {
   readonly releaseSequence: number;
   readonly policies: readonly PolicyStatus[];
   readonly filters: readonly FilterState[];
+  /** What filters logged last, oldest first; at most 100 lines. */
+  readonly filterLog: readonly FilterLogLine[];
   /** Ids of the authors' keys that filters must be signed by; undefined where none is asked for. */
   readonly filterKeys?: readonly string[];
   readonly events: {

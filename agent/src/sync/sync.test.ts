@@ -40,6 +40,7 @@ function agentWith(spool: Spool | undefined): Agent {
     events: { produced: 0, handled: 0, kept: 0, dropped: 0 },
     policies: [],
     filters: [],
+    filterLog: [],
     errors: [],
     bootId: '00'.repeat(16),
     releaseSequence: 0,

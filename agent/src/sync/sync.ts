@@ -245,6 +245,7 @@ export class Sync {
         ...(filter.version === '' ? {} : { version: filter.version }),
         ...(filter.digest === '' ? {} : { digest: withScheme(filter.digest) }),
         state: filter.state,
+        ...(filter.code === undefined ? {} : { code: filter.code }),
         ...(filter.reason === undefined ? {} : { reason: cut(filter.reason) }),
         statistics: {
           events: filter.events,

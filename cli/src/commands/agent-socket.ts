@@ -7,11 +7,15 @@ import { AgentClient, AgentClientError, type AgentStatus } from '@weir/agent/cli
 import { printable } from '@weir/segment';
 import { type Command, oneOf, wantsJson, wholeNumber } from '../command.js';
 import { CliError } from '../errors.js';
+import { filterLine } from '../filter-line.js';
 import { ago, cell, jsonText, type Output } from '../output.js';
 import { runRaised } from '../raise.js';
 import { places, readState } from '../state.js';
 import { isRoot, prepareSudo } from '../up/processes.js';
 import { probeEntry } from '../up/repository.js';
+
+/** Of what filters logged, how much the status shows; all that the agent keeps is in its JSON. */
+const LOG_LINES_SHOWN = 10;
 
 /** Where an agent that was installed as a service has its socket. */
 const installedSocket = '/run/weir/agent.sock';
@@ -73,13 +77,9 @@ function showStatus(output: Output, status: AgentStatus): void {
       ? 'filters: no author need have signed them; the signature of the release is all (--filter-key names authors)'
       : `filters: signed by one of ${status.filterKeys.length === 0 ? 'no key: all are refused' : status.filterKeys.map(cell).join(', ')}`,
   );
-  for (const filter of status.filters) {
-    const reason = filter.reason === undefined ? '' : `: ${cell(filter.reason)}`;
-    const each = filter.events === 0 ? '' : ` (${Math.round(filter.cpuNs / filter.events)} ns an event)`;
-    const held = filter.heldBack === 0 ? '' : `, held back ${filter.heldBack}`;
-    output.line(
-      `filter ${cell(filter.name)} ${cell(filter.version)} ${filter.state}, kept ${filter.kept}, dropped ${filter.dropped}, traps ${filter.traps}${held}, ${Math.round(filter.cpuNs / 1e6)} ms of processor${each}, ${Math.round(filter.memoryBytes / 1024)} KiB${reason}`,
-    );
+  for (const filter of status.filters) output.line(filterLine(filter));
+  for (const { filter, level, text, timeMs } of status.filterLog.slice(-LOG_LINES_SHOWN)) {
+    output.line(`  ${cell(filter)} ${level} ${ago(timeMs, now)}: ${cell(text)}`);
   }
   const { events } = status;
   output.line(

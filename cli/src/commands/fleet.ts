@@ -3,6 +3,7 @@
 import { type Command, oneOf, wantsJson, wholeNumber } from '../command.js';
 import { usageError } from '../errors.js';
 import { readInput } from '../files.js';
+import { filterLine } from '../filter-line.js';
 import { ago, cell, table, time } from '../output.js';
 import { connect } from '../state.js';
 
@@ -71,8 +72,8 @@ export const fleetCommands: readonly Command[] = [
         }
       }
       for (const filter of report.filters) {
-        const reason = filter.reason === undefined ? '' : `: ${cell(filter.reason)}`;
-        output.line(`filter ${cell(filter.name)} ${cell(filter.version)} ${filter.state}${reason}`);
+        const { name, version, state, code, reason, statistics } = filter;
+        output.line(filterLine({ ...statistics, name, version, state, code, reason }));
       }
       for (const [stage, count] of Object.entries(report.losses)) output.line(`lost ${cell(stage)} ${count}`);
       for (const error of report.errors) output.line(`error ${cell(error.code)}: ${cell(error.message)}`);

@@ -4,8 +4,11 @@ export { acceptModule, defaultPolicy } from './accept.js';
 export {
   ABI_VERSION,
   type BindableKind,
+  type BudgetField,
   bindableKinds,
+  budgetFields,
   checkManifest,
+  type FilterBudget,
   type FilterManifest,
   MANIFEST_BYTES_MAX,
   MANIFEST_SECTION,

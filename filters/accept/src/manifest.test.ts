@@ -22,10 +22,23 @@ describe('a manifest', () => {
     [{ ...manifest, redacts: 'arguments' }, /redacts must be a list/],
     [{ ...manifest, reads: ['verdicts'] }, /reads\[0\] is "verdicts"; known are labels/],
     [{ ...manifest, labels: ['error'] }, /keeps for itself/],
+    [{ ...manifest, budget: [] }, /budget must be an object with fuelPerEvent, fuelPerCall/],
+    [{ ...manifest, budget: { cpu: 1 } }, /budget\.cpu is not known; known are fuelPerEvent/],
+    [{ ...manifest, budget: { averageNs: 0 } }, /budget\.averageNs must be a whole number from 1/],
+    [{ ...manifest, budget: { averageFuel: 2 ** 41 } }, /budget\.averageFuel must be/],
     [{ ...manifest, labels: Array.from({ length: 65 }, (_, i) => `l${i}`) }, /at most 64/],
   ];
   it.each(wrong)('is refused: %j', (value, reason) => {
     const result = checkManifest(value);
     expect(result.ok ? '' : result.reason).toMatch(reason);
+  });
+
+  it('has a budget where it asks for one', () => {
+    const read = (value: object) => {
+      const result = checkManifest({ ...manifest, ...value });
+      return result.ok ? result.manifest.budget : result.reason;
+    };
+    expect(read({})).toBeUndefined();
+    expect(read({ budget: { averageNs: 500 } })).toEqual({ averageNs: 500 });
   });
 });

@@ -37,7 +37,25 @@ export interface FilterManifest {
   redacts: RedactableField[];
   /** What it needs beside the events: `labels` are those that earlier filters put on them. */
   reads: ReadableField[];
+  /** What it may use, where that is not what the host gives by default. The host has caps. */
+  budget?: FilterBudget;
 }
+
+/**
+ * Fuel of one call (`fuelPerCall` and `fuelPerEvent` for each event that it is to judge) and of all calls on a batch;
+ * average fuel and average processor time (ns) of an event, beyond which it is stopped.
+ */
+export const budgetFields = [
+  'fuelPerEvent',
+  'fuelPerCall',
+  'fuelPerBatch',
+  'averageFuel',
+  'averageNs',
+] as const;
+export type BudgetField = (typeof budgetFields)[number];
+export type FilterBudget = Partial<Record<BudgetField, number>>;
+/** The largest number that a budget can have. */
+const BUDGET_MAX = 2 ** 40;
 
 /** Fields that a filter can have masked: of the process and its ancestors, or of the hook. */
 export const redactableFields = [
@@ -71,6 +89,7 @@ const knownFields = [
   'labels',
   'redacts',
   'reads',
+  'budget',
 ];
 
 export type ManifestResult = { ok: true; manifest: FilterManifest } | { ok: false; reason: string };
@@ -95,6 +114,21 @@ function oneOf<T extends string>(value: unknown, where: string, known: readonly 
     }
   }
   return given as T[];
+}
+
+function budgetFrom(value: unknown): FilterBudget | string {
+  if (typeof value !== 'object' || value === null || Array.isArray(value)) {
+    return `budget must be an object with ${budgetFields.join(', ')}`;
+  }
+  for (const [field, number] of Object.entries(value)) {
+    if (!(budgetFields as readonly string[]).includes(field)) {
+      return `budget.${field} is not known; known are ${budgetFields.join(', ')}`;
+    }
+    if (!Number.isInteger(number) || number < 1 || number > BUDGET_MAX) {
+      return `budget.${field} must be a whole number from 1 to ${BUDGET_MAX}`;
+    }
+  }
+  return { ...value };
 }
 
 /** Checks a manifest that was read from JSON, and fills in what may be left out. */
@@ -160,6 +194,8 @@ export function checkManifest(value: unknown): ManifestResult {
   if (typeof redacts === 'string') return refuse(redacts);
   const reads = oneOf(fields.reads, 'reads', readableFields);
   if (typeof reads === 'string') return refuse(reads);
+  const budget = fields.budget === undefined ? undefined : budgetFrom(fields.budget);
+  if (typeof budget === 'string') return refuse(budget);
   const manifest: FilterManifest = {
     abi,
     name,
@@ -170,6 +206,7 @@ export function checkManifest(value: unknown): ManifestResult {
     labels,
     redacts,
     reads,
+    ...(budget === undefined ? {} : { budget }),
   };
   return { ok: true, manifest };
 }

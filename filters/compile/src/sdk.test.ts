@@ -37,7 +37,9 @@ async function load(name: string, options: FilterHostOptions = {}): Promise<void
     onReport: (report) => reports.push(report),
     timeLimitMs: 5000,
     // One event of the filter that uses everything costs as much as twenty of an ordinary one.
-    fuelPerRecord: 1_000_000,
+    fuelPerEvent: 1_000_000,
+    averageFuel: 100_000_000,
+    averageNs: 100_000_000,
     fuelPerBatch: 10_000_000_000,
     ...options,
   });

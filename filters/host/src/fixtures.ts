@@ -13,6 +13,7 @@ export interface ModuleText {
   binds?: { kinds?: string[]; policies?: string[] };
   labels?: string[];
   redacts?: string[];
+  budget?: Record<string, number>;
   /** Body of weir_filter: `$call` is the address of the call; must leave an i32. */
   filter: string;
   /** Body of weir_start. */
@@ -68,6 +69,7 @@ export function assembleModule(text: ModuleText): Uint8Array {
       binds: text.binds ?? {},
       labels: text.labels ?? [],
       redacts: text.redacts ?? [],
+      ...(text.budget === undefined ? {} : { budget: text.budget }),
     }),
   );
   const name = new TextEncoder().encode('weir.manifest');

@@ -147,3 +147,74 @@ describe('a module that cannot be metered', () => {
     });
   });
 });
+
+describe('a budget', () => {
+  /** About 10,000 units on each event, below every limit of one event. */
+  const slow: ModuleText = {
+    name: 'slow',
+    filter: `${eachRecord(`
+      (local.set $a (i32.const 1000))
+      (loop $turn
+        (local.set $a (i32.sub (local.get $a) (i32.const 1)))
+        (br_if $turn (local.get $a)))
+      ${dropVerdict}`)} ${done}`,
+  };
+  const many = pids(...Array.from({ length: 1000 }, (_, index) => index));
+
+  it('of average fuel stops a filter that passes every other limit, at the same event each time', async () => {
+    for (let run = 0; run < 2; run++) {
+      const { host, reports } = await start([{ ...slow, budget: { averageFuel: 5000 } }]);
+      // What was judged stands; from the next batch on it is passed by.
+      expect((await judge(host, many)).dropped).toBe(1000);
+      expect((await judge(host, many)).dropped).toBe(0);
+      expect(host.status()[0]?.quarantine).toEqual({
+        code: 'budget',
+        reason: expect.stringMatching(
+          /^used \d+ units of fuel an event on average over 1000 events; its budget is 5000$/,
+        ),
+      });
+      expect(reports.map((report) => report.type)).toEqual(['quarantine']);
+    }
+  });
+
+  it('of average time stops a filter too', async () => {
+    const { host } = await start([{ ...slow, budget: { averageNs: 1, averageFuel: 50_000 } }]);
+    for (let round = 0; round < 2000 && host.status()[0]?.quarantine === undefined; round++) {
+      await judge(host, many);
+    }
+    expect(host.status()[0]?.quarantine).toMatchObject({
+      code: 'budget',
+      reason: expect.stringMatching(/ns of processor time an event/),
+    });
+    expect(host.status()[0]?.processorNs).toBeGreaterThan(0);
+  });
+
+  it('that is kept stops nothing', async () => {
+    const { host } = await start([{ ...slow, budget: { averageFuel: 50_000, averageNs: 100_000 } }]);
+    for (let round = 0; round < 5; round++) expect((await judge(host, many)).dropped).toBe(1000);
+  });
+
+  it('holds back the events of one that fails closed from the next batch on', async () => {
+    const { host } = await start([{ ...slow, failMode: 'closed', budget: { averageFuel: 5000 } }]);
+    await judge(host, many);
+    expect(await judge(host, many)).toMatchObject({ heldBack: 1000, dropped: 0 });
+  });
+
+  it('gives the fuel of an event that the manifest asks for', async () => {
+    const { host } = await start([
+      { ...slow, name: 'poor', budget: { fuelPerEvent: 10, fuelPerCall: 5000 } },
+      { ...slow, name: 'rich' },
+    ]);
+    expect(await judge(host, pids(1))).toMatchObject({ errors: 1, dropped: 1 });
+    expect(host.status().map((one) => one.traps)).toEqual([1, 0]);
+  });
+
+  it('beyond what the host allows refuses the filter, with field and figure', async () => {
+    const { host } = await start([], { budgetCaps: { averageFuel: 4000 } });
+    const refused = host.setFilters([{ bytes: assembleModule({ ...slow, budget: { averageFuel: 5000 } }) }]);
+    await expect(refused).rejects.toMatchObject({
+      code: 'refused',
+      message: expect.stringMatching(/budget.averageFuel is 5000; at most 4000/),
+    });
+  });
+});

@@ -11,7 +11,7 @@ import {
   BATCH_HEADER_RECORD_COUNT_AT,
 } from '@weir/schema';
 import { FilterHostError } from './error.js';
-import { CounterRows, type Loaded, prepare, statusOf } from './loaded.js';
+import { type Allowed, CounterRows, type Loaded, prepare, statusOf } from './loaded.js';
 import {
   type Bounds,
   type ConfigMessage,
@@ -66,15 +66,17 @@ const defaults = {
   trapWindowMs: 60_000,
   logLinesMax: 16,
   fuelPerCall: 1_000_000,
-  fuelPerRecord: 50_000,
+  fuelPerEvent: 50_000,
   fuelPerBatch: 200_000_000,
+  averageFuel: 20_000,
+  averageNs: 20_000,
   fuelPerLoad: 200_000_000,
 };
 
 /** Runs filters, in order, over batches, in one worker. The worker is started with the first filter. */
 export class FilterHost {
-  readonly #options: Required<Omit<FilterHostOptions, 'acceptance' | 'onReport'>>;
-  readonly #acceptance: FilterHostOptions['acceptance'];
+  readonly #options: Required<Omit<FilterHostOptions, 'acceptance' | 'budgetCaps' | 'onReport'>>;
+  readonly #allowed: Allowed;
   readonly #onReport: (report: FilterReport) => void;
   readonly #bounds: Bounds;
   readonly #slots: SlotPool;
@@ -98,9 +100,9 @@ export class FilterHost {
   }
 
   private constructor(options: FilterHostOptions) {
-    const { acceptance, onReport, ...rest } = options;
+    const { acceptance, budgetCaps, onReport, ...rest } = options;
     this.#options = { ...defaults, ...rest };
-    this.#acceptance = acceptance;
+    this.#allowed = { acceptance, budget: this.#options, budgetCaps };
     this.#onReport = onReport ?? (() => undefined);
     for (const [name, value] of Object.entries(this.#options)) {
       if (!Number.isInteger(value) || value < 1) {
@@ -116,9 +118,6 @@ export class FilterHost {
       trapsMax: this.#options.trapsMax,
       trapWindowMs: this.#options.trapWindowMs,
       logLinesMax: this.#options.logLinesMax,
-      fuelPerCall: this.#options.fuelPerCall,
-      fuelPerRecord: this.#options.fuelPerRecord,
-      fuelPerBatch: this.#options.fuelPerBatch,
       fuelPerLoad: this.#options.fuelPerLoad,
     };
     this.#slots = new SlotPool(this.#bounds);
@@ -251,7 +250,7 @@ export class FilterHost {
     const taken: number[] = [];
     try {
       for (const source of list) {
-        const one = await prepare(source, this.#filters, this.#rows, this.#acceptance);
+        const one = await prepare(source, this.#filters, this.#rows, this.#allowed);
         if (!this.#filters.includes(one)) taken.push(one.entry.row);
         if (loaded.some((other) => other.entry.name === one.entry.name)) {
           throw new FilterHostError(

@@ -1,13 +1,22 @@
 // SPDX-License-Identifier: Apache-2.0
 // Owns a filter on the main thread: from its bytes to what the worker is told of it, its row of counters, its status.
 import { createHash } from 'node:crypto';
-import { type AcceptancePolicy, acceptModule } from '@weir/filter-accept';
+import { type AcceptancePolicy, acceptModule, type FilterBudget } from '@weir/filter-accept';
 import { MeterError, meterModule } from '@weir/filter-meter';
 import { EventKind } from '@weir/schema';
+import { type Budget, budgetOf } from './budget.js';
 import { engine } from './engine.js';
 import { FilterHostError } from './error.js';
 import { Counter, type FilterEntry, quarantineCodes } from './shared.js';
 import type { FilterSource, FilterStatus, QuarantineCode } from './types.js';
+
+/** What the host lets filters be and use. */
+export interface Allowed {
+  readonly acceptance: Partial<AcceptancePolicy> | undefined;
+  /** What a filter may use that asks for nothing. */
+  readonly budget: Budget;
+  readonly budgetCaps: FilterBudget | undefined;
+}
 
 export interface Loaded {
   readonly entry: FilterEntry;
@@ -79,9 +88,9 @@ export async function prepare(
   source: FilterSource,
   inForce: readonly Loaded[],
   rows: CounterRows,
-  acceptance: Partial<AcceptancePolicy> | undefined,
+  allowed: Allowed,
 ): Promise<Loaded> {
-  const accepted = acceptModule(source.bytes, acceptance);
+  const accepted = acceptModule(source.bytes, allowed.acceptance);
   if (!accepted.ok) {
     throw new FilterHostError('refused', `the filter is refused (${accepted.code}): ${accepted.reason}`);
   }
@@ -90,6 +99,7 @@ export async function prepare(
   const id = source.config === undefined ? digest : `${digest}:${hash(source.config)}`;
   const same = inForce.find((one) => one.entry.id === id);
   if (same !== undefined) return same;
+  const budget = budgetOf(manifest.budget, allowed.budget, allowed.budgetCaps);
   const module = await engine.compile(metered(source.bytes));
   return {
     description: { name: manifest.name, version: manifest.version, digest, manifest },
@@ -104,6 +114,7 @@ export async function prepare(
       policies: manifest.binds.policies,
       labels: manifest.labels,
       redacts: manifest.redacts,
+      budget,
       readsLabels: manifest.reads.includes('labels'),
       config: source.config === undefined ? undefined : new TextEncoder().encode(source.config),
       module,
@@ -122,6 +133,7 @@ export function statusOf(one: Loaded, rows: CounterRows): FilterStatus {
     dropped: counter(Counter.dropped),
     traps: counter(Counter.traps),
     nanoseconds: counter(Counter.nanoseconds),
+    processorNs: counter(Counter.processorNs),
     memoryBytes: counter(Counter.memoryBytes),
     annotations: counter(Counter.annotations),
     alerts: counter(Counter.alerts),

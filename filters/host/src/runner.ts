@@ -33,6 +33,7 @@ import {
   Severity,
 } from '@weir/schema';
 import { type BatchView, KIND_CODES, kindCode, State } from './batch-view.js';
+import { Averages } from './budget.js';
 import { copyBytes } from './copy.js';
 import { align8, areaBytes, cleanText, describeError, FilterInstance } from './instance.js';
 import type { Notes } from './notes.js';
@@ -64,6 +65,8 @@ export interface RunnerContext {
   enter(phase: number, row: number): void;
   leave(): void;
   nowNs(): number;
+  /** Processor time for each ns on the clock; see ProcessorShare. */
+  processorShare(): number;
 }
 
 /** What filters write while they take their turns, one after the other: all share it. A byte a record, or four a word. */
@@ -131,6 +134,7 @@ export class FilterRunner {
   /** Bytes of the batch as it is shown to the filter: with what others said, where it reads that. */
   #shownBytes = 0;
   #instance: FilterInstance | undefined;
+  readonly #averages: Averages;
   #trapTimesMs: number[] = [];
   #logLinesLeft: number;
   #labelsReported = 0;
@@ -145,6 +149,7 @@ export class FilterRunner {
     this.#scratch = scratch;
     const { annotationBytesMax, batchBytesMax, recordsMax } = context.bounds;
     this.#areaSize = areaBytes(batchBytesMax + (entry.readsLabels ? annotationBytesMax : 0), recordsMax);
+    this.#averages = new Averages(entry.budget);
     if (entry.redacts.length > 0) this.#redactor = new Redactor(entry.redacts);
     this.#logLinesLeft = context.bounds.logLinesMax;
     if (entry.kinds.length > 0) {
@@ -258,6 +263,7 @@ export class FilterRunner {
     if (this.quarantined) return this.#withoutFilter(batch, judgements, 0);
     this.#redactor?.begin();
     const start = this.#context.nowNs();
+    const fuelBefore = this.#context.counters[this.#row + Counter.fuel] as number;
     const mark = notes.mark();
     let ended = 0;
     try {
@@ -273,7 +279,14 @@ export class FilterRunner {
     }
     this.#redactor?.apply(batch);
     this.#count(Counter.events, judged);
-    this.#count(Counter.nanoseconds, this.#context.nowNs() - start);
+    const tookNs = this.#context.nowNs() - start;
+    const processorNs = tookNs * this.#context.processorShare();
+    this.#count(Counter.nanoseconds, tookNs);
+    this.#count(Counter.processorNs, processorNs);
+    const fuel = (this.#context.counters[this.#row + Counter.fuel] as number) - fuelBefore;
+    const over = this.#averages.add(judged, fuel, processorNs);
+    // Its verdicts on this batch stand; from the next one on it is in quarantine.
+    if (over !== undefined && !this.quarantined) this.quarantine('budget', over);
     return ended;
   }
 
@@ -312,7 +325,7 @@ export class FilterRunner {
     let errors = 0;
     let quarantineCode: QuarantineCode = 'traps';
     let quarantineReason: string | undefined;
-    const { fuelPerBatch, fuelPerCall, fuelPerRecord } = this.#context.bounds;
+    const { fuelPerBatch, fuelPerCall, fuelPerEvent } = this.entry.budget;
     let fuelLeft = fuelPerBatch;
     while (from < recordCount) {
       const instance = this.#instance as FilterInstance;
@@ -321,7 +334,7 @@ export class FilterRunner {
       let cause: TrapCause = 'trap';
       instance.lastError = undefined;
       const left = from === 0 ? judged : this.#toJudge(from, recordCount);
-      const fuel = Math.min(fuelLeft, fuelPerCall + fuelPerRecord * left);
+      const fuel = Math.min(fuelLeft, fuelPerCall + fuelPerEvent * left);
       this.#context.enter(Phase.filter, this.entry.row);
       try {
         answer = instance.call(fuel);

@@ -4,6 +4,7 @@
 // Main writes a batch into a slot, puts the slot's index into the ring of submissions, counts SUBMITTED up and wakes
 // the worker by WAKE. The worker judges, writes the slot's result words, counts COMPLETED up and posts a message: as
 // fast as Atomics.waitAsync (70 against 78 µs there and back), in order with its reports, and it keeps the process alive.
+import type { Budget } from './budget.js';
 import type { WasmModule } from './engine.js';
 import type { QuarantineCode, TrapCause } from './types.js';
 
@@ -61,7 +62,8 @@ export const Counter = {
   quarantine: 10,
   fuel: 11,
   heldBack: 12,
-  columns: 13,
+  processorNs: 13,
+  columns: 14,
 } as const;
 
 export const quarantineCodes: readonly QuarantineCode[] = [
@@ -71,6 +73,7 @@ export const quarantineCodes: readonly QuarantineCode[] = [
   'lying',
   'crash',
   'fuel',
+  'budget',
 ];
 
 export interface Bounds {
@@ -82,9 +85,6 @@ export interface Bounds {
   trapsMax: number;
   trapWindowMs: number;
   logLinesMax: number;
-  fuelPerCall: number;
-  fuelPerRecord: number;
-  fuelPerBatch: number;
   fuelPerLoad: number;
 }
 
@@ -109,6 +109,7 @@ export interface FilterEntry {
   labels: readonly string[];
   redacts: readonly string[];
   readsLabels: boolean;
+  budget: Budget;
   config: Uint8Array | undefined;
   module: WasmModule;
   quarantined: boolean;

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // Owns the public types of the filter host.
-import type { AcceptancePolicy, FilterManifest } from '@weir/filter-accept';
+import type { AcceptancePolicy, FilterBudget, FilterManifest } from '@weir/filter-accept';
 
 /** A filter to run: its module, and the JSON that configures it (UTF-8 or text), where it takes one. */
 export interface FilterSource {
@@ -24,14 +24,21 @@ export interface FilterHostOptions {
   /** Time for loading one filter (start, configure, reserve), in ms. Default 1000. */
   loadLimitMs?: number;
   /**
-   * Fuel of one call of a filter: this much, and `fuelPerRecord` for each record that it is to judge. A unit is about
-   * an instruction; a call that uses more traps, at the same point on every machine. Default 1,000,000.
+   * Fuel of one call of a filter: this much, and `fuelPerEvent` for each event that it is to judge. A unit is about
+   * an instruction; a call that uses more traps, at the same point on every machine. Default 1,000,000. Of this and the
+   * four that follow, a manifest may ask for more or less: see `budgetCaps`.
    */
   fuelPerCall?: number;
   /** Default 50,000. */
-  fuelPerRecord?: number;
+  fuelPerEvent?: number;
   /** Fuel of a filter for all its calls on one batch; it is quarantined beyond it. Default 200,000,000. */
   fuelPerBatch?: number;
+  /** Average fuel of an event, over a window of 1,000 to 16,384 events; it is quarantined beyond it. Default 20,000. */
+  averageFuel?: number;
+  /** The same for processor time in ns, which is not the same on every machine. Default 20,000. */
+  averageNs?: number;
+  /** The most that a manifest may ask for, by field; a filter that asks for more is refused. */
+  budgetCaps?: FilterBudget;
   /** Fuel for loading one filter. Default 200,000,000. */
   fuelPerLoad?: number;
   /** Traps within the window after which a filter is quarantined. Default 16. */
@@ -87,6 +94,8 @@ export type QuarantineCode =
   | 'timeout'
   /** It used up its fuel for a batch. */
   | 'fuel'
+  /** Its events cost more on average, in fuel or in time, than its budget. */
+  | 'budget'
   /** It trapped too often. */
   | 'traps'
   /** It could not be started, configured, or given room for a batch. */
@@ -126,8 +135,10 @@ export interface FilterStatus {
   kept: number;
   dropped: number;
   traps: number;
-  /** Time in the filter, copy of the batch included. */
+  /** Time in the filter by the clock, copy of the batch included. */
   nanoseconds: number;
+  /** Of it, processor time. */
+  processorNs: number;
   memoryBytes: number;
   annotations: number;
   alerts: number;

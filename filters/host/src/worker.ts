@@ -8,6 +8,7 @@ import { BATCH_HEADER_BYTE_LENGTH_AT } from '@weir/schema';
 import { BatchView } from './batch-view.js';
 import { align8 } from './instance.js';
 import { Notes } from './notes.js';
+import { ownProcessorNs, ProcessorShare } from './processor.js';
 import { FilterRunner, makeScratch, type RunnerContext } from './runner.js';
 import {
   type ConfigMessage,
@@ -30,6 +31,9 @@ const notes = new Notes(bounds.recordsMax, bounds.annotationBytesMax);
 const scratch = makeScratch(bounds.recordsMax);
 const { judgements, judgementWords } = scratch;
 
+const processor = new ProcessorShare(ownProcessorNs);
+const nowNs = () => Number(process.hrtime.bigint());
+
 const context: RunnerContext = {
   bounds,
   counters: new Float64Array(counters),
@@ -42,7 +46,8 @@ const context: RunnerContext = {
   leave() {
     Atomics.store(control, Control.phase, Phase.host);
   },
-  nowNs: () => Number(process.hrtime.bigint()),
+  nowNs,
+  processorShare: () => processor.share,
 };
 
 let runners: FilterRunner[] = [];
@@ -146,7 +151,9 @@ for (;;) {
     Atomics.wait(control, Control.wake, wake);
     continue;
   }
+  const began = nowNs();
   judge(control[Control.ring + ((completed >>> 0) % bounds.slots)] as number);
+  processor.add(nowNs() - began);
   Atomics.add(control, Control.completed, 1);
   post({ type: 'done' });
 }
