@@ -5,6 +5,7 @@
 #ifndef WEIR_ENFORCE_H
 #define WEIR_ENFORCE_H
 
+#include "done.h"
 #include "emit.h"
 #include "match.h"
 #include "notify.h"
@@ -47,9 +48,11 @@ static __always_inline __u32 lowest_candidate(const struct weir_mask *mask) {
     return lowest ? first + lowest_bit(lowest) : WEIR_LIMIT_SELECTORS_PER_HOOK;
 }
 
-/* Takes out all candidates up to `last`: the policy that acted has the bits up to it. Not static: see
- * lowest_bit. */
-__noinline int drop_candidates(__u32 slot, __u32 last) {
+/*
+ * Takes out all candidates up to `last`: the policy that acted has the bits up to it. With `returns`, they
+ * wait for the return of the call. Not static: see lowest_bit.
+ */
+__noinline int drop_candidates(__u32 slot, __u32 last, __u32 returns) {
     struct hook_work *work = hook_work_of(slot);
 
     if (!work)
@@ -59,11 +62,15 @@ __noinline int drop_candidates(__u32 slot, __u32 last) {
 #pragma unroll
     for (__u32 word = 0; word < WEIR_LIMIT_MASK_WORDS; word++) {
         __u32 first = word * WORD_BITS;
+        __u64 dropped = 0;
 
         if (last >= first + WORD_BITS - 1)
-            mask->words[word] = 0;
+            dropped = ~0ULL;
         else if (last >= first)
-            mask->words[word] &= ~((2ULL << (last - first)) - 1);
+            dropped = (2ULL << (last - first)) - 1;
+        if (returns)
+            work->returning.words[word] |= mask->words[word] & dropped;
+        mask->words[word] &= ~dropped;
     }
     return 0;
 }
@@ -158,16 +165,16 @@ __noinline int act(__u32 slot, __u32 config_id, __u32 bit, __u32 may_deny, __u32
 }
 
 /* The gravest of a selector's actions, which an event names. */
-static __always_inline __u16 gravest(const struct weir_selector_entry *entry) {
-    if (HAS_ACTION(entry->actions, WEIR_ACTION_SIGKILL))
+static __always_inline __u16 gravest(__u32 actions) {
+    if (HAS_ACTION(actions, WEIR_ACTION_SIGKILL))
         return WEIR_ACTION_SIGKILL;
-    if (HAS_ACTION(entry->actions, WEIR_ACTION_OVERRIDE))
+    if (HAS_ACTION(actions, WEIR_ACTION_OVERRIDE))
         return WEIR_ACTION_OVERRIDE;
-    if (HAS_ACTION(entry->actions, WEIR_ACTION_SIGNAL))
+    if (HAS_ACTION(actions, WEIR_ACTION_SIGNAL))
         return WEIR_ACTION_SIGNAL;
-    if (HAS_ACTION(entry->actions, WEIR_ACTION_NOTIFYENFORCER))
+    if (HAS_ACTION(actions, WEIR_ACTION_NOTIFYENFORCER))
         return WEIR_ACTION_NOTIFYENFORCER;
-    if (HAS_ACTION(entry->actions, WEIR_ACTION_CLEANUPENFORCERNOTIFICATION))
+    if (HAS_ACTION(actions, WEIR_ACTION_CLEANUPENFORCERNOTIFICATION))
         return WEIR_ACTION_CLEANUPENFORCERNOTIFICATION;
     return WEIR_ACTION_POST;
 }
@@ -230,7 +237,13 @@ __noinline int post(__u32 slot, __u32 config_id, __u32 bit, __u32 event_kind) {
     record->exec_ns = process_exec_ns(task->group_leader);
     record->binding_id = entry->binding_id;
     record->selector_index = entry->selector_index;
-    record->action = gravest(entry);
+    record->action = gravest(entry->actions);
+    record->has_return = (entry->flags & WEIR_SELECTOR_FLAG_SHOWS_RETURN) != 0;
+    if (HOOK_HAS(WEIR_HOOK_FEATURE_RETURNS) && work->is_return) {
+        record->flags |= WEIR_RECORD_FLAG_RETURNED;
+        record->action = work->entry_action;
+        record->return_action = work->return_action;
+    }
     record->action_error = work->done_error;
     record->action_signal = work->done_signal;
     record->undecided_terms = work->undecided_count;
@@ -270,9 +283,18 @@ __noinline int next_match(__u32 slot, __u32 config_id) {
 
     // A configuration is in use only while its entries are there; should one not be, its bit at least is
     // taken out.
-    drop_candidates(slot, entry && entry->last_bit > bit ? entry->last_bit : bit);
-    work->done_posts = entry && HAS_ACTION(entry->actions, WEIR_ACTION_POST);
+    work->done_returns =
+        HOOK_HAS(WEIR_HOOK_FEATURE_RETURNS) && entry && entry->flags & WEIR_SELECTOR_FLAG_RETURNS;
+    drop_candidates(slot, entry && entry->last_bit > bit ? entry->last_bit : bit, work->done_returns);
+    work->done_posts = entry && !work->done_returns && HAS_ACTION(entry->actions, WEIR_ACTION_POST);
     return bit;
+}
+
+static __always_inline void post_unless_limited(__u32 slot, __u32 config_id, __u32 bit, __u32 event_kind) {
+    if (HOOK_HAS(WEIR_HOOK_FEATURE_RATE_LIMIT) && rate_limit_holds(slot, config_id, bit))
+        count(WEIR_KERNEL_COUNTER_RATE_LIMITED);
+    else
+        post(slot, config_id, bit, event_kind);
 }
 
 /* Acts for one matched policy. Returns 1, which ends the loop, when no candidate is left. */
@@ -289,12 +311,10 @@ static long act_for_next_policy(__u32 index, void *context) {
     act(all->slot, all->config_id, bit, all->may_deny, all->is_own_call);
     struct hook_work *work = hook_work_of(all->slot);
 
-    if (!work || !work->done_posts)
-        return 0;
-    if (HOOK_HAS(WEIR_HOOK_FEATURE_RATE_LIMIT) && rate_limit_holds(all->slot, all->config_id, bit))
-        count(WEIR_KERNEL_COUNTER_RATE_LIMITED);
-    else
-        post(all->slot, all->config_id, bit, all->event_kind);
+    if (HOOK_HAS(WEIR_HOOK_FEATURE_RETURNS) && work && work->done_returns)
+        note_done(all->slot, bit);
+    if (work && work->done_posts)
+        post_unless_limited(all->slot, all->config_id, bit, all->event_kind);
     return 0;
 }
 

@@ -89,6 +89,15 @@ int at_lsm_hook(__u64 *ctx) {
     return error;
 }
 
+/* Ends what the entry of a call began: there, one of the programs above that is attached to the same
+ * function.
+ */
+SEC("fexit/security_file_open")
+int at_return(__u64 *ctx) {
+    run_return(ctx);
+    return 0;
+}
+
 /* Observes one system call, where functions cannot be hooked. Calls by the 32-bit entry have other numbers.
  */
 SEC("tp_btf/sys_enter")

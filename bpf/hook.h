@@ -9,6 +9,7 @@
 #include "arguments.h"
 #include "enforce.h"
 #include "match.h"
+#include "returns.h"
 #include "scope.h"
 #include "spec.h"
 #include "stack.h"
@@ -75,20 +76,17 @@ __noinline int match_dimension(__u32 slot, __u32 config_index, __u32 place, __u3
     __u32 number = place & 0xff;
     __u32 part = place >> 8;
     struct hook_work *work = hook_work_of(slot);
-    const struct weir_hook_config *config = bpf_map_lookup_elem(&hook_configs, &config_index);
     struct text_slot *text =
         text_of(slot, kind == WEIR_DIMENSION_KIND_REVERSE || kind == WEIR_DIMENSION_KIND_ADDRESS ? TURNED_TEXT
                                                                                                  : number);
 
-    if (!work || !config || !text)
+    if (!work || !text)
         return 0;
     // Masks in place of comparisons: see lay_out_argument.
     number &= HOOK_ARGUMENTS_MAX - 1;
     barrier_var(number);
-    d &= WEIR_LIMIT_DIMENSIONS_PER_HOOK - 1;
-    barrier_var(d);
     const struct weir_argument *argument = &work->arguments[number];
-    __u32 id = config->config_id * WEIR_LIMIT_DIMENSIONS_PER_HOOK + d;
+    __u32 id = dimension_id_of(work->config_id, d);
     const struct weir_mask *found;
     __u64 value = argument->value;
     bool is_known;
@@ -124,7 +122,11 @@ __noinline int match_dimension(__u32 slot, __u32 config_index, __u32 place, __u3
         found = look_up_forward(text, argument->payload.length, id);
     }
     if (!found)
-        found = &config->defaults[d];
+        found = default_mask(config_index, work->config_id, d);
+    if (!found) { // cannot be: a configuration is kept while a call needs it
+        mask_clear(&work->candidates);
+        return 0;
+    }
     return mask_and(&work->candidates, found, spec.word_count);
 }
 
@@ -154,6 +156,10 @@ static __always_inline bool match_arguments(void *ctx, __u32 slot, __u32 config_
         argument->type = spec.arguments[i].type;
         argument->index = spec.arguments[i].index;
         text->bytes[0] = 0;
+        if (spec.arguments[i].source == WEIR_ARGUMENT_SOURCE_RETURNED) {
+            argument->flags = WEIR_ARGUMENT_FLAG_RETURNED | WEIR_ARGUMENT_FLAG_UNREADABLE;
+            continue;
+        }
         bool is_raw = true;
 
         if (is_text_of_record(spec.arguments[i].source)) {
@@ -176,7 +182,7 @@ static __always_inline bool match_arguments(void *ctx, __u32 slot, __u32 config_
                           raw);
 #pragma clang loop unroll(disable)
         for (; d < WEIR_LIMIT_DIMENSIONS_PER_HOOK; d++) {
-            if (d >= spec.dimension_count || spec.dimensions[d].argument != i)
+            if (d >= spec.entry_dimension_count || spec.dimensions[d].argument != i)
                 break;
             if (!match_dimension(slot, config_index, i | spec.dimensions[d].part << 8, d,
                                  spec.dimensions[d].kind))
@@ -209,6 +215,8 @@ static __always_inline int run_hook(void *ctx, argument_matcher match, bool may_
     if (!config)
         return 0;
     count(WEIR_KERNEL_COUNTER_HOOK_RUNS);
+    if (HOOK_HAS(WEIR_HOOK_FEATURE_RETURNS))
+        forget_returned(address_of(ctx));
     if (HOOK_HAS(WEIR_HOOK_FEATURE_ENFORCER_ONLY) && !is_notified())
         return 0;
 
@@ -233,6 +241,10 @@ static __always_inline int run_hook(void *ctx, argument_matcher match, bool may_
         work->context = (__u64)ctx;
         work->undecided_count = 0;
         work->error = 0;
+        work->config_id = config->config_id;
+        work->is_return = 0;
+        if (HOOK_HAS(WEIR_HOOK_FEATURE_RETURNS))
+            returning_clear(work);
         mask_clear(&work->candidates);
         if (in_scope)
             mask_copy(&work->candidates, in_scope, words);
@@ -249,10 +261,64 @@ static __always_inline int run_hook(void *ctx, argument_matcher match, bool may_
 
             take_stacks(ctx, slot);
             error = enforce(&all);
+            if (HOOK_HAS(WEIR_HOOK_FEATURE_RETURNS) && !mask_empty(&work->returning, words))
+                await_return(slot, address_of(ctx));
         }
     }
     scratch_release(slot);
     return error;
+}
+
+/*
+ * At the return of a call: takes back what its entry left, reads what only now can be read, matches it, acts
+ * and posts.
+ */
+static __always_inline void run_return(void *ctx) {
+    struct weir_call_key key = {};
+    __u32 slot = 0;
+    __u32 d = spec.entry_dimension_count;
+    __u32 size = find_call(address_of(ctx), &key);
+
+    if (!size)
+        return;
+    struct scratch *scratch = scratch_claim(&slot);
+
+    if (!scratch) { // counted there
+        count(WEIR_KERNEL_COUNTER_RETURNS_LOST);
+        bpf_map_delete_elem(&small_calls, &key);
+        bpf_map_delete_elem(&large_calls, &key);
+        return;
+    }
+    struct hook_work *work = hook_work_of(slot);
+
+    if (work && take_call(slot, &key, size)) {
+        work->context = (__u64)ctx; // see run_hook
+        take_stacks(ctx, slot);
+#pragma clang loop unroll(disable)
+        for (__u32 i = 0; i < HOOK_ARGUMENTS_MAX; i++) {
+            if (i >= spec.argument_count)
+                break;
+            struct weir_argument *argument = &work->arguments[i];
+            __u64 raw = 0;
+
+            if (spec.arguments[i].source != WEIR_ARGUMENT_SOURCE_RETURNED)
+                continue;
+            argument->flags = WEIR_ARGUMENT_FLAG_RETURNED;
+            if (bpf_get_func_ret(ctx, &raw))
+                argument->flags |= WEIR_ARGUMENT_FLAG_UNREADABLE;
+            else
+                read_argument(argument, slot, i, spec.arguments[i].type, spec.arguments[i].flags, false, raw);
+#pragma clang loop unroll(disable)
+            for (; d < WEIR_LIMIT_DIMENSIONS_PER_HOOK; d++) {
+                if (d >= spec.dimension_count || spec.dimensions[d].argument != i)
+                    break;
+                match_dimension(slot, NO_CONFIG, i | spec.dimensions[d].part << 8, d,
+                                spec.dimensions[d].kind);
+            }
+        }
+        finish_call(slot, is_own_call(work));
+    }
+    scratch_release(slot);
 }
 
 #endif

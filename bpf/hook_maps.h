@@ -8,7 +8,7 @@
 #include "maps.h"
 
 enum {
-    HOOK_ARGUMENTS_MAX = 8,
+    HOOK_ARGUMENTS_MAX = WEIR_LIMIT_SLOTS_PER_HOOK,
     HOOK_TEXTS = HOOK_ARGUMENTS_MAX + 1,
     TURNED_TEXT = HOOK_ARGUMENTS_MAX,
     SCOPE_SLOTS = 2,
@@ -141,8 +141,19 @@ struct hook_work {
     // What a selector has asked of the enforcer that acts.
     __s32 asked_error;
     __u32 asked_signal;
+    __u32 done_returns;     // its event waits for the return of the call
     volatile __u64 context; // where the program's context lies
+    __u32 config_id;        // of the configuration by which this run matches
+    // At the return of a call: 1, what it did at its entry, and what it does now.
+    __u32 is_return;
+    __u32 entry_action;
+    __u32 return_action;
     struct weir_mask candidates;
+    // Selectors whose event waits for the return, and of those that acted at the entry, what they did.
+    struct weir_mask returning;
+    struct weir_mask signalled;
+    struct weir_mask denied;
+    struct weir_mask enforced;
     struct weir_mask found;     // by a look-up that puts its mask together
     struct weir_mask set;       // that a scope looks at
     struct class_key class_key; // its scopes are those that the process is in

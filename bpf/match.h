@@ -20,6 +20,9 @@ enum {
     PURPOSE_INTERVAL = 2,
     PURPOSE_BITS = 3,
     PURPOSE_BIT = 4,
+    PURPOSE_DEFAULT = 5,
+    // In place of the index of a configuration: what it says may be gone, as the call began under it.
+    NO_CONFIG = 0xffffffff,
     WORD_BITS = 64,
     // In what search_page() returns: the rest is an interval, not a page.
     FOUND_INTERVAL = 1 << 30,
@@ -117,6 +120,25 @@ static __always_inline const struct weir_mask *look_up_integer(__u32 dimension_i
     return bpf_map_lookup_elem(&integer_masks, &key);
 }
 
+/* By which id the look-up maps know a dimension of a configuration. */
+static __always_inline __u32 dimension_id_of(__u32 config_id, __u32 d) {
+    return config_id * WEIR_LIMIT_DIMENSIONS_PER_HOOK + d;
+}
+
+/* The mask of a dimension whose look-up finds nothing; of one that is looked up at a return, with NO_CONFIG.
+ */
+static __always_inline const struct weir_mask *default_mask(__u32 config_index, __u32 config_id, __u32 d) {
+    if (config_index == NO_CONFIG)
+        return look_up_integer(dimension_id_of(config_id, d), 0, PURPOSE_DEFAULT);
+    const struct weir_hook_config *config = bpf_map_lookup_elem(&hook_configs, &config_index);
+
+    if (!config)
+        return NULL;
+    d &= WEIR_LIMIT_DIMENSIONS_PER_HOOK - 1; // see lay_out_argument
+    barrier_var(d);
+    return &config->defaults[d];
+}
+
 /*
  * Finds the place of a number among the bounds of one page: which page comes next, or which interval it is
  * (FOUND_INTERVAL). Not static, so that the verifier walks once through the halvings, and not through those
@@ -203,21 +225,18 @@ static long look_up_bit(__u32 index, void *context) {
  */
 __noinline int look_up_bits(__u32 slot, __u32 config_index, __u32 d, __u64 value) {
     struct hook_work *work = hook_work_of(slot);
-    const struct weir_hook_config *config = bpf_map_lookup_elem(&hook_configs, &config_index);
 
-    if (!work || !config)
+    if (!work)
         return 0;
-    d &= WEIR_LIMIT_DIMENSIONS_PER_HOOK - 1;
-    barrier_var(d);
-    struct bits_look_up bits = {
-        .slot = slot,
-        .dimension_id = config->config_id * WEIR_LIMIT_DIMENSIONS_PER_HOOK + d,
-    };
+    struct bits_look_up bits = {.slot = slot, .dimension_id = dimension_id_of(work->config_id, d)};
     const struct weir_mask *asked = look_up_integer(bits.dimension_id, 0, PURPOSE_BITS);
+    const struct weir_mask *unset = default_mask(config_index, work->config_id, d);
 
-    mask_copy(&work->found, &config->defaults[d], WEIR_LIMIT_MASK_WORDS);
-    if (!asked)
+    if (!unset || !asked) {
+        mask_clear(&work->found);
         return 0;
+    }
+    mask_copy(&work->found, unset, WEIR_LIMIT_MASK_WORDS);
     bits.left = value & asked->words[0];
     bpf_loop(WORD_BITS, look_up_bit, &bits, 0);
     return 0;

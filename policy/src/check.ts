@@ -52,6 +52,7 @@ function conditions(
   const next = binariesMeanNext(policy, symbol, args, selector);
   const told = [
     'matchArgs',
+    'matchReturnArgs',
     'matchBinaries',
     'matchNamespaces',
     'matchParentBinaries',
@@ -66,6 +67,9 @@ function conditions(
         item.args !== undefined ? `position ${item.args.join(', ')}` : `argument ${item.index ?? 0}`;
       return `${which} ${item.operator} ${values(item.values)}`.trimEnd();
     }),
+    ...selector
+      .part('matchReturnArgs')
+      .map(({ item }) => `what it returns ${item.operator} ${values(item.values)}`.trimEnd()),
     ...selector.matchBinaries.map(({ item }) => {
       const whose = next ? 'the program that is executed' : "the caller's binary";
       return `${whose} ${item.operator} ${values(item.values)}`;
@@ -117,9 +121,15 @@ function effects(policy: Policy, call: ResolvedCall, selector: ExpandedSelector)
     const stacks = of.filter((whose) => whose !== '').join(' and of ');
     if (stacks !== '') actions.push(`with the stack of ${stacks}`);
   }
-  const enforces = selector.matchActions.some(({ item }) => !/^(No)?Post$/.test(item.action));
+  const late = selector.part('matchReturnActions').map(({ item }) => {
+    if (item.action === 'Sigkill') return 'kill the process';
+    return item.action === 'Signal' ? `send signal ${item.argSig ?? 0}` : item.action;
+  });
+  const enforces = [...selector.matchActions, ...selector.part('matchReturnActions')].some(
+    ({ item }) => !/^(No)?Post$/.test(item.action),
+  );
   const monitor = optionValue(policy, 'policy-mode', 'enforce') === 'monitor';
-  return `${actions.join(', ')}${monitor && enforces ? ' (monitor mode: only says what it would have done)' : ''}`;
+  return `${actions.join(', ')}${late.length === 0 ? '' : `, at the return ${late.join(', ')}`}${monitor && enforces ? ' (monitor mode: only says what it would have done)' : ''}`;
 }
 
 /** What is asked of enforcers. */
@@ -143,12 +153,12 @@ function enforcerText(policy: Policy, facts: KernelFacts): string[] {
 }
 
 /** How a function or LSM hook would be attached. */
-function attachment(call: ResolvedCall, denies: boolean): string {
+function attachment(call: ResolvedCall, denies: boolean, returns: boolean): string {
   if (call.tracepoint !== undefined)
     return call.tracepoint.raw
       ? 'raw tracepoint (tp_btf): observes the values with which it is called'
       : 'tracepoint: observes its record';
-  const does = denies ? 'can make the call fail' : 'observes';
+  const does = `${denies ? 'can make the call fail' : 'observes'}${returns ? '; fexit: sees it return' : ''}`;
   if (call.kind === 'lsm') {
     return `BPF LSM where bpf is among the active security modules, else ${denies ? 'fmod_ret' : 'fentry'} on ${call.meaning}: ${does}`;
   }
@@ -178,7 +188,7 @@ function pathText(syscallName: string, points: readonly string[]): string {
 function hookText(policy: Policy, facts: KernelFacts): string[] {
   const lines: string[] = [];
   const monitor = optionValue(policy, 'policy-mode', 'enforce') === 'monitor';
-  for (const { fields, path, calls } of hooksOf(policy)) {
+  for (const { fields, kprobe, path, calls } of hooksOf(policy)) {
     for (const { item: call } of calls) {
       const selectors = expandSelectors(policy, fields, path);
       const denies =
@@ -190,7 +200,9 @@ function hookText(policy: Policy, facts: KernelFacts): string[] {
           ),
         );
       const missing = isMissing(call, facts);
-      lines.push(`  ${call.symbol}: ${missing ? 'this kernel does not have it' : attachment(call, denies)}`);
+      lines.push(
+        `  ${call.symbol}: ${missing ? 'this kernel does not have it' : attachment(call, denies, kprobe?.return === true)}`,
+      );
       if (call.kind === 'syscall') {
         const points = denialPoints(call.syscallName);
         if (points !== undefined) {

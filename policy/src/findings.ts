@@ -10,7 +10,8 @@ export interface HookKind {
   readonly name: string;
   readonly args: readonly Argument[];
   readonly call: ResolvedCall | null;
-  readonly deniable: 'yes' | 'syscall' | 'no';
+  /** `returned`: the call has returned, what is judged comes after it. */
+  readonly deniable: 'yes' | 'syscall' | 'no' | 'returned';
   /** Of a hook on system calls their names, without prefixes. */
   readonly syscallNames: readonly string[];
 }

@@ -745,7 +745,6 @@ describe('validate', () => {
         'spec.podSelector',
         'spec.hostSelector',
         'spec.options[5].value',
-        `${hook}.return`,
         `${hook}.data`,
         `${hook}.args[0].resolve`,
         `${hook}.args[2].type`,

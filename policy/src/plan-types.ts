@@ -19,6 +19,8 @@ export interface PlannedArgument {
   readonly hidden: boolean;
   /** Of a sockaddr: it is the socket's own, not its peer's. */
   readonly ownAddress?: boolean;
+  /** It is what the function returned; `index` says nothing. */
+  readonly returned?: boolean;
 }
 
 /** A look-up by bytes. In a `reverse` dimension keys are stored as written; whoever writes the map reverses them. */
@@ -122,6 +124,13 @@ export interface PlannedSelector {
   readonly scope: number | null;
   /** Positions in the hook's arguments that its event shows. */
   readonly shownArguments: readonly number[];
+  /** Its event comes at the return of the call. */
+  readonly returns?: boolean;
+  /** The last of the arguments shown is what the call returned. */
+  readonly showsReturn?: boolean;
+  /** Of a selector that returns: what it does then, as `actions` and `signal` do at the entry. */
+  readonly returnActions?: number;
+  readonly returnSignal?: number;
 }
 
 export interface PlannedNotification {
@@ -168,6 +177,8 @@ export interface HookPlan {
   readonly tracepoint?: TracepointName;
   /** True where a selector enforces by making the call fail (Override, or Sigkill on a check of the kernel's). */
   readonly denies: boolean;
+  /** True where a selector's event comes at the return of the call. */
+  readonly returns: boolean;
   readonly arguments: readonly PlannedArgument[];
   /** Bits in order; those of one policy lie side by side, in its order. */
   readonly selectors: readonly PlannedSelector[];

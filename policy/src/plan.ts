@@ -33,9 +33,10 @@ import {
   type ExpandedSelector,
   expandSelectors,
   findArgument,
+  type Located,
   optionValue,
 } from './selectors.js';
-import type { Argument, ArgumentTerm, BinaryTerm } from './shape.js';
+import type { Action, Argument, ArgumentTerm, BinaryTerm, Kprobe } from './shape.js';
 import { socketNumber } from './socket-names.js';
 import { unsupported } from './support.js';
 import { syscallValues } from './syscall-values.js';
@@ -52,6 +53,7 @@ export interface PlanInput {
 interface Slot {
   readonly type: number;
   readonly index: number;
+  readonly returned: boolean;
   shown: boolean;
 }
 
@@ -227,11 +229,11 @@ interface Effects {
 }
 
 /** What a selector's actions come to. Signal 9 is Sigkill by another name. */
-function effectsOf(selector: ExpandedSelector): Effects {
+function effectsOf(list: readonly Located<Action>[]): Effects {
   let actions = 1 << ActionBit.post;
   let signal = 0;
   let error = 0;
-  for (const { item } of selector.matchActions) {
+  for (const { item } of list) {
     if (item.action === 'NoPost') actions &= ~(1 << ActionBit.post);
     if (item.action === 'Sigkill' || (item.action === 'Signal' && item.argSig === 9)) {
       actions |= 1 << ActionBit.sigkill;
@@ -276,6 +278,12 @@ function eventKindOf(call: ResolvedCall): number {
   return call.kind === 'lsm' ? EventKind.lsm : EventKind.kprobe;
 }
 
+/** What a selector does at the return of the call. */
+function returnOf(selector: ExpandedSelector, showsReturn: boolean) {
+  const { actions, signal } = effectsOf(selector.part('matchReturnActions'));
+  return { returns: true, showsReturn, returnActions: actions, returnSignal: signal };
+}
+
 class Planner {
   private readonly hooks = new Map<string, HookBuilder>();
   private readonly scopes = new Scopes();
@@ -292,15 +300,25 @@ class Planner {
     shown: boolean,
     policy: Policy,
     path: string,
+    returned = false,
   ): number {
-    let position = hook.slots.findIndex((slot) => slot.type === type && slot.index === index);
+    let position = hook.slots.findIndex(
+      (slot) => slot.type === type && slot.index === index && slot.returned === returned,
+    );
     if (position < 0) {
-      position = hook.slots.push({ type, index, shown: false }) - 1;
-      if (position === limits.arguments_per_hook) {
+      position = hook.slots.push({ type, index, returned, shown: false }) - 1;
+      const entries = hook.slots.filter((slot) => !slot.returned).length;
+      if (!returned && entries === limits.arguments_per_hook + 1) {
         this.refuse(
           policy,
           path,
           `the policies on ${hook.call.symbol} read more than ${limits.arguments_per_hook} different arguments (an index as two types counts twice): use the types that the others use`,
+        );
+      } else if (position === limits.slots_per_hook) {
+        this.refuse(
+          policy,
+          path,
+          `the policies on ${hook.call.symbol} read more than ${limits.slots_per_hook} different arguments and types of its return value: use the types that the others use`,
         );
       }
     }
@@ -380,6 +398,8 @@ class Planner {
       slotOf.set(position, this.slot(hook, type, argument.index, true, policy, `${path}.args[${position}]`));
     });
     const shown = [...slotOf.keys()];
+    const returns = kprobe?.return === true;
+    const returnSlot = this.returnSlot(hook, kprobe, policy, path);
     hook.bindings.push({
       policyId: id,
       hookIndex,
@@ -387,7 +407,10 @@ class Planner {
       policyNamespace: policy.namespace,
       message: fields.message ?? '',
       tags: fields.tags ?? [],
-      argumentLabels: shown.map((position) => args[position]?.label ?? ''),
+      argumentLabels: [
+        ...shown.map((position) => args[position]?.label ?? ''),
+        ...(returnSlot === undefined ? [] : [kprobe?.returnArg?.label ?? '']),
+      ],
       eventKind: eventKindOf(call),
       ignoreMissing: kprobe?.ignore?.callNotFound === true,
     });
@@ -402,6 +425,11 @@ class Planner {
         if (argument === undefined || slot === undefined)
           throw new TypeError(`${at}: validation let it pass`);
         terms.push(argumentTerm(item, policy, argument, namesOwnAddress(call), slot, at));
+      }
+      for (const { item, path: at } of selector.part('matchReturnArgs')) {
+        if (returnSlot === undefined || kprobe?.returnArg === undefined)
+          throw new TypeError(`${at}: validation let it pass`);
+        terms.push(argumentTerm(item, policy, kprobe.returnArg, false, returnSlot, at));
       }
       const scopeTerms: Term[] = [];
       const next = binariesMeanNext(policy, call.meaning, args, selector);
@@ -425,17 +453,34 @@ class Planner {
         policyId: id,
         hookIndex,
         selectorIndex,
-        ...effectsOf(selector),
+        ...effectsOf(selector.matchActions),
         monitor,
         ...rateLimitOf(selector),
         ...notificationOf(selector),
         ...stacksOf(selector),
         scope: this.scopes.number(scopeTerms, policy, selector.path),
-        shownArguments: shown.map((position) => slotOf.get(position) ?? 0),
+        shownArguments: [
+          ...shown.map((position) => slotOf.get(position) ?? 0),
+          ...(returnSlot === undefined ? [] : [returnSlot]),
+        ],
+        ...(returns ? returnOf(selector, returnSlot !== undefined) : {}),
       });
       hook.terms.push(joinComparisons(terms, (slot) => hook.slots[slot]?.type ?? 0));
       hook.origins.push({ policy, path: selector.path });
     });
+  }
+
+  /** The slot of the return value; undefined where the hook does not read it. */
+  private returnSlot(
+    hook: HookBuilder,
+    kprobe: Kprobe | undefined,
+    policy: Policy,
+    path: string,
+  ): number | undefined {
+    const returned = kprobe?.returnArg;
+    const type = typeInfo(returned?.type ?? '')?.type;
+    if (returned === undefined || type === undefined || type === ArgumentType.nop) return undefined;
+    return this.slot(hook, type, returned.index, true, policy, `${path}.returnArg`, true);
   }
 
   private finishHook(key: string, hook: HookBuilder): HookPlan {
@@ -470,11 +515,13 @@ class Planner {
       lsmCaller: kind === 'lsm' ? hook.call.meaning : null,
       ...(hook.call.tracepoint === undefined ? {} : { tracepoint: hook.call.tracepoint }),
       denies,
+      returns: hook.selectors.some((selector) => selector.returns === true),
       arguments: hook.slots.map(
-        ({ type, index, shown }): PlannedArgument => ({
+        ({ type, index, shown, returned }): PlannedArgument => ({
           type,
           index,
           hidden: !shown,
+          ...(returned ? { returned } : {}),
           ...(type === ArgumentType.sockaddr && namesOwnAddress(hook.call) ? { ownAddress: true } : {}),
         }),
       ),

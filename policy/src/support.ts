@@ -8,7 +8,7 @@ import { hooksOf, type PolicyHook } from './hooks.js';
 import { typeInfo } from './names.js';
 import { type Policy, policyIssue } from './parse.js';
 import { type ExpandedSelector, expandSelectors, findArgument, optionValue } from './selectors.js';
-import type { Argument, Kprobe } from './shape.js';
+import type { Argument, ArgumentTerm, Kprobe } from './shape.js';
 import { toBytes } from './values.js';
 
 /** Argument types that hook programs read. */
@@ -80,6 +80,32 @@ const later = 'is not supported yet by this version';
 
 type Report = (path: string, message: string) => void;
 
+function checkArgument(
+  argument: Argument,
+  at: string,
+  tracepoint: TracepointName | undefined,
+  report: Report,
+): void {
+  const family = typeInfo(argument.type)?.family;
+  const ofRecord = tracepoint?.raw === false;
+  if (ofRecord && (argument.type === 'data_loc' || argument.type === 'auto')) {
+    // Read from the record; what `auto` is, the format of the tracepoint says.
+  } else if (argument.type === 'auto') {
+    report(`${at}.type`, `auto ${later}: write the type of the argument`);
+  } else if (family !== 'integer' && !readableTypes.has(argument.type)) {
+    report(
+      `${at}.type`,
+      `the type ${argument.type} ${later}: it reads integers, ${[...readableTypes].join(', ')}`,
+    );
+  }
+  for (const field of ['resolve', 'btfType', 'btfTypeModule', 'sizeArgIndex', 'source'] as const) {
+    if (argument[field] !== undefined) report(`${at}.${field}`, `${field} ${later}`);
+  }
+  for (const field of ['returnCopy', 'maxData'] as const) {
+    if (argument[field] === true) report(`${at}.${field}`, `${field} ${later}`);
+  }
+}
+
 function checkArguments(
   args: readonly Argument[],
   path: string,
@@ -87,25 +113,7 @@ function checkArguments(
   report: Report,
 ): void {
   args.forEach((argument, position) => {
-    const at = `${path}[${position}]`;
-    const family = typeInfo(argument.type)?.family;
-    const ofRecord = tracepoint?.raw === false;
-    if (ofRecord && (argument.type === 'data_loc' || argument.type === 'auto')) {
-      // Read from the record; what `auto` is, the format of the tracepoint says.
-    } else if (argument.type === 'auto') {
-      report(`${at}.type`, `auto ${later}: write the type of the argument`);
-    } else if (family !== 'integer' && !readableTypes.has(argument.type)) {
-      report(
-        `${at}.type`,
-        `the type ${argument.type} ${later}: it reads integers, ${[...readableTypes].join(', ')}`,
-      );
-    }
-    for (const field of ['resolve', 'btfType', 'btfTypeModule', 'sizeArgIndex', 'source'] as const) {
-      if (argument[field] !== undefined) report(`${at}.${field}`, `${field} ${later}`);
-    }
-    for (const field of ['returnCopy', 'maxData'] as const) {
-      if (argument[field] === true) report(`${at}.${field}`, `${field} ${later}`);
-    }
+    checkArgument(argument, `${path}[${position}]`, tracepoint, report);
   });
 }
 
@@ -121,41 +129,63 @@ function checkTexts(values: readonly string[], path: string, report: Report): vo
   });
 }
 
-function checkSelector(selector: ExpandedSelector, args: readonly Argument[], report: Report): void {
-  const parts = [
-    'matchData',
-    'matchReturnArgs',
-    'matchNamespaceChanges',
-    'matchCapabilityChanges',
-    'matchWorkloads',
-    'matchReturnActions',
-  ] as const;
+/** Whether the kernel stage does an operator on an argument. */
+function checkOperator(item: ArgumentTerm, argument: Argument | undefined, path: string, report: Report) {
+  const family = typeInfo(argument?.type ?? '')?.family;
+  if (family === 'auto') {
+    report(`${path}.index`, `an argument of the type auto in a condition ${later}: write its type`);
+  }
+  if (family === 'capabilities') {
+    report(`${path}.operator`, `${item.operator} on a set of capabilities ${later}: it is read and shown`);
+  }
+  if (!plannedOperators.has(item.operator)) {
+    report(`${path}.operator`, `${item.operator} ${later}: it does ${[...plannedOperators].join(', ')}`);
+  }
+  if (argument !== undefined) checkTexts(item.values, path, report);
+  item.values.forEach((value, index) => {
+    if (family === 'socket' && /Map$/.test(item.operator)) {
+      report(
+        `${path}.operator`,
+        `${item.operator} on a socket ${later}: name the part, as DAddr and DPort do`,
+      );
+    }
+    if (family !== 'syscall' && value.startsWith('list:') && /Map$/.test(item.operator))
+      report(`${path}.values[${index}]`, `a list as a value ${later}: write the numbers`);
+  });
+}
+
+const actionsAtReturn = new Set(['Post', 'NoPost', 'Sigkill', 'Signal']);
+
+function checkReturnParts(selector: ExpandedSelector, returnArg: Argument | undefined, report: Report): void {
+  for (const { item, path } of selector.part('matchReturnArgs')) checkOperator(item, returnArg, path, report);
+  for (const { item, path } of selector.part('matchReturnActions')) {
+    if (!actionsAtReturn.has(item.action)) {
+      report(
+        `${path}.action`,
+        `${item.action} at the return ${later}: it does ${[...actionsAtReturn].join(', ')}`,
+      );
+    }
+    if (item.rateLimit !== undefined) report(`${path}.rateLimit`, `rateLimit at the return ${later}`);
+    for (const field of ['kernelStackTrace', 'userStackTrace', 'imaHash'] as const) {
+      if (item[field] === true) report(`${path}.${field}`, `${field} at the return ${later}`);
+    }
+  }
+}
+
+function checkSelector(
+  selector: ExpandedSelector,
+  args: readonly Argument[],
+  returnArg: Argument | undefined,
+  report: Report,
+): void {
+  const parts = ['matchData', 'matchNamespaceChanges', 'matchCapabilityChanges', 'matchWorkloads'] as const;
   for (const part of parts) {
     for (const { path } of selector.part(part)) report(path, `${part} ${later}`);
   }
+  checkReturnParts(selector, returnArg, report);
   for (const { item, path } of selector.matchArgs) {
     const found = findArgument(args, item);
-    const family = 'position' in found ? typeInfo(args[found.position]?.type ?? '')?.family : undefined;
-    if (family === 'auto') {
-      report(`${path}.index`, `an argument of the type auto in a condition ${later}: write its type`);
-    }
-    if (family === 'capabilities') {
-      report(`${path}.operator`, `${item.operator} on a set of capabilities ${later}: it is read and shown`);
-    }
-    if (!plannedOperators.has(item.operator)) {
-      report(`${path}.operator`, `${item.operator} ${later}: it does ${[...plannedOperators].join(', ')}`);
-    }
-    if (args.length > 0) checkTexts(item.values, path, report);
-    item.values.forEach((value, index) => {
-      if (family === 'socket' && /Map$/.test(item.operator)) {
-        report(
-          `${path}.operator`,
-          `${item.operator} on a socket ${later}: name the part, as DAddr and DPort do`,
-        );
-      }
-      if (family !== 'syscall' && value.startsWith('list:') && /Map$/.test(item.operator))
-        report(`${path}.values[${index}]`, `a list as a value ${later}: write the numbers`);
-    });
+    checkOperator(item, 'position' in found ? args[found.position] : undefined, path, report);
   }
   for (const part of ['matchBinaries', 'matchParentBinaries'] as const) {
     for (const { item, path } of selector.part(part)) {
@@ -181,7 +211,8 @@ function checkHook(policy: Policy, { fields, kprobe, path, calls }: PolicyHook, 
   if (kprobe !== undefined) checkKprobe(policy, kprobe, path, report);
   const args = fields.args ?? [];
   checkArguments(args, `${path}.args`, calls[0]?.item.tracepoint, report);
-  for (const selector of expandSelectors(policy, fields, path)) checkSelector(selector, args, report);
+  for (const selector of expandSelectors(policy, fields, path))
+    checkSelector(selector, args, kprobe?.returnArg, report);
 }
 
 function checkKprobe(policy: Policy, kprobe: Kprobe, path: string, report: Report): void {
@@ -189,8 +220,10 @@ function checkKprobe(policy: Policy, kprobe: Kprobe, path: string, report: Repor
   if (list?.type?.startsWith('generated_') === true) {
     report(`${path}.call`, `a list of the type ${list.type} ${later}: name the functions`);
   }
-  if (kprobe.return === true) report(`${path}.return`, `return: true ${later}`);
-  if (kprobe.returnArgAction !== undefined) report(`${path}.returnArgAction`, `returnArgAction ${later}`);
+  if (kprobe.returnArg !== undefined) checkArgument(kprobe.returnArg, `${path}.returnArg`, undefined, report);
+  // Post says what is done anyway.
+  if (kprobe.returnArgAction !== undefined && kprobe.returnArgAction !== 'Post')
+    report(`${path}.returnArgAction`, `${kprobe.returnArgAction} ${later}: it does Post`);
   if ((kprobe.data ?? []).length > 0) report(`${path}.data`, `data ${later}`);
 }
 

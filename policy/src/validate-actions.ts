@@ -102,7 +102,13 @@ function checkDenial(findings: Findings, action: Action, path: string, hook: Hoo
   const field = `${path}.action`;
   const kills = action.action === 'Sigkill' || (action.action === 'Signal' && action.argSig === 9);
   if (action.action === 'Override' && action.argRegs === undefined && action.argNewSymbol === undefined) {
-    if (hook.deniable === 'no') {
+    if (hook.deniable === 'returned') {
+      findings.error(
+        'not-deniable',
+        field,
+        `Override: ${hook.name} has returned already; write it in matchActions, which act when the call begins`,
+      );
+    } else if (hook.deniable === 'no') {
       findings.error(
         'not-deniable',
         field,

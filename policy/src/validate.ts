@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Owns what a policy's fields must mean together: names that must exist, hooks and what they can do; terms and actions
 // are judged beside it. What this version cannot do yet is judged in `support.ts`.
-import { canDeny, isRingCall, lsmCall, resolveCall } from './calls.js';
+import { canDeny, isRingCall, lsmCall, type ResolvedCall, resolveCall } from './calls.js';
 import { checkEnforcers } from './enforcers.js';
 import type { PolicyIssue } from './error.js';
 import { expandedItemsMax, findTooLarge } from './expanded-size.js';
@@ -10,7 +10,7 @@ import { typeInfo } from './names.js';
 import { quote, suggestion } from './nearest.js';
 import type { Policy } from './parse.js';
 import { resolveCalls } from './resolve-calls.js';
-import { expandSelectors } from './selectors.js';
+import { expandSelectors, type Located } from './selectors.js';
 import type { Argument, Kprobe } from './shape.js';
 import { fieldPath } from './source.js';
 import { checkTracepoint } from './tracepoints.js';
@@ -184,7 +184,53 @@ function checkHook(findings: Findings, fields: HookFields, hook: HookKind, path:
     }
     checkProcessParts(findings, selector);
     checkActions(findings, selector.matchActions, hook);
-    checkActions(findings, selector.part('matchReturnActions'), hook);
+    checkActions(findings, selector.part('matchReturnActions'), { ...hook, deniable: 'returned' });
+  }
+}
+
+/** Calls that never come back to where they were made. */
+const endless = new Set(['exit', 'exit_group', 'do_exit', 'do_group_exit', 'make_task_dead', 'panic']);
+
+function checkReturn(
+  findings: Findings,
+  kprobe: Kprobe,
+  calls: readonly Located<ResolvedCall>[],
+  path: string,
+): void {
+  if (kprobe.return !== true) {
+    for (const selector of expandSelectors(findings.policy, kprobe, path)) {
+      for (const part of ['matchReturnArgs', 'matchReturnActions'] as const) {
+        for (const { path: at } of selector.part(part))
+          findings.error(
+            'conflict',
+            at,
+            `${part} is judged at the return of the call: write return: true too`,
+          );
+      }
+    }
+    if (kprobe.returnArgAction !== undefined)
+      findings.error('conflict', `${path}.returnArgAction`, 'acts at the return: write return: true too');
+    return;
+  }
+  if (kprobe.returnArg === undefined) {
+    findings.error(
+      'missing-field',
+      `${path}.returnArg`,
+      'is missing: with return: true it says the type of what the call returns, such as {index: 0, type: int}',
+    );
+  }
+  for (const { item: call, path: at } of calls) {
+    if (endless.has(call.kind === 'syscall' ? call.syscallName : call.symbol))
+      findings.error('conflict', at, `${call.symbol} never returns: leave return out`);
+  }
+  for (const selector of expandSelectors(findings.policy, kprobe, path)) {
+    const acts = selector.matchActions.find(({ item }) => /^(Sigkill|Signal|Override)$/.test(item.action));
+    if (acts === undefined || selector.part('matchReturnArgs').length === 0) continue;
+    findings.warn(
+      'takes-effect',
+      `${acts.path}.action`,
+      `${acts.item.action} is done when the call begins, whatever it returns then: to do it by what it returns, write it in matchReturnActions`,
+    );
   }
 }
 
@@ -201,6 +247,7 @@ function checkKprobes(findings: Findings, part: 'kprobes' | 'fentries'): void {
         'is read at the return of the call: write return: true too',
       );
     }
+    checkReturn(findings, kprobe, calls, path);
     // Every function of a list has the same args and selectors: the first stands for all, but for what it denies.
     const first = calls[0]?.item;
     const all = calls.map(({ item }) => item);

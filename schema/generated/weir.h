@@ -8,6 +8,7 @@
 #define WEIR_LIMIT_SELECTORS_PER_HOOK 512
 #define WEIR_LIMIT_DIMENSIONS_PER_HOOK 32
 #define WEIR_LIMIT_ARGUMENTS_PER_HOOK 6
+#define WEIR_LIMIT_SLOTS_PER_HOOK 8
 #define WEIR_LIMIT_TRIE_DATA_BYTES 252
 #define WEIR_LIMIT_PATH_BYTES 4096
 #define WEIR_LIMIT_ARGUMENTS_BYTES 4096
@@ -200,6 +201,7 @@ enum weir_hook_feature {
     WEIR_HOOK_FEATURE_NOTIFY = 8, // a selector notifies the enforcers of its policy, or takes that back
     WEIR_HOOK_FEATURE_ENFORCER = 16, // a selector is an enforcer
     WEIR_HOOK_FEATURE_ENFORCER_ONLY = 32, // all selectors are enforcers: of a thread of which nothing is asked there is nothing to do
+    WEIR_HOOK_FEATURE_RETURNS = 64, // the event of a selector comes at the return of the call
 };
 
 // Bits of a selector, as bit values.
@@ -210,6 +212,8 @@ enum weir_selector_flag {
     WEIR_SELECTOR_FLAG_KERNEL_STACK = 8, // its events have the stack of the kernel
     WEIR_SELECTOR_FLAG_USER_STACK = 16, // its events have the stack of the program
     WEIR_SELECTOR_FLAG_ENFORCER = 32, // it does what a selector of its policy has asked for this thread
+    WEIR_SELECTOR_FLAG_RETURNS = 64, // its event comes at the return of the call
+    WEIR_SELECTOR_FLAG_SHOWS_RETURN = 128, // the last argument that its event shows is what the call returned
 };
 
 // How a dimension looks its key up.
@@ -246,6 +250,7 @@ enum weir_argument_source {
     WEIR_ARGUMENT_SOURCE_RECORD_TEXT = 5, // characters that lie in the record of a tracepoint
     WEIR_ARGUMENT_SOURCE_RECORD_DATA = 6, // characters whose place in the record (16 bits) and length (16 bits) its field holds
     WEIR_ARGUMENT_SOURCE_RECORD_RELATIVE_DATA = 7, // as record_data, the place counted from the end of the field
+    WEIR_ARGUMENT_SOURCE_RETURNED = 8, // what the function returned; read at its return
 };
 
 // What of a process a scope dimension looks at.
@@ -280,6 +285,7 @@ enum weir_kernel_counter {
     WEIR_KERNEL_COUNTER_PRODUCED_EXIT = 15, // of produced: exit
     WEIR_KERNEL_COUNTER_PRODUCED_HOOK = 16, // of produced: hooks
     WEIR_KERNEL_COUNTER_RATE_LIMITED = 17, // events that the rate limit of their selector held back
+    WEIR_KERNEL_COUNTER_RETURNS_LOST = 18, // calls whose return a policy asked for, and whose return was not seen or not kept track of
 };
 
 // Where in the kernel stage something could not be read; per-CPU counts. Their sum is the counter unreadable.
@@ -874,7 +880,7 @@ struct weir_hook_argument {
     __u8 type; // argument_type
     __u8 index; // parameter number, or number of the field of a tracepoint, from 0
     __u8 source; // argument_source
-    __u8 flags; // bits: 1, read for matching only, in no event; 2, an address (sockaddr) that is the socket's own, not its peer's
+    __u8 flags; // bits: 1, read for matching only, in no event; 2, an address (sockaddr) that is the socket's own, not its peer's; 4, its content is read at the return of the call, as many bytes as that says
     __u16 offset; // of a field of a tracepoint: where it lies in the record
     __u16 size; // of a field of a tracepoint: its bytes
 };
@@ -908,7 +914,7 @@ struct weir_hook_spec {
     __u32 dimension_count; // of dimensions in use
     __u32 word_count; // words of a mask in use
     __u32 features; // hook_feature bits
-    __u32 reserved; // 0
+    __u32 entry_dimension_count; // of the dimensions, how many are looked up when the call begins; they come first, the rest is for its return
     struct weir_hook_argument arguments[8]; // up to 8, hidden ones included
     struct weir_dimension dimensions[32];
 };
@@ -920,7 +926,7 @@ _Static_assert(__builtin_offsetof(struct weir_hook_spec, argument_count) == 12, 
 _Static_assert(__builtin_offsetof(struct weir_hook_spec, dimension_count) == 16, "hook_spec.dimension_count");
 _Static_assert(__builtin_offsetof(struct weir_hook_spec, word_count) == 20, "hook_spec.word_count");
 _Static_assert(__builtin_offsetof(struct weir_hook_spec, features) == 24, "hook_spec.features");
-_Static_assert(__builtin_offsetof(struct weir_hook_spec, reserved) == 28, "hook_spec.reserved");
+_Static_assert(__builtin_offsetof(struct weir_hook_spec, entry_dimension_count) == 28, "hook_spec.entry_dimension_count");
 _Static_assert(__builtin_offsetof(struct weir_hook_spec, arguments) == 32, "hook_spec.arguments");
 _Static_assert(__builtin_offsetof(struct weir_hook_spec, dimensions) == 96, "hook_spec.dimensions");
 
@@ -992,9 +998,11 @@ struct weir_selector_entry {
     __u32 policy_id; // of its policy, never that of another one
     __s32 notify_error; // for an enforcer to return, negative; 0 for none
     __u32 notify_signal; // for an enforcer to send; 0 for none
+    __u32 return_actions; // bit n: action n, at the return of the call
+    __u32 return_signal; // to send at the return; 0 for none
     __u32 reserved; // 0
 };
-_Static_assert(sizeof(struct weir_selector_entry) == 48, "selector_entry");
+_Static_assert(sizeof(struct weir_selector_entry) == 56, "selector_entry");
 _Static_assert(__builtin_offsetof(struct weir_selector_entry, binding_id) == 0, "selector_entry.binding_id");
 _Static_assert(__builtin_offsetof(struct weir_selector_entry, selector_index) == 4, "selector_entry.selector_index");
 _Static_assert(__builtin_offsetof(struct weir_selector_entry, last_bit) == 6, "selector_entry.last_bit");
@@ -1007,13 +1015,28 @@ _Static_assert(__builtin_offsetof(struct weir_selector_entry, rate_limit_seconds
 _Static_assert(__builtin_offsetof(struct weir_selector_entry, policy_id) == 32, "selector_entry.policy_id");
 _Static_assert(__builtin_offsetof(struct weir_selector_entry, notify_error) == 36, "selector_entry.notify_error");
 _Static_assert(__builtin_offsetof(struct weir_selector_entry, notify_signal) == 40, "selector_entry.notify_signal");
-_Static_assert(__builtin_offsetof(struct weir_selector_entry, reserved) == 44, "selector_entry.reserved");
+_Static_assert(__builtin_offsetof(struct weir_selector_entry, return_actions) == 44, "selector_entry.return_actions");
+_Static_assert(__builtin_offsetof(struct weir_selector_entry, return_signal) == 48, "selector_entry.return_signal");
+_Static_assert(__builtin_offsetof(struct weir_selector_entry, reserved) == 52, "selector_entry.reserved");
+
+// Key of a call that has begun, and whose return a policy asks for.
+struct weir_call_key {
+    __u64 context; // address of the program's context, which lies on the stack of the call
+    __u64 thread; // process id in the high half, thread id in the low one
+    __u32 config_id; // of the hook_config by which its arguments matched
+    __u32 hook_id; // index in hook_states
+};
+_Static_assert(sizeof(struct weir_call_key) == 24, "call_key");
+_Static_assert(__builtin_offsetof(struct weir_call_key, context) == 0, "call_key.context");
+_Static_assert(__builtin_offsetof(struct weir_call_key, thread) == 8, "call_key.thread");
+_Static_assert(__builtin_offsetof(struct weir_call_key, config_id) == 16, "call_key.config_id");
+_Static_assert(__builtin_offsetof(struct weir_call_key, hook_id) == 20, "call_key.hook_id");
 
 // Key of an integer look-up.
 struct weir_integer_key {
     __u32 dimension_id;
-    __u32 purpose; // 0: a value; 1: the mask of any dimension where its argument could not be read as far as it must be; 2: an interval of a range dimension, counted from 1; 3: the bits that a bits dimension looks at, in the first word; 4: one of these bits
-    __u64 value; // as the argument type extends it; 0 for purposes 1 and 3
+    __u32 purpose; // 0: a value; 1: the mask of any dimension where its argument could not be read as far as it must be; 2: an interval of a range dimension, counted from 1; 3: the bits that a bits dimension looks at, in the first word; 4: one of these bits; 5: the default of a dimension that is looked up at the return
+    __u64 value; // as the argument type extends it; 0 for purposes 1, 3 and 5
 };
 _Static_assert(sizeof(struct weir_integer_key) == 16, "integer_key");
 _Static_assert(__builtin_offsetof(struct weir_integer_key, dimension_id) == 0, "integer_key.dimension_id");

@@ -10,6 +10,8 @@ export const limits = {
   selectors_per_hook: 512,
   dimensions_per_hook: 32,
   arguments_per_hook: 6,
+  /** Arguments and return values, each by the types that policies read it as. */
+  slots_per_hook: 8,
   /** Bytes of a prefix, suffix or exact string in a trie, its closing mark included: the kernel's trie takes 256 bytes of key, four of which name the dimension. */
   trie_data_bytes: 252,
   /** Bytes of a path that are read, the closing NUL included. */
@@ -58,6 +60,7 @@ export const argumentSource = enumeration(
     record_text: [5, 'characters that lie in the record of a tracepoint'],
     record_data: [6, 'characters whose place in the record (16 bits) and length (16 bits) its field holds'],
     record_relative_data: [7, 'as record_data, the place counted from the end of the field'],
+    returned: [8, 'what the function returned; read at its return'],
   },
 );
 
@@ -89,6 +92,7 @@ export const hookFeature = enumeration(
       32,
       'all selectors are enforcers: of a thread of which nothing is asked there is nothing to do',
     ],
+    returns: [64, 'the event of a selector comes at the return of the call'],
   },
 );
 
@@ -99,6 +103,8 @@ export const selectorFlag = enumeration('selector_flag', 'Bits of a selector, as
   kernel_stack: [8, 'its events have the stack of the kernel'],
   user_stack: [16, 'its events have the stack of the program'],
   enforcer: [32, 'it does what a selector of its policy has asked for this thread'],
+  returns: [64, 'its event comes at the return of the call'],
+  shows_return: [128, 'the last argument that its event shows is what the call returned'],
 });
 
 export const mask = layout('mask', 'A bit for each selector of a hook, or for each scope.', [
@@ -112,7 +118,7 @@ export const hookArgument = layout('hook_argument', 'How an argument of a hook i
   field(
     'flags',
     'u8',
-    "bits: 1, read for matching only, in no event; 2, an address (sockaddr) that is the socket's own, not its peer's",
+    "bits: 1, read for matching only, in no event; 2, an address (sockaddr) that is the socket's own, not its peer's; 4, its content is read at the return of the call, as many bytes as that says",
   ),
   field('offset', 'u16', 'of a field of a tracepoint: where it lies in the record'),
   field('size', 'u16', 'of a field of a tracepoint: its bytes'),
@@ -140,7 +146,11 @@ export const hookSpec = layout(
     field('dimension_count', 'u32', 'of dimensions in use'),
     field('word_count', 'u32', 'words of a mask in use'),
     field('features', 'u32', 'hook_feature bits'),
-    field('reserved', 'u32', '0'),
+    field(
+      'entry_dimension_count',
+      'u32',
+      'of the dimensions, how many are looked up when the call begins; they come first, the rest is for its return',
+    ),
     field('arguments', { struct: hookArgument, count: 8 }, 'up to 8, hidden ones included'),
     field('dimensions', { struct: dimension, count: limits.dimensions_per_hook }, ''),
   ],
@@ -227,7 +237,20 @@ export const selectorEntry = layout(
     field('policy_id', 'u32', 'of its policy, never that of another one'),
     field('notify_error', 'i32', 'for an enforcer to return, negative; 0 for none'),
     field('notify_signal', 'u32', 'for an enforcer to send; 0 for none'),
+    field('return_actions', 'u32', 'bit n: action n, at the return of the call'),
+    field('return_signal', 'u32', 'to send at the return; 0 for none'),
     field('reserved', 'u32', '0'),
+  ],
+);
+
+export const callKey = layout(
+  'call_key',
+  'Key of a call that has begun, and whose return a policy asks for.',
+  [
+    field('context', 'u64', "address of the program's context, which lies on the stack of the call"),
+    field('thread', 'u64', 'process id in the high half, thread id in the low one'),
+    field('config_id', 'u32', 'of the hook_config by which its arguments matched'),
+    field('hook_id', 'u32', 'index in hook_states'),
   ],
 );
 
@@ -236,9 +259,9 @@ export const integerKey = layout('integer_key', 'Key of an integer look-up.', [
   field(
     'purpose',
     'u32',
-    '0: a value; 1: the mask of any dimension where its argument could not be read as far as it must be; 2: an interval of a range dimension, counted from 1; 3: the bits that a bits dimension looks at, in the first word; 4: one of these bits',
+    '0: a value; 1: the mask of any dimension where its argument could not be read as far as it must be; 2: an interval of a range dimension, counted from 1; 3: the bits that a bits dimension looks at, in the first word; 4: one of these bits; 5: the default of a dimension that is looked up at the return',
   ),
-  field('value', 'u64', 'as the argument type extends it; 0 for purposes 1 and 3'),
+  field('value', 'u64', 'as the argument type extends it; 0 for purposes 1, 3 and 5'),
 ]);
 
 export const rangeKey = layout('range_key', 'Key of a page of a range dimension.', [
@@ -280,6 +303,10 @@ export const kernelCounter = enumeration('kernel_counter', 'Per-CPU counters of 
   produced_exit: [15, 'of produced: exit'],
   produced_hook: [16, 'of produced: hooks'],
   rate_limited: [17, 'events that the rate limit of their selector held back'],
+  returns_lost: [
+    18,
+    'calls whose return a policy asked for, and whose return was not seen or not kept track of',
+  ],
 });
 
 /** Where in the kernel stage a read or a copy failed; index in the map `failures`. */
@@ -314,6 +341,7 @@ export const kernelMaps = [
   scopeConfig,
   selectorKey,
   selectorEntry,
+  callKey,
   integerKey,
   rangeKey,
   rangePage,

@@ -9,6 +9,7 @@ import {
   type IntegerDimension,
   type Mask,
   mergeMasks,
+  type PlannedArgument,
   type PlannedSelector,
   type RangeDimension,
   type ScopePlan,
@@ -71,6 +72,7 @@ const PURPOSE_UNDECIDED = 1;
 const PURPOSE_INTERVAL = 2;
 const PURPOSE_BITS = 3;
 const PURPOSE_BIT = 4;
+const PURPOSE_DEFAULT = 5;
 /** Scope dimensions are numbered from here, so that they never meet those of a hook. */
 const SCOPE_DIMENSIONS_FROM = 2 ** 31;
 
@@ -105,12 +107,18 @@ export function wordsFor(selectorCount: number): number {
   return words;
 }
 
+/** Whether a dimension is looked up at the return of the call. */
+function isOfReturn(hook: HookPlan, dimension: Dimension): boolean {
+  return hook.arguments[dimension.argument]?.returned === true;
+}
+
 /**
  * The dimensions in the order in which the program wants them: by argument, so that each argument is read once and
- * only where those before it left a selector to decide.
+ * only where those before it left a selector to decide; last those that the return of the call decides.
  */
 export function orderedDimensions(hook: HookPlan): Dimension[] {
-  return [...hook.dimensions].sort((a, b) => a.argument - b.argument);
+  const late = (dimension: Dimension) => (isOfReturn(hook, dimension) ? 1 : 0);
+  return [...hook.dimensions].sort((a, b) => late(a) - late(b) || a.argument - b.argument);
 }
 
 export function checkLimits(hook: HookPlan): void {
@@ -125,7 +133,9 @@ export function checkLimits(hook: HookPlan): void {
   if (hook.dimensions.length > limits.dimensions_per_hook) {
     refuse(`${hook.dimensions.length} look-ups; a hook takes ${limits.dimensions_per_hook}`);
   }
-  if (hook.arguments.length > 8) refuse(`${hook.arguments.length} arguments are read; a hook takes 8`);
+  if (hook.arguments.length > limits.slots_per_hook) {
+    refuse(`${hook.arguments.length} arguments are read; a hook takes ${limits.slots_per_hook}`);
+  }
   for (const argument of hook.arguments) {
     if (hook.tracepoint === undefined && argument.index >= limits.arguments_per_hook) {
       refuse(
@@ -133,6 +143,11 @@ export function checkLimits(hook: HookPlan): void {
       );
     }
   }
+}
+
+function sourceOf(hook: HookPlan, argument: PlannedArgument): number {
+  if (argument.returned === true) return ArgumentSource.returned;
+  return hook.syscall ? ArgumentSource.syscall : ArgumentSource.parameter;
 }
 
 /**
@@ -158,11 +173,12 @@ export function encodeSpec(
       dimensionCount: dimensions.length,
       wordCount: wordsFor(hook.selectors.length),
       features: featuresOf(hook),
+      entryDimensionCount: dimensions.filter((dimension) => !isOfReturn(hook, dimension)).length,
       arguments: hook.arguments.map((argument, position) =>
         makeHookArgument({
           type: argument.type,
           index: argument.index,
-          source: hook.syscall ? ArgumentSource.syscall : ArgumentSource.parameter,
+          source: sourceOf(hook, argument),
           ...places[position],
           flags: (argument.hidden ? HIDDEN : 0) | (argument.ownAddress === true ? OWN_ADDRESS : 0),
         }),
@@ -219,12 +235,15 @@ export function encodeHookEntries(
   bindingIdOf: (selector: PlannedSelector) => number,
   host: HostNamespaces,
 ): MapEntry[] {
-  const entries = encodeDimensions(
-    orderedDimensions(hook),
-    (configId * limits.dimensions_per_hook) % 2 ** 32,
-    host,
-    hook.symbol,
-  );
+  const firstId = (configId * limits.dimensions_per_hook) % 2 ** 32;
+  const dimensions = orderedDimensions(hook);
+  const entries = encodeDimensions(dimensions, firstId, host, hook.symbol);
+  dimensions.forEach((dimension, i) => {
+    if (!isOfReturn(hook, dimension)) return;
+    // Not from the configuration, which may be another one when the call returns.
+    const key = integerKey(firstId + i, PURPOSE_DEFAULT, 0n);
+    entries.push({ map: 'integer_masks', key, value: encodeMask(dimension.defaultMask) });
+  });
   hook.selectors.forEach((selector, bit) => {
     const key = new Uint8Array(SELECTOR_KEY_BYTES);
     writeSelectorKey(new DataView(key.buffer), 0, { configId, bit });
@@ -242,6 +261,8 @@ export function encodeHookEntries(
       policyId: selector.policyId,
       notifyError: selector.notification?.error ?? 0,
       notifySignal: selector.notification?.signal ?? 0,
+      returnActions: selector.returnActions ?? 0,
+      returnSignal: selector.returnSignal ?? 0,
       reserved: 0,
     });
     entries.push({ map: 'selectors', key, value });
@@ -249,22 +270,32 @@ export function encodeHookEntries(
   return entries;
 }
 
-function selectorFlags({ monitor, rateLimit, stacks, isEnforcer }: PlannedSelector): number {
+function selectorFlags({
+  monitor,
+  rateLimit,
+  stacks,
+  isEnforcer,
+  returns,
+  showsReturn,
+}: PlannedSelector): number {
   return (
     (monitor ? SelectorFlag.monitor : 0) |
     (isEnforcer === true ? SelectorFlag.enforcer : 0) |
     (stacks?.kernel === true ? SelectorFlag.kernelStack : 0) |
     (stacks?.user === true ? SelectorFlag.userStack : 0) |
+    (returns === true ? SelectorFlag.returns : 0) |
+    (showsReturn === true ? SelectorFlag.showsReturn : 0) |
     (rateLimit?.scope === 'process' ? SelectorFlag.ratePerProcess : 0) |
     (rateLimit?.scope === 'global' ? SelectorFlag.rateGlobal : 0)
   );
 }
 
 /** What the selectors of a hook use beyond the plain. */
-function featuresOf({ selectors }: HookPlan): number {
+function featuresOf({ selectors, returns }: HookPlan): number {
   const notifying = (1 << Action.notifyenforcer) | (1 << Action.cleanupenforcernotification);
   const isEnforcing = selectors.every(({ isEnforcer }) => isEnforcer === true);
   let features = isEnforcing ? HookFeature.enforcerOnly : 0;
+  if (returns) features |= HookFeature.returns;
   for (const { rateLimit, stacks, actions, isEnforcer } of selectors) {
     if ((actions & notifying) !== 0) features |= HookFeature.notify;
     if (isEnforcer === true) features |= HookFeature.enforcer;

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Owns the kernel's side of hooks: the object with the templates, the programs cloned from them, and the maps that
 // they look up. It knows ids and bytes, no policies; what is in force is policy-set.ts's to know.
-import { readFileSync, statSync } from 'node:fs';
+import { existsSync, readFileSync, statSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import {
   type BpfLink,
@@ -16,7 +16,7 @@ import {
   waitGracePeriod,
 } from '@weir/native';
 import { type HookPlan, syscallNumber } from '@weir/policy';
-import { HOOK_STATE_BYTES, limits, namespaceKindNames } from '@weir/schema';
+import { type CallKey, HOOK_STATE_BYTES, limits, namespaceKindNames, readCallKey } from '@weir/schema';
 import type { EntryMap, HostNamespaces, MapEntry } from './encode.js';
 import { errnoOf, explainRefusal, PolicyLoadError } from './errors.js';
 import { type Denial, type Prevention, Preventions, u64 } from './prevention.js';
@@ -24,7 +24,8 @@ import { type Denial, type Prevention, Preventions, u64 } from './prevention.js'
 /**
 /**
  * How a hook's program runs: beside the function, in place of its verdict, at a system call's entry with others that
- * deny the call, at the entry of all system calls, as a security module of its own, or at a tracepoint.
+ * deny the call, at the entry of all system calls, as a security module of its own, at a tracepoint, or when
+ * the function returns.
  */
 export type ProgramKind =
   | 'observe'
@@ -33,7 +34,8 @@ export type ProgramKind =
   | 'system-call'
   | 'lsm'
   | 'tracepoint'
-  | 'raw-tracepoint';
+  | 'raw-tracepoint'
+  | 'return';
 
 const templates: Readonly<Record<ProgramKind, { readonly name: string; readonly type: string }>> = {
   observe: { name: 'observe_function', type: 'fentry' },
@@ -43,6 +45,7 @@ const templates: Readonly<Record<ProgramKind, { readonly name: string; readonly 
   lsm: { name: 'at_lsm_hook', type: 'lsm' },
   tracepoint: { name: 'observe_tracepoint', type: 'tracepoint' },
   'raw-tracepoint': { name: 'observe_raw_tracepoint', type: 'tp_btf' },
+  return: { name: 'at_return', type: 'fexit' },
 };
 
 /** What the kernel says of a loaded program. */
@@ -67,19 +70,26 @@ export class HookProgram {
   readonly unprevented: string | undefined;
   readonly #program: BpfProgram;
   readonly #denial: Denial | undefined;
+  /** What ends at the return of a call what this begins at its entry. */
+  readonly #atReturn: HookProgram | undefined;
   #link: BpfLink | undefined;
 
   constructor(
     kind: ProgramKind,
     program: BpfProgram,
     link: BpfLink,
-    more: { readonly denial?: Denial; readonly unprevented?: string | undefined } = {},
+    more: {
+      readonly denial?: Denial;
+      readonly unprevented?: string | undefined;
+      readonly atReturn?: HookProgram | undefined;
+    } = {},
   ) {
     this.kind = kind;
     this.#program = program;
     this.#link = link;
     this.#denial = more.denial;
     this.unprevented = more.unprevented;
+    this.#atReturn = more.atReturn;
   }
 
   facts(): HookProgramFacts {
@@ -97,6 +107,7 @@ export class HookProgram {
     this.#link?.close();
     this.#link = undefined;
     this.#program.close();
+    this.#atReturn?.close();
     this.#denial?.close();
   }
 }
@@ -110,6 +121,8 @@ export interface LoadRequest {
   /** Of a tracepoint its name in two parts. */
   readonly tracepoint?: HookPlan['tracepoint'];
   readonly denies: boolean;
+  /** Events come at the return of the call. */
+  readonly returns: boolean;
   /** What is to be kept from taking effect. */
   readonly prevention?: Prevention | undefined;
   readonly spec: Uint8Array;
@@ -140,6 +153,8 @@ const mapNames = [
   'selectors',
   'classes',
   'class_masks',
+  'small_calls',
+  'large_calls',
 ] as const;
 type MapName = (typeof mapNames)[number];
 /** Maps of the object that a second instance of it has to share with the first. */
@@ -151,6 +166,7 @@ const workingMaps = [
   'rate_limits',
   'hook_stacks',
   'notifications',
+  'call_frames',
 ] as const;
 
 /** Numbers that the kernel gives its first namespaces (linux/proc_ns.h); mnt and net have none that is fixed. */
@@ -195,6 +211,12 @@ function checkParameters({ symbol, lastParameter }: LoadRequest, known: KernelFu
     'no-function',
     `${symbol} has no parameter ${lastParameter} on this kernel; it has ${known.parameters.length}, counted from 0: ${names}`,
   );
+}
+
+/** A function whose return a policy asks for. */
+function checkReturns({ symbol, returns }: LoadRequest, known: KernelFunction): void {
+  if (returns && known.returns === 'void')
+    throw new PolicyLoadError('attach', `${symbol} returns nothing on this kernel: leave return out`);
 }
 
 function u32(value: number): Uint8Array {
@@ -248,6 +270,7 @@ export class HookKernel {
       );
     }
     if (!request.syscall) checkParameters(request, known);
+    checkReturns(request, known);
     if (request.denies) return this.#attachAs('enforce', request);
     try {
       return this.#attachAs('observe', request);
@@ -331,6 +354,12 @@ export class HookKernel {
   #attachAs(kind: ProgramKind, request: LoadRequest, denial?: Denial): HookProgram {
     const { symbol } = request;
     const { type } = templates[kind];
+    if (request.returns && kind === 'system-call') {
+      throw new PolicyLoadError(
+        'attach',
+        `the return of ${symbol} is not seen where its entry cannot be hooked as a function: leave return out`,
+      );
+    }
     const rodata: Record<string, Uint8Array> = { spec: request.spec };
     if (kind === 'system-call') {
       const number = syscallNumber(symbol);
@@ -349,7 +378,11 @@ export class HookKernel {
       if (denial !== undefined) rodata.denying_functions = u64(denial.functions);
     }
     let program: BpfProgram;
+    let atReturn: HookProgram | undefined;
     try {
+      // First, so that no call has begun whose return nobody sees.
+      if (request.returns && kind !== 'return')
+        atReturn = this.#attachAs('return', { ...request, returns: false });
       const target = request.tracepoint?.event ?? symbol;
       const name = target.replace(/^__x64_sys_|^security_/, '').slice(0, 15);
       program = cloneProgram(this.#template(kind), {
@@ -358,6 +391,7 @@ export class HookKernel {
         ...(kind === 'system-call' || kind === 'tracepoint' ? {} : { attachTarget: target }),
       });
     } catch (error) {
+      atReturn?.close();
       throw error instanceof PolicyLoadError ? error : explainRefusal('load', type, symbol, error);
     }
     try {
@@ -367,6 +401,7 @@ export class HookKernel {
           ? program.attach({ kind, category: place.subsystem, name: place.event })
           : program.attach();
       return new HookProgram(kind, program, link, {
+        atReturn,
         ...(denial === undefined ? {} : { denial }),
         unprevented:
           denial !== undefined && denial.missing.length > 0
@@ -375,6 +410,7 @@ export class HookKernel {
       });
     } catch (error) {
       program.close();
+      atReturn?.close();
       throw explainRefusal('attach', type, symbol, error);
     }
   }
@@ -472,6 +508,34 @@ export class HookKernel {
     masks.forEachKey((key) => {
       if (!configIds.has(new DataView(key.buffer, key.byteOffset).getUint32(0, true))) masks.delete(key);
     });
+  }
+
+  /** Configurations by which calls matched that have not returned yet. Calls of threads that have ended are forgotten. */
+  awaitedConfigs(): Set<number> {
+    const configIds = new Set<number>();
+    this.#forEachCall((map, { configId, thread }, key) => {
+      const pid = thread >> 32n;
+      if (existsSync(`/proc/${pid}/task/${thread & 0xffffffffn}`)) configIds.add(configId);
+      else map.delete(key);
+    });
+    return configIds;
+  }
+
+  /** Forgets the calls of hooks that are gone: nobody will see them return. */
+  forgetCalls(hookIds: ReadonlySet<number>): void {
+    this.#forEachCall((map, { hookId }, key) => {
+      if (hookIds.has(hookId)) map.delete(key);
+    });
+  }
+
+  #forEachCall(visit: (map: BpfMap, key: CallKey, bytes: Uint8Array) => void): void {
+    for (const name of ['small_calls', 'large_calls'] as const) {
+      const map = this.#map(name);
+      map.forEachKey((bytes) => {
+        const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+        visit(map, readCallKey(view, 0), bytes);
+      });
+    }
   }
 
   /** Waits until no run can still use what was in force before. */

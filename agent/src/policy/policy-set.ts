@@ -150,6 +150,8 @@ export class PolicySet {
   #inForce = new Map<string, Candidate>();
   #scopes: ActiveScopes = noScopes;
   #skipped = new Map<string, readonly string[]>();
+  /** Entries of configurations that are no longer in force, but by which calls matched that have not returned. */
+  #awaited: { readonly configId: number; readonly entries: readonly MapEntry[] }[] = [];
   #hookIds = 0;
   #specIds = 0;
   #configIds = 0;
@@ -366,6 +368,7 @@ export class PolicySet {
         syscall: hook.syscall,
         lsmCaller: hook.lsmCaller,
         denies: hook.denies,
+        returns: hook.returns,
         prevention: preventionOf(hook),
         tracepoint: hook.tracepoint,
         spec: encodeSpec(hook, hookId, specId, placesOf(hook)),
@@ -389,6 +392,7 @@ export class PolicySet {
     const written: MapEntry[] = [];
     const flips: (() => void)[] = [];
     const stale: MapEntry[] = [];
+    const replaced = [...this.#awaited];
     const closing: HookProgram[] = [];
     const freed: number[] = [];
     const next = new Map<string, ActiveHook>();
@@ -435,7 +439,7 @@ export class PolicySet {
           );
           kernel.writeEntries(entries);
           written.push(...entries);
-          stale.push(...(active?.entries ?? []));
+          if (active !== undefined) replaced.push({ configId: active.configId, entries: active.entries });
         }
         const configIndex = 2 * hookId + configSlot;
         if (configIndex >= limits.hook_configs) {
@@ -475,7 +479,7 @@ export class PolicySet {
         kernel.setState(hook.hookId, 0, 0);
       });
       closing.push(hook.program);
-      stale.push(...hook.entries);
+      replaced.push({ configId: hook.configId, entries: hook.entries });
       freed.push(hook.hookId);
     }
     // Nothing below can be refused: each flip is one store.
@@ -483,10 +487,14 @@ export class PolicySet {
     this.#hooks.clear();
     for (const [key, hook] of next) this.#hooks.set(key, hook);
     this.#scopes = scopes;
-    if (flips.length === 0 && stale.length === 0) return;
+    if (flips.length === 0 && stale.length === 0 && replaced.length === 0) return;
     await kernel.settle();
     kernel.deleteEntries(stale);
     for (const program of closing) program.close();
+    kernel.forgetCalls(new Set(freed));
+    const awaited = kernel.awaitedConfigs();
+    this.#awaited = replaced.filter(({ configId }) => awaited.has(configId));
+    for (const { configId, entries } of replaced) if (!awaited.has(configId)) kernel.deleteEntries(entries);
     this.#freeHookIds.push(...freed);
     kernel.sweep(scopes.generation, new Set([...next.values()].map((hook) => hook.configId)));
   }

@@ -472,6 +472,8 @@ export const HookFeature = {
   enforcer: 16,
   /** all selectors are enforcers: of a thread of which nothing is asked there is nothing to do */
   enforcerOnly: 32,
+  /** the event of a selector comes at the return of the call */
+  returns: 64,
 } as const;
 export type HookFeature = (typeof HookFeature)[keyof typeof HookFeature];
 /** Names of hook_feature, by number, as events and the archive spell them. */
@@ -482,6 +484,7 @@ export const hookFeatureNames: Readonly<Record<number, string>> = {
   8: 'notify',
   16: 'enforcer',
   32: 'enforcer_only',
+  64: 'returns',
 };
 
 /** Bits of a selector, as bit values. */
@@ -498,6 +501,10 @@ export const SelectorFlag = {
   userStack: 16,
   /** it does what a selector of its policy has asked for this thread */
   enforcer: 32,
+  /** its event comes at the return of the call */
+  returns: 64,
+  /** the last argument that its event shows is what the call returned */
+  showsReturn: 128,
 } as const;
 export type SelectorFlag = (typeof SelectorFlag)[keyof typeof SelectorFlag];
 /** Names of selector_flag, by number, as events and the archive spell them. */
@@ -508,6 +515,8 @@ export const selectorFlagNames: Readonly<Record<number, string>> = {
   8: 'kernel_stack',
   16: 'user_stack',
   32: 'enforcer',
+  64: 'returns',
+  128: 'shows_return',
 };
 
 /** How a dimension looks its key up. */
@@ -592,6 +601,8 @@ export const ArgumentSource = {
   recordData: 6,
   /** as record_data, the place counted from the end of the field */
   recordRelativeData: 7,
+  /** what the function returned; read at its return */
+  returned: 8,
 } as const;
 export type ArgumentSource = (typeof ArgumentSource)[keyof typeof ArgumentSource];
 /** Names of argument_source, by number, as events and the archive spell them. */
@@ -604,6 +615,7 @@ export const argumentSourceNames: Readonly<Record<number, string>> = {
   5: 'record_text',
   6: 'record_data',
   7: 'record_relative_data',
+  8: 'returned',
 };
 
 /** What of a process a scope dimension looks at. */
@@ -676,6 +688,8 @@ export const KernelCounter = {
   producedHook: 16,
   /** events that the rate limit of their selector held back */
   rateLimited: 17,
+  /** calls whose return a policy asked for, and whose return was not seen or not kept track of */
+  returnsLost: 18,
 } as const;
 export type KernelCounter = (typeof KernelCounter)[keyof typeof KernelCounter];
 /** Names of kernel_counter, by number, as events and the archive spell them. */
@@ -698,6 +712,7 @@ export const kernelCounterNames: Readonly<Record<number, string>> = {
   15: 'produced_exit',
   16: 'produced_hook',
   17: 'rate_limited',
+  18: 'returns_lost',
 };
 
 /** Where in the kernel stage something could not be read; per-CPU counts. Their sum is the counter unreadable. */
@@ -2955,7 +2970,7 @@ export interface HookArgument {
   index: number;
   /** argument_source */
   source: number;
-  /** bits: 1, read for matching only, in no event; 2, an address (sockaddr) that is the socket's own, not its peer's */
+  /** bits: 1, read for matching only, in no event; 2, an address (sockaddr) that is the socket's own, not its peer's; 4, its content is read at the return of the call, as many bytes as that says */
   flags: number;
   /** of a field of a tracepoint: where it lies in the record */
   offset: number;
@@ -3038,7 +3053,7 @@ export const HOOK_SPEC_ARGUMENT_COUNT_AT = 12;
 export const HOOK_SPEC_DIMENSION_COUNT_AT = 16;
 export const HOOK_SPEC_WORD_COUNT_AT = 20;
 export const HOOK_SPEC_FEATURES_AT = 24;
-export const HOOK_SPEC_RESERVED_AT = 28;
+export const HOOK_SPEC_ENTRY_DIMENSION_COUNT_AT = 28;
 export const HOOK_SPEC_ARGUMENTS_AT = 32;
 export const HOOK_SPEC_DIMENSIONS_AT = 96;
 export const HOOK_SPEC_BYTES = 352;
@@ -3059,8 +3074,8 @@ export interface HookSpec {
   wordCount: number;
   /** hook_feature bits */
   features: number;
-  /** 0 */
-  reserved: number;
+  /** of the dimensions, how many are looked up when the call begins; they come first, the rest is for its return */
+  entryDimensionCount: number;
   /** up to 8, hidden ones included */
   arguments: readonly HookArgument[];
   dimensions: readonly Dimension[];
@@ -3076,7 +3091,7 @@ export function readHookSpec(view: DataView, at: number): HookSpec {
     dimensionCount: view.getUint32(at + 16, true),
     wordCount: view.getUint32(at + 20, true),
     features: view.getUint32(at + 24, true),
-    reserved: view.getUint32(at + 28, true),
+    entryDimensionCount: view.getUint32(at + 28, true),
     arguments: Array.from({ length: 8 }, (_, i) => readHookArgument(view, at + 32 + i * 8)),
     dimensions: Array.from({ length: 32 }, (_, i) => readDimension(view, at + 96 + i * 8)),
   };
@@ -3091,7 +3106,7 @@ export function writeHookSpec(view: DataView, at: number, value: HookSpec): void
   view.setUint32(at + 16, value.dimensionCount, true);
   view.setUint32(at + 20, value.wordCount, true);
   view.setUint32(at + 24, value.features, true);
-  view.setUint32(at + 28, value.reserved, true);
+  view.setUint32(at + 28, value.entryDimensionCount, true);
   value.arguments.slice(0, 8).forEach((item, i) => {
     writeHookArgument(view, at + 32 + i * 8, item);
   });
@@ -3293,8 +3308,10 @@ export const SELECTOR_ENTRY_RATE_LIMIT_SECONDS_AT = 28;
 export const SELECTOR_ENTRY_POLICY_ID_AT = 32;
 export const SELECTOR_ENTRY_NOTIFY_ERROR_AT = 36;
 export const SELECTOR_ENTRY_NOTIFY_SIGNAL_AT = 40;
-export const SELECTOR_ENTRY_RESERVED_AT = 44;
-export const SELECTOR_ENTRY_BYTES = 48;
+export const SELECTOR_ENTRY_RETURN_ACTIONS_AT = 44;
+export const SELECTOR_ENTRY_RETURN_SIGNAL_AT = 48;
+export const SELECTOR_ENTRY_RESERVED_AT = 52;
+export const SELECTOR_ENTRY_BYTES = 56;
 
 /** What a selector does where it is the first of its policy to match. */
 export interface SelectorEntry {
@@ -3322,11 +3339,15 @@ export interface SelectorEntry {
   notifyError: number;
   /** for an enforcer to send; 0 for none */
   notifySignal: number;
+  /** bit n: action n, at the return of the call */
+  returnActions: number;
+  /** to send at the return; 0 for none */
+  returnSignal: number;
   /** 0 */
   reserved: number;
 }
 
-/** Reads 48 bytes. @throws {RangeError} where they reach past the view. */
+/** Reads 56 bytes. @throws {RangeError} where they reach past the view. */
 export function readSelectorEntry(view: DataView, at: number): SelectorEntry {
   return {
     bindingId: view.getUint32(at, true),
@@ -3341,11 +3362,13 @@ export function readSelectorEntry(view: DataView, at: number): SelectorEntry {
     policyId: view.getUint32(at + 32, true),
     notifyError: view.getInt32(at + 36, true),
     notifySignal: view.getUint32(at + 40, true),
-    reserved: view.getUint32(at + 44, true),
+    returnActions: view.getUint32(at + 44, true),
+    returnSignal: view.getUint32(at + 48, true),
+    reserved: view.getUint32(at + 52, true),
   };
 }
 
-/** Writes 48 bytes. @throws {RangeError} where they reach past the view. */
+/** Writes 56 bytes. @throws {RangeError} where they reach past the view. */
 export function writeSelectorEntry(view: DataView, at: number, value: SelectorEntry): void {
   view.setUint32(at, value.bindingId, true);
   view.setUint16(at + 4, value.selectorIndex, true);
@@ -3359,12 +3382,55 @@ export function writeSelectorEntry(view: DataView, at: number, value: SelectorEn
   view.setUint32(at + 32, value.policyId, true);
   view.setInt32(at + 36, value.notifyError, true);
   view.setUint32(at + 40, value.notifySignal, true);
-  view.setUint32(at + 44, value.reserved, true);
+  view.setUint32(at + 44, value.returnActions, true);
+  view.setUint32(at + 48, value.returnSignal, true);
+  view.setUint32(at + 52, value.reserved, true);
 }
 
 /** Makes a SelectorEntry of zeros, with the given fields set. */
 export function makeSelectorEntry(fields: Partial<SelectorEntry> = {}): SelectorEntry {
   return { ...readSelectorEntry(zeros, 0), ...fields };
+}
+
+export const CALL_KEY_CONTEXT_AT = 0;
+export const CALL_KEY_THREAD_AT = 8;
+export const CALL_KEY_CONFIG_ID_AT = 16;
+export const CALL_KEY_HOOK_ID_AT = 20;
+export const CALL_KEY_BYTES = 24;
+
+/** Key of a call that has begun, and whose return a policy asks for. */
+export interface CallKey {
+  /** address of the program's context, which lies on the stack of the call */
+  context: bigint;
+  /** process id in the high half, thread id in the low one */
+  thread: bigint;
+  /** of the hook_config by which its arguments matched */
+  configId: number;
+  /** index in hook_states */
+  hookId: number;
+}
+
+/** Reads 24 bytes. @throws {RangeError} where they reach past the view. */
+export function readCallKey(view: DataView, at: number): CallKey {
+  return {
+    context: view.getBigUint64(at, true),
+    thread: view.getBigUint64(at + 8, true),
+    configId: view.getUint32(at + 16, true),
+    hookId: view.getUint32(at + 20, true),
+  };
+}
+
+/** Writes 24 bytes. @throws {RangeError} where they reach past the view. */
+export function writeCallKey(view: DataView, at: number, value: CallKey): void {
+  view.setBigUint64(at, value.context, true);
+  view.setBigUint64(at + 8, value.thread, true);
+  view.setUint32(at + 16, value.configId, true);
+  view.setUint32(at + 20, value.hookId, true);
+}
+
+/** Makes a CallKey of zeros, with the given fields set. */
+export function makeCallKey(fields: Partial<CallKey> = {}): CallKey {
+  return { ...readCallKey(zeros, 0), ...fields };
 }
 
 export const INTEGER_KEY_DIMENSION_ID_AT = 0;
@@ -3375,9 +3441,9 @@ export const INTEGER_KEY_BYTES = 16;
 /** Key of an integer look-up. */
 export interface IntegerKey {
   dimensionId: number;
-  /** 0: a value; 1: the mask of any dimension where its argument could not be read as far as it must be; 2: an interval of a range dimension, counted from 1; 3: the bits that a bits dimension looks at, in the first word; 4: one of these bits */
+  /** 0: a value; 1: the mask of any dimension where its argument could not be read as far as it must be; 2: an interval of a range dimension, counted from 1; 3: the bits that a bits dimension looks at, in the first word; 4: one of these bits; 5: the default of a dimension that is looked up at the return */
   purpose: number;
-  /** as the argument type extends it; 0 for purposes 1 and 3 */
+  /** as the argument type extends it; 0 for purposes 1, 3 and 5 */
   value: bigint;
 }
 

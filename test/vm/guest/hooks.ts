@@ -19,6 +19,16 @@ import {
 } from '@weir/schema';
 import { bpfObjectPath, programNames } from './process-sensor.js';
 
+export interface HookEventArgument {
+  readonly type: number;
+  readonly index: number;
+  readonly flags: number;
+  /** Bytes before the payload was cut. */
+  readonly original: number;
+  readonly value: bigint;
+  readonly text: string;
+}
+
 export interface HookEvent {
   readonly kind: number;
   readonly policy: string;
@@ -33,13 +43,10 @@ export interface HookEvent {
   readonly undecided: number;
   readonly kernelStack: readonly bigint[];
   readonly userStack: readonly bigint[];
-  readonly args: readonly {
-    readonly type: number;
-    readonly index: number;
-    readonly flags: number;
-    readonly value: bigint;
-    readonly text: string;
-  }[];
+  readonly args: readonly HookEventArgument[];
+  /** What the call returned, where the event says it. */
+  readonly returned: HookEventArgument | undefined;
+  readonly returnAction: string;
 }
 
 const sharedMaps = ['events', 'counters', 'failures', 'process_states', 'scratch_claims', 'scratch_slots'];
@@ -116,6 +123,18 @@ export class Hooks {
     const binding = this.set.binding(record.bindingId);
     const stack = ({ offset, length }: { readonly offset: number; readonly length: number }) =>
       Array.from({ length: length / 8 }, (_, n) => view.getBigUint64(at + offset + 8 * n, true));
+    const all = Array.from({ length: record.argumentCount }, (_, n): HookEventArgument => {
+      const argument = readArgument(view, at + HOOK_RECORD_BYTES + n * ARGUMENT_BYTES);
+      const from = at + argument.payload.offset;
+      return {
+        type: argument.type,
+        index: argument.index,
+        flags: argument.flags,
+        original: argument.originalLength,
+        value: argument.value,
+        text: Buffer.from(this.#target.subarray(from, from + argument.payload.length)).toString('latin1'),
+      };
+    });
     return {
       kind: record.kind,
       policy: binding?.policyName ?? `(unknown binding ${record.bindingId})`,
@@ -130,17 +149,9 @@ export class Hooks {
       undecided: record.undecidedTerms,
       kernelStack: stack(record.kernelStack),
       userStack: stack(record.userStack),
-      args: Array.from({ length: record.argumentCount }, (_, n) => {
-        const argument = readArgument(view, at + HOOK_RECORD_BYTES + n * ARGUMENT_BYTES);
-        const from = at + argument.payload.offset;
-        return {
-          type: argument.type,
-          index: argument.index,
-          flags: argument.flags,
-          value: argument.value,
-          text: Buffer.from(this.#target.subarray(from, from + argument.payload.length)).toString('latin1'),
-        };
-      }),
+      args: all.slice(0, all.length - record.hasReturn),
+      returned: record.hasReturn === 1 ? all.at(-1) : undefined,
+      returnAction: actionNames[record.returnAction] ?? String(record.returnAction),
     };
   }
 
