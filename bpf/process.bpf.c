@@ -1,10 +1,11 @@
 // SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause)
-// Entry points of the process sensor: exec, clone and exit of processes. What they do is in exec.h, clone.h,
-// exit.h.
+// Entry points of the process sensor: exec, clone and exit of processes, and signals to the agent. What they
+// do is in exec.h, clone.h, exit.h, tamper.h.
 
 #include "clone.h"
 #include "exec.h"
 #include "exit.h"
+#include "tamper.h"
 
 char LICENSE[] SEC("license") = "Dual BSD/GPL";
 
@@ -50,6 +51,23 @@ int process_exit(__u64 *context) {
     if (!scratch)
         return 0;
     exit_record_send(scratch, task);
+    scratch_release(slot);
+    return 0;
+}
+
+// void signal_generate(int sig, struct kernel_siginfo *info, struct task_struct *task, int group, int result)
+SEC("tp_btf/signal_generate")
+int agent_signalled(__u64 *context) {
+    int signal = context[0];
+    __u32 slot;
+
+    if (!is_sent_to_agent(signal, (void *)context[2]))
+        return 0;
+    struct scratch *scratch = scratch_claim(&slot);
+
+    if (!scratch)
+        return 0;
+    tamper_record_send(scratch, signal);
     scratch_release(slot);
     return 0;
 }

@@ -27,6 +27,9 @@ import { ProcessTable } from './process/table.js';
 import { AgentSocket } from './socket/server.js';
 import type { AgentStatus, FilterLogLine } from './socket/types.js';
 import { Spool, type SpoolLossStage } from './spool/index.js';
+import { RunningMarker } from './tamper/marker.js';
+import { tamperRecord } from './tamper/record.js';
+import { TamperWatch } from './tamper/watch.js';
 import { FilterTrust } from './trust.js';
 
 export const agentVersion = '0.1.0';
@@ -68,6 +71,8 @@ export class Agent {
   readonly #trust: FilterTrust;
   readonly #join: Join;
   readonly #table: ProcessTable;
+  readonly #marker: RunningMarker;
+  readonly #watch: TamperWatch;
   readonly #accounting: Accounting;
   readonly #policies: PolicySet | undefined;
   readonly #hookKernel: HookKernel | undefined;
@@ -172,6 +177,15 @@ export class Agent {
     });
     this.pipeline.onLost = (count, stage) => this.#lossBooks.lose(stage, count);
     this.pipeline.onUnjudged = (batch) => this.#lossBooks.lostBatch(batch, LossStage.filter);
+    this.#marker = new RunningMarker(config.dataFolder);
+    this.#watch = new TamperWatch({
+      inspect: async (mend) => (await set?.inspect(mend)) ?? [],
+      detached: () => sensor.detached(),
+      hasFunctionHooks: () => set?.hasFunctionHooks() ?? false,
+      say: (message) => this.#sayTampered(message),
+      onError: (error) => this.fail('tamper', error),
+      mend: config.mend,
+    });
     this.desired = new Desired({
       policies: set,
       noPolicies: parts.noPolicies,
@@ -204,6 +218,7 @@ export class Agent {
     const sensor = Sensor.load({
       objectPath: join(config.bpfFolder, 'process.bpf.o'),
       ringBytes: config.ringBytes,
+      agentPid: process.pid,
       ...(pin === undefined ? {} : { pinFolder: pin }),
     });
     const host = await FilterHost.create({
@@ -252,6 +267,9 @@ export class Agent {
       await this.#lossBooks.append(empty.finish(), this.#accounting.encode());
     }
     this.#sensor.attach();
+    if (this.#marker.begin(this.bootIdText))
+      this.#watch.tell('the agent before this one ended without being told to');
+    this.#watch.start();
     seedFromProc(this.#table);
     if (!elsewhere) this.#loseNumbers(LossStage.agentDown, gone);
     this.pipeline.pump();
@@ -276,6 +294,11 @@ export class Agent {
           throw error instanceof SetModeError ? new RangeError(error.message) : error;
         }),
     });
+  }
+
+  #sayTampered(message: string): void {
+    this.fail('tamper', new Error(message));
+    this.pipeline.say(tamperRecord(message, nowNs(), this.pipeline.nextSequence()));
   }
 
   /** Looks for gaps in the numbers, and at what the kernel stage has counted as lost. */
@@ -388,6 +411,7 @@ export class Agent {
         alerts: stats.alerts,
       },
       losses: { ...this.#losses },
+      tamper: { count: this.#watch.count, current: this.#watch.current },
       processes: {
         entries: table.size,
         entriesMax: this.#table.processesMax,
@@ -443,6 +467,12 @@ export class Agent {
       single('weir_orphans_total', 'counter', 'Events of processes that were not known.', this.#join.orphans),
       single('weir_unbound_total', 'counter', 'Events of policies that were not known.', this.#join.unbound),
       single('weir_malformed_total', 'counter', 'Records of a wrong shape.', this.#join.malformed),
+      single(
+        'weir_tamper_total',
+        'counter',
+        'Times that somebody interfered with the agent.',
+        status.tamper.count,
+      ),
       single('weir_process_entries', 'gauge', 'Entries of the process table.', status.processes.entries),
       single(
         'weir_process_evicted_total',
@@ -539,6 +569,7 @@ export class Agent {
     if (this.#closed) return;
     this.#closed = true;
     clearInterval(this.#timer);
+    await this.#watch.close();
     await this.#socket?.close();
     // Counts of skipped runs go with the programs.
     this.#settleCounters();
@@ -554,6 +585,7 @@ export class Agent {
     await this.#host.close();
     await this.spool?.close();
     this.#sensor.close();
+    this.#marker.end();
   }
 }
 

@@ -26,6 +26,8 @@ export interface AgentConfig {
   readonly nodeName: string;
   readonly clusterName: string;
   readonly nodeLabels: Readonly<Record<string, string>>;
+  /** What another hand has changed in the kernel is put right, not told of alone. */
+  readonly mend: boolean;
   /** All policies only say what they would have done. */
   readonly monitor: boolean;
   readonly spool: boolean;
@@ -65,6 +67,7 @@ Options
                          most that a filter may use, whatever it asks for: averageFuel and averageNs of an event,
                          fuelPerEvent, fuelPerCall, fuelPerBatch; can be given again (see docs/filters.md)
   --monitor              policies only say what they would have done: nothing is killed or denied
+  --mend                 put right what another hand has changed in the kernel: programs, maps, tracing switched off
   --data FOLDER          state and spool (/var/lib/weir)
   --socket PATH          Unix socket for the command line (/run/weir/agent.sock)
   --socket-owner UID     user that the socket is given to (the agent's own user)
@@ -166,6 +169,7 @@ export function readConfig(
       nodeName,
       clusterName: values.cluster ?? '',
       nodeLabels: labels,
+      mend: values.mend ?? false,
       monitor: values.monitor ?? false,
       spool: values['no-spool'] !== true,
       spoolBytesMax: whole('spool-bytes', values['spool-bytes'] ?? String(1024 ** 3)),
@@ -222,6 +226,7 @@ function parse(args: readonly string[]) {
       filter: { type: 'string', multiple: true },
       'filter-key': { type: 'string', multiple: true },
       'filter-budget': { type: 'string', multiple: true },
+      mend: { type: 'boolean' },
       monitor: { type: 'boolean' },
       data: { type: 'string' },
       socket: { type: 'string' },

@@ -5,3 +5,4 @@ export { Agent, type AgentIdentity, agentVersion, applyFiles } from './agent.js'
 export { type AgentConfig, ConfigError, readConfig } from './config.js';
 export { compactEvent } from './export/compact.js';
 export { JsonEncoder } from './export/json.js';
+export { TamperWatch } from './tamper/watch.js';

@@ -475,7 +475,9 @@ void Program::close(const Napi::CallbackInfo &) {
 
 void Link::define(Napi::Env env, Instance &instance) {
     Napi::Function constructor =
-        DefineClass(env, "Link", {InstanceMethod<&Link::pin>("pin"), InstanceMethod<&Link::close>("close")});
+        DefineClass(env, "Link",
+                    {InstanceMethod<&Link::pin>("pin"), InstanceMethod<&Link::close>("close"),
+                     InstanceMethod<&Link::programId>("programId")});
     instance.link = Napi::Persistent(constructor);
 }
 
@@ -492,6 +494,14 @@ Napi::Value Link::wrap(Napi::Env env, Fd link, Fd event) {
     self->event_ = std::move(event);
     result.Set("id", Napi::Number::New(env, known ? description.id : 0));
     return result;
+}
+
+// Asked anew each time: 0 where the descriptor is a link no more.
+Napi::Value Link::programId(const Napi::CallbackInfo &info) {
+    struct bpf_link_info description = {};
+    uint32_t length = sizeof(description);
+    const bool known = link_.valid() && bpf_obj_get_info_by_fd(link_.get(), &description, &length) == 0;
+    return Napi::Number::New(info.Env(), known ? description.prog_id : 0);
 }
 
 void Link::pin(const Napi::CallbackInfo &info) {

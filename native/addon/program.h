@@ -39,6 +39,7 @@ class Link : public Napi::ObjectWrap<Link> {
     explicit Link(const Napi::CallbackInfo &info);
 
   private:
+    Napi::Value programId(const Napi::CallbackInfo &info);
     void pin(const Napi::CallbackInfo &info);
     void close(const Napi::CallbackInfo &info);
 

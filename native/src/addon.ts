@@ -56,6 +56,7 @@ export interface RawProgram {
 
 export interface RawLink {
   readonly id: number;
+  programId(): number;
   pin(path: string): void;
   close(): void;
 }

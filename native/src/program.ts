@@ -166,6 +166,11 @@ export class BpfLink {
     return this.#raw.id;
   }
 
+  /** Id of the program that it attaches now; 0 where it is a link no more. */
+  programId(): number {
+    return this.#closed ? 0 : this.#raw.programId();
+  }
+
   /** Pins the link: it outlives this process, until the path is unlinked. */
   pin(path: string): void {
     if (this.#closed) throw new NativeError('BAD_STATE', 'the link is closed');

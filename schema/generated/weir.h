@@ -286,6 +286,7 @@ enum weir_kernel_counter {
     WEIR_KERNEL_COUNTER_PRODUCED_HOOK = 16, // of produced: hooks
     WEIR_KERNEL_COUNTER_RATE_LIMITED = 17, // events that the rate limit of their selector held back
     WEIR_KERNEL_COUNTER_RETURNS_LOST = 18, // calls whose return a policy asked for, and whose return was not seen or not kept track of
+    WEIR_KERNEL_COUNTER_PRODUCED_TAMPER = 19, // of produced: signals to the agent
 };
 
 // Where in the kernel stage something could not be read; per-CPU counts. Their sum is the counter unreadable.

@@ -307,6 +307,7 @@ export const kernelCounter = enumeration('kernel_counter', 'Per-CPU counters of 
     18,
     'calls whose return a policy asked for, and whose return was not seen or not kept track of',
   ],
+  produced_tamper: [19, 'of produced: signals to the agent'],
 });
 
 /** Where in the kernel stage a read or a copy failed; index in the map `failures`. */

@@ -26,6 +26,7 @@ const allowed = {
 const agentRooms = {
   identity: [],
   process: ['identity'],
+  tamper: [],
   policy: [],
   spool: [],
   export: [],

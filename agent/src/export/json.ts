@@ -353,7 +353,11 @@ export class JsonEncoder {
       const { severity, causeCpu, causeSequence } = record.alert;
       return `${who},${jsonText({ severity, cause_cpu: causeCpu, cause_sequence: causeSequence.toString() }).slice(1, -1)}`;
     }
-    if (record.tamper !== undefined) return jsonText({ message: record.tamper.message }).slice(1, -1);
+    if (record.tamper !== undefined) {
+      const message = jsonText({ message: record.tamper.message }).slice(1, -1);
+      // The kernel's own says who sent the signal; what the agent found has no process.
+      return record.process === undefined ? message : `${who},${message}`;
+    }
     return who;
   }
 

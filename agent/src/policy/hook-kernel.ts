@@ -102,6 +102,15 @@ export class HookProgram {
     };
   }
 
+  get isTracepoint(): boolean {
+    return this.kind === 'system-call' || this.kind === 'raw-tracepoint' || this.kind === 'tracepoint';
+  }
+
+  /** Whether it is attached still. */
+  isAttached(): boolean {
+    return this.#link?.programId() === this.#program.id;
+  }
+
   /** Detaches and frees the program. */
   close(): void {
     this.#link?.close();
@@ -231,6 +240,8 @@ export class HookKernel {
   readonly #objects = new Map<ProgramKind, { object: BpfObject; template: BpfProgram }>();
   readonly #refusals = new Map<ProgramKind, unknown>();
   readonly #maps = new Map<string, BpfMap>();
+  /** Configurations as they were written last, by map and index. */
+  readonly #configs = new Map<string, Uint8Array>();
   #preventions: Preventions | undefined;
   #flip: BpfProgram | undefined;
   #closed = false;
@@ -453,6 +464,11 @@ export class HookKernel {
     return map;
   }
 
+  /** Ids of the maps of hooks, by name. */
+  mapIds(): Record<string, number> {
+    return Object.fromEntries([...this.#maps].map(([name, map]) => [name, map.id]));
+  }
+
   /** Adds entries. @throws {PolicyLoadError} where a map is full; those written are then deleted again. */
   writeEntries(entries: readonly MapEntry[]): void {
     let written = 0;
@@ -478,10 +494,51 @@ export class HookKernel {
 
   writeHookConfig(index: number, config: Uint8Array): void {
     this.#map('hook_configs').update(u32(index), config);
+    this.#configs.set(`hook_configs ${index}`, config);
   }
 
   writeScopeConfig(generation: number, config: Uint8Array): void {
     this.#map('scope_configs').update(u32(generation % 2), config);
+    this.#configs.set(`scope_configs ${generation % 2}`, config);
+  }
+
+  /** Those of the entries that the kernel has not as they were written. */
+  differing(entries: readonly MapEntry[]): MapEntry[] {
+    return entries.filter(({ map, key, value }) => !this.#has(this.#map(map), key, value));
+  }
+
+  /** Whether a hook's state and configuration are those that were written last; `mend` writes them again. */
+  isAsWritten(hookId: number, configIndex: number, specId: number, mend: boolean): boolean {
+    const state = new Uint8Array(Uint32Array.of(configIndex, specId).buffer);
+    if (
+      this.#has(this.#map('hook_states'), u32(hookId), state) &&
+      this.#isConfigAsWritten('hook_configs', configIndex)
+    )
+      return true;
+    if (mend) {
+      const config = this.#configs.get(`hook_configs ${configIndex}`);
+      if (config !== undefined) this.writeHookConfig(configIndex, config);
+      this.setState(hookId, configIndex, specId);
+    }
+    return false;
+  }
+
+  /** Whether the scopes of a generation are those that were written; `mend` writes them again. */
+  areScopesAsWritten(generation: number, mend: boolean): boolean {
+    if (this.#isConfigAsWritten('scope_configs', generation % 2)) return true;
+    const config = this.#configs.get(`scope_configs ${generation % 2}`);
+    if (mend && config !== undefined) this.writeScopeConfig(generation, config);
+    return false;
+  }
+
+  #isConfigAsWritten(map: 'hook_configs' | 'scope_configs', index: number): boolean {
+    const written = this.#configs.get(`${map} ${index}`);
+    return written === undefined || this.#has(this.#map(map), u32(index), written);
+  }
+
+  #has(map: BpfMap, key: Uint8Array, value: Uint8Array): boolean {
+    const found = new Uint8Array(map.valueBytes);
+    return map.lookup(key, found) && Buffer.compare(found, value) === 0;
   }
 
   /** Flips a hook to a program and a configuration, by one store; with a spec_id of 0, no program acts. */

@@ -182,6 +182,55 @@ export class PolicySet {
     }));
   }
 
+  /** Whether a program is attached to a function, and stops where the kernel's function tracing does. */
+  hasFunctionHooks(): boolean {
+    return [...this.#hooks.values()].some(({ program }) => !program.isTracepoint);
+  }
+
+  /**
+   * Compares what is in force with what the kernel has: programs that are attached no more, maps that another hand has
+   * changed. `mend` puts it right.
+   * @returns what was found, in words; empty where all is as it should be
+   */
+  inspect(mend: boolean): Promise<string[]> {
+    const result = this.#queue.then(() => this.#inspect(mend));
+    this.#queue = result.catch(() => undefined);
+    return result;
+  }
+
+  async #inspect(mend: boolean): Promise<string[]> {
+    const { kernel } = this.#options;
+    if (this.#closed || this.#hooks.size === 0) return [];
+    const found: string[] = [];
+    const check = (what: string, entries: readonly MapEntry[]) => {
+      const differing = kernel.differing(entries);
+      if (differing.length === 0) return;
+      const maps = [...new Set(differing.map(({ map }) => map))].join(', ');
+      found.push(
+        `${what}: ${differing.length} entries of the kernel maps ${maps} were changed by another hand`,
+      );
+      if (mend) kernel.writeEntries(differing);
+    };
+    let isDetached = false;
+    for (const hook of this.#hooks.values()) {
+      const { symbol } = hook.plan;
+      if (!hook.program.isAttached()) {
+        found.push(`${symbol}: its program is attached no more`);
+        // Another program comes in its place.
+        if (mend) hook.shape = '';
+        isDetached = true;
+      }
+      if (!kernel.isAsWritten(hook.hookId, 2 * hook.hookId + hook.configSlot, hook.specId, mend))
+        found.push(`${symbol}: its state in the kernel was changed by another hand`);
+      check(symbol, hook.entries);
+    }
+    check('scopes', this.#scopes.entries);
+    if (this.#scopes.generation > 0 && !kernel.areScopesAsWritten(this.#scopes.generation, mend))
+      found.push('scopes: their configuration in the kernel was changed by another hand');
+    if (isDetached && mend) await this.#apply([...this.#inForce.values()].map(({ policy }) => policy));
+    return found;
+  }
+
   binding(bindingId: number): Binding | undefined {
     return this.bindings.get(bindingId);
   }

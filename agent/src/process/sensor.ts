@@ -16,13 +16,15 @@ const sharedNames = [
   'scratch_claims',
   'scratch_slots',
 ] as const;
-const programNames = ['process_exec', 'process_clone', 'process_exit'] as const;
+const programNames = ['process_exec', 'process_clone', 'process_exit', 'agent_signalled'] as const;
 
 export interface SensorOptions {
   /** Path of `process.bpf.o`. */
   readonly objectPath: string;
   /** A power of two. */
   readonly ringBytes: number;
+  /** Process whose being signalled is told of. */
+  readonly agentPid: number;
   /** Folder on a BPF file system in which the counters are pinned, so that they outlive the agent. */
   readonly pinFolder?: string;
 }
@@ -40,25 +42,28 @@ function u32(value: number): Uint8Array {
   return new Uint8Array(Uint32Array.of(value).buffer);
 }
 
+interface SensorProgram {
+  readonly name: string;
+  readonly id: number;
+  attach(): BpfLink;
+  close(): void;
+  misses(): bigint;
+}
+
 export class Sensor {
   readonly maps: Readonly<Record<string, BpfMap>>;
   /** True where the counters were there before: sequences go on. */
   readonly countersPinned: boolean;
-  readonly #programs: { readonly name: string; attach(): BpfLink; close(): void; misses(): bigint }[];
-  readonly #links: BpfLink[] = [];
+  readonly #programs: SensorProgram[];
+  readonly #links: { readonly program: SensorProgram; readonly link: BpfLink }[] = [];
   readonly #value: Uint8Array;
   #closed = false;
 
-  private constructor(maps: Record<string, BpfMap>, programs: Sensor['attached'], pinned: boolean) {
+  private constructor(maps: Record<string, BpfMap>, programs: readonly SensorProgram[], pinned: boolean) {
     this.maps = maps;
     this.#programs = [...programs];
     this.countersPinned = pinned;
     this.#value = new Uint8Array((maps.counters as BpfMap).valueBytes);
-  }
-
-  /** Programs, whether attached or not. */
-  get attached(): readonly { readonly name: string; attach(): BpfLink; close(): void; misses(): bigint }[] {
-    return this.#programs;
   }
 
   /** Loads the sensor, and attaches nothing. @throws {NativeError} */
@@ -82,7 +87,7 @@ export class Sensor {
     const object = openObject({
       path: options.objectPath,
       maxEntries: { events: options.ringBytes },
-      rodata: { wakeup_bytes: wakeupBytes },
+      rodata: { wakeup_bytes: wakeupBytes, agent_pid: u32(options.agentPid) },
       ...(pin === undefined ? {} : { pinnedMaps: { counters: pin } }),
     });
     try {
@@ -95,6 +100,7 @@ export class Sensor {
           attach: () => program.attach(),
           close: () => program.close(),
           misses: () => program.stats().recursionMisses,
+          id: program.id,
         };
       });
       return new Sensor(maps, programs, pinned);
@@ -104,7 +110,14 @@ export class Sensor {
   }
 
   attach(): void {
-    for (const program of this.#programs) this.#links.push(program.attach());
+    for (const program of this.#programs) this.#links.push({ program, link: program.attach() });
+  }
+
+  /** Names of programs that were attached, and are no more. */
+  detached(): string[] {
+    return this.#links
+      .filter(({ program, link }) => link.programId() !== program.id)
+      .map(({ program }) => program.name);
   }
 
   /** Runs of the sensor's programs that the kernel skipped. */
@@ -146,7 +159,7 @@ export class Sensor {
 
   /** Detaches. */
   detach(): void {
-    for (const link of this.#links.splice(0)) link.close();
+    for (const { link } of this.#links.splice(0)) link.close();
   }
 
   close(): void {

@@ -78,6 +78,8 @@ export interface AgentStatus {
     readonly alerts: number;
   };
   /** Events lost since the agent started, by loss_stage. */
+  /** What was found to be changed by another hand: how often, and what is so now. */
+  readonly tamper: { readonly count: number; readonly current: readonly string[] };
   readonly losses: Readonly<Record<string, number>>;
   readonly processes: {
     readonly entries: number;

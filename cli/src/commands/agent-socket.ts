@@ -91,6 +91,8 @@ function showStatus(output: Output, status: AgentStatus): void {
       ? 'lost: none'
       : `lost: ${losses.map(([stage, count]) => `${cell(stage)} ${count}`).join(', ')}`,
   );
+  for (const finding of status.tamper.current) output.line(`tampered with: ${cell(finding)}`);
+  if (status.tamper.count > 0) output.line(`tampering: found ${status.tamper.count} times`);
   if (status.spool !== undefined) {
     const { appendedRecords, acknowledgedRecords, waitingSegments } = status.spool;
     output.line(

@@ -690,6 +690,8 @@ export const KernelCounter = {
   rateLimited: 17,
   /** calls whose return a policy asked for, and whose return was not seen or not kept track of */
   returnsLost: 18,
+  /** of produced: signals to the agent */
+  producedTamper: 19,
 } as const;
 export type KernelCounter = (typeof KernelCounter)[keyof typeof KernelCounter];
 /** Names of kernel_counter, by number, as events and the archive spell them. */
@@ -713,6 +715,7 @@ export const kernelCounterNames: Readonly<Record<number, string>> = {
   16: 'produced_hook',
   17: 'rate_limited',
   18: 'returns_lost',
+  19: 'produced_tamper',
 };
 
 /** Where in the kernel stage something could not be read; per-CPU counts. Their sum is the counter unreadable. */

@@ -155,6 +155,11 @@ export class Hooks {
     };
   }
 
+  /** Ids of the hooks' maps, by name: whoever has one can change what is in the kernel. */
+  mapIds(): Record<string, number> {
+    return this.#kernel.mapIds();
+  }
+
   /** How many records of any kind were read. */
   get read(): bigint {
     return this.#read;
