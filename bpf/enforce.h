@@ -235,7 +235,7 @@ __noinline int post(__u32 slot, __u32 config_id, __u32 bit, __u32 event_kind) {
 
     header_fill((void *)record, task, event_kind, flags);
     record->exec_ns = process_exec_ns(task->group_leader);
-    record->binding_id = entry->binding_id;
+    record->binding_id = entry->binding_id + work->call_place;
     record->selector_index = entry->selector_index;
     record->action = gravest(entry->actions);
     record->has_return = (entry->flags & WEIR_SELECTOR_FLAG_SHOWS_RETURN) != 0;

@@ -18,6 +18,15 @@ const volatile __u32 takes_registers = 0;
 // Bits of the security functions through which a clone of mark_function has its call denied.
 const volatile __u64 denying_functions = 0;
 
+// By number of a system call: 1 + position in the list that a clone of observe_listed_calls is for, 0 where
+// it is not in it.
+const volatile __u16 call_places[WEIR_LIMIT_SYSCALLS] = {};
+
+/* The number of a system call, of sys_enter. Programs of the x32 ABI set a bit in it. */
+static __always_inline __u64 call_number(__u64 *ctx) {
+    return ctx[1] & ~WEIR_X32_SYSCALL_BIT;
+}
+
 /*
  * Matching has stack frames of its own: in one with what comes before and after it, 6.1 counts more than the
  * 512 bytes that all frames may have together ("combined stack size of 4 calls is 544").
@@ -27,6 +36,17 @@ static __noinline int match_function(void *ctx, __u32 slot, __u32 config_index) 
 }
 
 static __noinline int match_system_call(void *ctx, __u32 slot, __u32 config_index) {
+    return match_arguments(ctx, slot, config_index, first_value, true);
+}
+
+/* Of a call in a list: notes which. */
+static __noinline int match_listed_call(void *ctx, __u32 slot, __u32 config_index) {
+    struct hook_work *work = hook_work_of(slot);
+    __u64 number = call_number(ctx);
+
+    if (!work || number >= WEIR_LIMIT_SYSCALLS)
+        return false;
+    work->call_place = call_places[number] - 1;
     return match_arguments(ctx, slot, config_index, first_value, true);
 }
 
@@ -105,6 +125,17 @@ int observe_system_call(__u64 *ctx) {
     if (ctx[1] != syscall_number || is_compat_call())
         return 0;
     run_hook(ctx, match_system_call, false);
+    return 0;
+}
+
+/* Observes the system calls of a list. */
+SEC("tp_btf/sys_enter")
+int observe_listed_calls(__u64 *ctx) {
+    __u64 number = call_number(ctx);
+
+    if (number >= WEIR_LIMIT_SYSCALLS || !call_places[number] || is_compat_call())
+        return 0;
+    run_hook(ctx, match_listed_call, false);
     return 0;
 }
 

@@ -239,6 +239,7 @@ static __always_inline int run_hook(void *ctx, argument_matcher match, bool may_
     if (work) {
         // Through memory, as the verifier lets nobody count with the address of a context.
         work->context = (__u64)ctx;
+        work->call_place = 0;
         work->undecided_count = 0;
         work->error = 0;
         work->config_id = config->config_id;

@@ -81,6 +81,9 @@ struct task_struct___stack {
  * around it. */
 #define WEIR_THREAD_STACK_BYTES (16 * 1024)
 
+/* Of a call's number: by the ABI with 32-bit addresses on the 64-bit entry (asm/unistd.h of x86). */
+#define WEIR_X32_SYSCALL_BIT 0x40000000ULL
+
 /* The call came by the 32-bit entry (asm/thread_info.h of x86). */
 #define WEIR_TS_COMPAT 0x0002
 

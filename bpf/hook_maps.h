@@ -141,7 +141,9 @@ struct hook_work {
     // What a selector has asked of the enforcer that acts.
     __s32 asked_error;
     __u32 asked_signal;
-    __u32 done_returns;     // its event waits for the return of the call
+    __u32 done_returns; // its event waits for the return of the call
+    // Of a program that calls of a list share: position of the call in the list.
+    __u32 call_place;
     volatile __u64 context; // where the program's context lies
     __u32 config_id;        // of the configuration by which this run matches
     // At the return of a call: 1, what it did at its entry, and what it does now.

@@ -94,11 +94,12 @@ __noinline int rate_key_argument(__u32 slot, __u32 place, __u32 position) {
  * Whether the event of a selector is held back. If not, it is taken for sent. Not static, for its stack.
  */
 __noinline int rate_limit_holds(__u32 slot, __u32 config_id, __u32 bit) {
+    const struct hook_work *work = hook_work_of(slot);
     struct scratch *scratch = path_scratch(slot);
     struct weir_selector_key selector = {.config_id = config_id, .bit = bit};
     const struct weir_selector_entry *entry = bpf_map_lookup_elem(&selectors, &selector);
 
-    if (!scratch || !entry || entry->rate_limit_seconds == 0)
+    if (!work || !scratch || !entry || entry->rate_limit_seconds == 0)
         return 0;
     struct rate_key *key = (void *)scratch->key;
     struct task_struct *task = bpf_get_current_task_btf();
@@ -106,7 +107,7 @@ __noinline int rate_limit_holds(__u32 slot, __u32 config_id, __u32 bit) {
     __u64 limit_ns = (__u64)entry->rate_limit_seconds * RATE_NS_PER_SECOND;
 
     __builtin_memset(key, 0, sizeof(*key));
-    key->binding_id = entry->binding_id;
+    key->binding_id = entry->binding_id + work->call_place;
     key->selector_index = entry->selector_index;
     if (entry->flags & WEIR_SELECTOR_FLAG_RATE_PER_PROCESS) {
         key->id = task->tgid;

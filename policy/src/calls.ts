@@ -13,6 +13,8 @@ export interface ResolvedCall {
   readonly meaning: string;
   /** Name of the system call without a prefix, empty for others. */
   readonly syscallName: string;
+  /** Of system calls that share a program all of their entries. */
+  readonly calls?: readonly string[];
   /** Of a tracepoint its name in two parts, and whether the values are those that it was called with. */
   readonly tracepoint?: TracepointName;
 }

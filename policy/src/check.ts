@@ -5,6 +5,7 @@ import { canDeny, type ResolvedCall, type TracepointName } from './calls.js';
 import { enforcerCalls } from './enforcers.js';
 import { formatIssue, type PolicyIssue } from './error.js';
 import { hooksOf } from './hooks.js';
+import { partCalls, sharedCall } from './listed-calls.js';
 import { denialPoints, lsmPathOf } from './lsm-paths.js';
 import { quote } from './nearest.js';
 import type { Policy } from './parse.js';
@@ -158,6 +159,8 @@ function attachment(call: ResolvedCall, denies: boolean, returns: boolean): stri
     return call.tracepoint.raw
       ? 'raw tracepoint (tp_btf): observes the values with which it is called'
       : 'tracepoint: observes its record';
+  if (call.calls !== undefined)
+    return 'one program at the entry of all system calls (tp_btf), which tells these by their numbers: observes';
   const does = `${denies ? 'can make the call fail' : 'observes'}${returns ? '; fexit: sees it return' : ''}`;
   if (call.kind === 'lsm') {
     return `BPF LSM where bpf is among the active security modules, else ${denies ? 'fmod_ret' : 'fentry'} on ${call.meaning}: ${does}`;
@@ -167,6 +170,7 @@ function attachment(call: ResolvedCall, denies: boolean, returns: boolean): stri
 
 /** Whether the kernel is known not to have what is hooked. */
 function isMissing(call: ResolvedCall, facts: KernelFacts): boolean {
+  if (call.calls !== undefined) return false; // each is looked at by itself
   if (call.tracepoint !== undefined) return facts.hasTracepoint?.(call.tracepoint) === false;
   return facts.hasFunction?.(nameInTypes(call)) === false;
 }
@@ -189,7 +193,10 @@ function hookText(policy: Policy, facts: KernelFacts): string[] {
   const lines: string[] = [];
   const monitor = optionValue(policy, 'policy-mode', 'enforce') === 'monitor';
   for (const { fields, kprobe, path, calls } of hooksOf(policy)) {
-    for (const { item: call } of calls) {
+    const { own, shared } =
+      kprobe === undefined ? { own: calls, shared: [] } : partCalls(policy, kprobe, calls, path);
+    const planned = own.map(({ item }) => item);
+    for (const call of shared.length > 0 ? [...planned, sharedCall(shared)] : planned) {
       const selectors = expandSelectors(policy, fields, path);
       const denies =
         !monitor &&

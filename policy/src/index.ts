@@ -25,5 +25,6 @@ export { type PlanInput, plan } from './plan.js';
 export type * from './plan-types.js';
 export { scopeAttributeChanges } from './process-terms.js';
 export { unsupported } from './support.js';
+export { syscallNames } from './syscall-names.js';
 export { syscallNumber, syscallNumber32 } from './syscall-numbers.js';
 export { type Validation, validate } from './validate.js';

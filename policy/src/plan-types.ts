@@ -173,6 +173,8 @@ export interface HookPlan {
   readonly syscall: boolean;
   /** Of an LSM hook the function that calls it, null of others. */
   readonly lsmCaller: string | null;
+  /** Of system calls that share a program all of their entries, which its events tell apart. */
+  readonly calls?: readonly string[];
   /** Of a tracepoint its name in two parts, and whether the values are those that it was called with. */
   readonly tracepoint?: TracepointName;
   /** True where a selector enforces by making the call fail (Override, or Sigkill on a check of the kernel's). */

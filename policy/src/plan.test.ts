@@ -3,10 +3,13 @@ import { Action, ArgumentPart, ArgumentType, EventKind, NamespaceKind } from '@w
 import { describe, expect, it } from 'vitest';
 import { mergeMasks } from './dimensions.js';
 import { PolicyError } from './error.js';
+import { lsmPathOf } from './lsm-paths.js';
 import { parsePolicies } from './parse.js';
 import { plan } from './plan.js';
 import type { Plan } from './plan-types.js';
 import { type CallArgument, type DescribedCall, type ReferenceHit, referenceHits } from './reference.js';
+import { syscallNames } from './syscall-names.js';
+import { syscallNumber } from './syscall-numbers.js';
 import { interpretPlan } from './testing/interpret.js';
 import {
   Random,
@@ -484,6 +487,27 @@ ${terms}`;
       ['lsm:file_open', EventKind.lsm, 'security_file_open', true, [3]],
       ['lsm:task_free', EventKind.lsm, 'security_task_free', false, [4]],
     ]);
+  });
+
+  it('has one hook of the system calls of a long list, but for those that it is to keep from taking effect', () => {
+    const names = [...syscallNames]
+      .filter((name) => syscallNumber(name) !== undefined && lsmPathOf(name) === undefined)
+      .slice(0, 40);
+    const list = (actions: string) => `  lists: [{name: many, type: syscalls, values: [sys_unlink, ${names
+      .map((name) => `sys_${name}`)
+      .join(', ')}]}]
+  kprobes: [{call: "list:many", args: [{index: 0, type: int}], selectors: [{matchActions: [${actions}]}]}]
+`;
+    const [observed, ...none] = planText(list('{action: Post}')).hooks;
+    expect(none).toEqual([]);
+    expect(observed?.calls?.length).toBe(41);
+    expect(observed?.calls).toEqual([...(observed?.calls ?? [])].sort());
+    expect(observed?.syscall).toBe(true);
+    const [own, shared, ...more] = planText(list('{action: Sigkill}')).hooks;
+    expect(more).toEqual([]);
+    expect([own?.symbol, own?.calls]).toEqual(['__x64_sys_unlink', undefined]);
+    expect(shared?.calls).not.toContain('__x64_sys_unlink');
+    expect(shared?.calls?.length).toBe(40);
   });
 
   it('has a hook of each tracepoint, apart where it is raw, with calls by number and entry', () => {

@@ -15,6 +15,7 @@ import { buildDimensions, type Term } from './dimensions.js';
 import { enforcerCalls, enforcerEffects } from './enforcers.js';
 import { type PolicyIssue, throwIssues } from './error.js';
 import { hooksOf, type PolicyHook } from './hooks.js';
+import { partCalls, sharedCall } from './listed-calls.js';
 import { type TypeInfo, typeInfo } from './names.js';
 import { type Policy, policyIssue } from './parse.js';
 import type {
@@ -268,6 +269,7 @@ function stacksOf(selector: ExpandedSelector): Pick<PlannedSelector, 'stacks'> {
 
 /** Identity of a hook over plans. */
 function hookKey(call: ResolvedCall): string {
+  if (call.calls !== undefined) return `syscalls:${call.calls.join(' ')}`;
   if (call.kind === 'tracepoint')
     return `${call.tracepoint?.raw === true ? 'raw-tracepoint' : 'tracepoint'}:${call.symbol}`;
   return `${call.kind === 'lsm' ? 'lsm' : 'kprobe'}:${call.symbol}`;
@@ -379,7 +381,12 @@ class Planner {
 
   add({ id, policy }: PlanInput): void {
     for (const hook of hooksOf(policy)) {
-      for (const { item: call } of hook.calls) this.addHook(id, policy, hook, call);
+      const { own, shared } =
+        hook.kprobe === undefined
+          ? { own: hook.calls, shared: [] }
+          : partCalls(policy, hook.kprobe, hook.calls, hook.path);
+      for (const { item: call } of own) this.addHook(id, policy, hook, call);
+      if (shared.length > 0) this.addHook(id, policy, hook, sharedCall(shared));
     }
   }
 
@@ -513,6 +520,7 @@ class Planner {
       symbol,
       syscall: kind === 'syscall',
       lsmCaller: kind === 'lsm' ? hook.call.meaning : null,
+      ...(hook.call.calls === undefined ? {} : { calls: hook.call.calls }),
       ...(hook.call.tracepoint === undefined ? {} : { tracepoint: hook.call.tracepoint }),
       denies,
       returns: hook.selectors.some((selector) => selector.returns === true),

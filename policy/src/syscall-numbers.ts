@@ -136,28 +136,6 @@ rt_sigtimedwait_time64 futex_time64 sched_rr_get_interval_time64
   common,
 ];
 
-function numberIn(blocks: readonly Block[], name: string): number | undefined {
-  const spelled = Object.hasOwn(kernelSpelling, name) ? kernelSpelling[name] : name;
-  for (const [first, names] of blocks) {
-    const position = names
-      .trim()
-      .split(/\s+/)
-      .indexOf(spelled ?? name);
-    if (position >= 0) return first + position;
-  }
-  return undefined;
-}
-
-/** The number of a system call by its kernel entry (`__x64_sys_openat`) or name; undefined where it is not known. */
-export function syscallNumber(symbol: string): number | undefined {
-  return numberIn(blocks64, symbol.replace(/^(__x64_)?sys_/, ''));
-}
-
-/** The number that the 32-bit entry has for a system call, by its kernel entry (`__ia32_sys_openat`) or name. */
-export function syscallNumber32(symbol: string): number | undefined {
-  return numberIn(blocks32, symbol.replace(/^(__ia32_)?(compat_)?sys_/, ''));
-}
-
 /** Entries that the kernel names otherwise than the header does. */
 const kernelSpelling: Readonly<Record<string, string>> = {
   newstat: 'stat',
@@ -165,4 +143,30 @@ const kernelSpelling: Readonly<Record<string, string>> = {
   newlstat: 'lstat',
   newuname: 'uname',
   sendfile64: 'sendfile',
+  umount: 'umount2',
 };
+
+function numbersOf(blocks: readonly Block[]): ReadonlyMap<string, number> {
+  const numbers = new Map<string, number>();
+  for (const [first, names] of blocks) {
+    for (const [position, name] of names.trim().split(/\s+/).entries()) numbers.set(name, first + position);
+  }
+  for (const [entry, name] of Object.entries(kernelSpelling)) {
+    const number = numbers.get(name);
+    if (number !== undefined) numbers.set(entry, number);
+  }
+  return numbers;
+}
+
+const numbers64 = numbersOf(blocks64);
+const numbers32 = numbersOf(blocks32);
+
+/** The number of a system call by its kernel entry (`__x64_sys_openat`) or name; undefined where it is not known. */
+export function syscallNumber(symbol: string): number | undefined {
+  return numbers64.get(symbol.replace(/^(__x64_)?sys_/, ''));
+}
+
+/** The number that the 32-bit entry has for a system call, by its kernel entry (`__ia32_sys_openat`) or name. */
+export function syscallNumber32(symbol: string): number | undefined {
+  return numbers32.get(symbol.replace(/^(__ia32_)?(compat_)?sys_/, ''));
+}

@@ -20,6 +20,8 @@ export const limits = {
   arguments_bytes: 4096,
   hooks: 1024,
   hook_configs: 2048,
+  /** Numbers of system calls: below this. */
+  syscalls: 512,
   /** Bounds in one page of a range dimension: with its head, 512 bytes. */
   range_page_bounds: 63,
   /** Pages from the first to the one with the bounds. */

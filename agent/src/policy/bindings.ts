@@ -17,7 +17,7 @@ const retiredMax = 16_384;
 
 export class BindingTable {
   readonly #byId = new Map<number, Binding>();
-  readonly #byContent = new Map<string, number>();
+  readonly #byContent = new Map<string, { readonly first: number; readonly count: number }>();
   #last = 0;
 
   /** The binding of a record; undefined where the number was never given, or is long gone. */
@@ -29,11 +29,14 @@ export class BindingTable {
     return this.#byId.size;
   }
 
-  /** The number of a binding: the same one for the same content. */
-  idOf(symbol: string, binding: PlannedBinding, subsystem = ''): number {
+  /**
+   * The number of a binding: the same one for the same content. Where several functions share a program they get
+   * numbers in a row, of which this is the first.
+   */
+  idOf(symbols: readonly string[], binding: PlannedBinding, subsystem = ''): number {
     const content = JSON.stringify([
       subsystem,
-      symbol,
+      symbols,
       binding.eventKind,
       binding.policyId,
       binding.hookIndex,
@@ -44,23 +47,26 @@ export class BindingTable {
       binding.argumentLabels,
     ]);
     const known = this.#byContent.get(content);
-    if (known !== undefined) return known;
-    const bindingId = ++this.#last;
-    this.#byId.set(bindingId, { ...binding, bindingId, symbol, subsystem });
-    this.#byContent.set(content, bindingId);
-    return bindingId;
+    if (known !== undefined) return known.first;
+    const first = this.#last + 1;
+    for (const symbol of symbols) {
+      const bindingId = ++this.#last;
+      this.#byId.set(bindingId, { ...binding, bindingId, symbol, subsystem });
+    }
+    this.#byContent.set(content, { first, count: symbols.length });
+    return first;
   }
 
-  /** Forgets the oldest of those that are not in force, beyond the bound. */
+  /** Forgets the oldest of those that are not in force (by the first number of each), beyond the bound. */
   prune(inForce: ReadonlySet<number>): void {
-    let excess = this.#byId.size - inForce.size - retiredMax;
-    if (excess <= 0) return;
-    for (const [content, id] of this.#byContent) {
-      if (excess <= 0) return;
-      if (inForce.has(id)) continue;
+    let retired = 0;
+    for (const { first, count } of this.#byContent.values()) if (!inForce.has(first)) retired += count;
+    for (const [content, { first, count }] of this.#byContent) {
+      if (retired <= retiredMax) return;
+      if (inForce.has(first)) continue;
       this.#byContent.delete(content);
-      this.#byId.delete(id);
-      excess--;
+      for (let id = first; id < first + count; id++) this.#byId.delete(id);
+      retired -= count;
     }
   }
 }

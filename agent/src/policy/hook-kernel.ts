@@ -24,8 +24,8 @@ import { type Denial, type Prevention, Preventions, u64 } from './prevention.js'
 /**
 /**
  * How a hook's program runs: beside the function, in place of its verdict, at a system call's entry with others that
- * deny the call, at the entry of all system calls, as a security module of its own, at a tracepoint, or when
- * the function returns.
+ * deny the call, at the entry of all system calls for one of them or for a list, as a security module of its own, at
+ * a tracepoint, or when the function returns.
  */
 export type ProgramKind =
   | 'observe'
@@ -33,6 +33,7 @@ export type ProgramKind =
   | 'prevent'
   | 'system-call'
   | 'lsm'
+  | 'listed-calls'
   | 'tracepoint'
   | 'raw-tracepoint'
   | 'return';
@@ -43,6 +44,7 @@ const templates: Readonly<Record<ProgramKind, { readonly name: string; readonly 
   prevent: { name: 'mark_function', type: 'fentry' },
   'system-call': { name: 'observe_system_call', type: 'tp_btf' },
   lsm: { name: 'at_lsm_hook', type: 'lsm' },
+  'listed-calls': { name: 'observe_listed_calls', type: 'tp_btf' },
   tracepoint: { name: 'observe_tracepoint', type: 'tracepoint' },
   'raw-tracepoint': { name: 'observe_raw_tracepoint', type: 'tp_btf' },
   return: { name: 'at_return', type: 'fexit' },
@@ -68,6 +70,8 @@ export class HookProgram {
   readonly kind: ProgramKind;
   /** Why what is killed is not kept from taking effect, as far as it could be elsewhere; undefined where it is. */
   readonly unprevented: string | undefined;
+  /** Of system calls that share it those that this kernel has not. */
+  readonly missing: readonly string[];
   readonly #program: BpfProgram;
   readonly #denial: Denial | undefined;
   /** What ends at the return of a call what this begins at its entry. */
@@ -82,6 +86,7 @@ export class HookProgram {
       readonly denial?: Denial;
       readonly unprevented?: string | undefined;
       readonly atReturn?: HookProgram | undefined;
+      readonly missing?: readonly string[];
     } = {},
   ) {
     this.kind = kind;
@@ -90,6 +95,7 @@ export class HookProgram {
     this.#denial = more.denial;
     this.unprevented = more.unprevented;
     this.#atReturn = more.atReturn;
+    this.missing = more.missing ?? [];
   }
 
   facts(): HookProgramFacts {
@@ -127,6 +133,9 @@ export interface LoadRequest {
   readonly syscall: boolean;
   /** Of an LSM hook the function that calls it, null of others. */
   readonly lsmCaller: string | null;
+  /** Of system calls that share a program their entries, and whether those that are missing may be left out. */
+  readonly calls?: readonly string[] | undefined;
+  readonly ignoreMissing: boolean;
   /** Of a tracepoint its name in two parts. */
   readonly tracepoint?: HookPlan['tracepoint'];
   readonly denies: boolean;
@@ -204,12 +213,13 @@ export function readHostNamespaces(procPath = '/proc'): HostNamespaces {
   });
 }
 
-/** Whether the running kernel has a function of this name, by /proc/kallsyms. */
-function isKernelSymbol(symbol: string): boolean {
+/** The entries of system calls that the running kernel has, by /proc/kallsyms. */
+function systemCallEntries(): ReadonlySet<string> {
   try {
-    return readFileSync('/proc/kallsyms', 'latin1').includes(` ${symbol}\n`);
+    const text = readFileSync('/proc/kallsyms', 'latin1');
+    return new Set(Array.from(text.matchAll(/ (__x64_sys_\w+)\n/g), ([, name]) => name ?? ''));
   } catch {
-    return false;
+    return new Set();
   }
 }
 
@@ -228,6 +238,19 @@ function checkReturns({ symbol, returns }: LoadRequest, known: KernelFunction): 
     throw new PolicyLoadError('attach', `${symbol} returns nothing on this kernel: leave return out`);
 }
 
+/** The table by which a program tells the calls of a list: at each number 1 + position in the list. */
+function callPlaces(calls: readonly string[]): Uint8Array {
+  const places = new Uint8Array(2 * limits.syscalls);
+  const view = new DataView(places.buffer);
+  calls.forEach((call, position) => {
+    const number = syscallNumber(call);
+    if (number === undefined || number >= limits.syscalls)
+      throw new PolicyLoadError('load', `the number of the system call ${call} is not known to this version`);
+    view.setUint16(2 * number, position + 1, true);
+  });
+  return places;
+}
+
 function u32(value: number): Uint8Array {
   const bytes = new Uint8Array(4);
   new DataView(bytes.buffer).setUint32(0, value, true);
@@ -244,6 +267,7 @@ export class HookKernel {
   readonly #configs = new Map<string, Uint8Array>();
   #preventions: Preventions | undefined;
   #flip: BpfProgram | undefined;
+  #entries: ReadonlySet<string> | undefined;
   #closed = false;
 
   constructor(options: HookKernelOptions) {
@@ -267,6 +291,7 @@ export class HookKernel {
     this.open();
     const { symbol } = request;
     if (request.lsmCaller !== null) return this.#attachLsm(request, request.lsmCaller);
+    if (request.calls !== undefined) return this.#attachListed(request, request.calls);
     if (request.tracepoint !== undefined)
       return this.#attachAs(request.tracepoint.raw ? 'raw-tracepoint' : 'tracepoint', request);
     const known = kernelFunction(symbol);
@@ -274,7 +299,7 @@ export class HookKernel {
       return this.#attachPreventing(request, request.prevention, known !== undefined);
     if (known === undefined) {
       // Entries of calls without arguments are missing in the types of some kernels, though they are there.
-      if (request.syscall && isKernelSymbol(symbol)) return this.#attachAs('system-call', request);
+      if (request.syscall && this.#hasSymbol(symbol)) return this.#attachAs('system-call', request);
       throw new PolicyLoadError(
         'no-function',
         `this kernel has no function ${symbol}; /proc/kallsyms has the names it knows, and ignore.callNotFound lets a policy go without`,
@@ -322,6 +347,25 @@ export class HookKernel {
     return this.#attachAs(request.denies ? 'enforce' : 'observe', { ...request, symbol: caller });
   }
 
+  /** One program for all calls of a list, which tells them by their numbers. */
+  #attachListed(request: LoadRequest, calls: readonly string[]): HookProgram {
+    const missing = calls.filter((call) => kernelFunction(call) === undefined && !this.#hasSymbol(call));
+    if (missing.length > 0 && (!request.ignoreMissing || missing.length === calls.length)) {
+      const more = missing.length > 5 ? ` and ${missing.length - 5} more` : '';
+      throw new PolicyLoadError(
+        'no-function',
+        `this kernel has no function ${missing.slice(0, 5).join(', ')}${more}; ignore.callNotFound lets a policy go without`,
+      );
+    }
+    return this.#attachAs('listed-calls', request, undefined, missing);
+  }
+
+  /** Whether the running kernel has a system call's entry of this name, by /proc/kallsyms. */
+  #hasSymbol(symbol: string): boolean {
+    this.#entries ??= systemCallEntries();
+    return this.#entries.has(symbol);
+  }
+
   #isBpfLsmActive(): boolean {
     try {
       return readFileSync('/sys/kernel/security/lsm', 'utf8').trim().split(',').includes('bpf');
@@ -362,7 +406,12 @@ export class HookKernel {
     return this.#preventions;
   }
 
-  #attachAs(kind: ProgramKind, request: LoadRequest, denial?: Denial): HookProgram {
+  #attachAs(
+    kind: ProgramKind,
+    request: LoadRequest,
+    denial?: Denial,
+    missing: readonly string[] = [],
+  ): HookProgram {
     const { symbol } = request;
     const { type } = templates[kind];
     if (request.returns && kind === 'system-call') {
@@ -381,6 +430,8 @@ export class HookKernel {
         );
       }
       rodata.syscall_number = u32(number);
+    } else if (kind === 'listed-calls') {
+      rodata.call_places = callPlaces(request.calls ?? []);
     } else if (kind === 'tracepoint') {
       rodata.is_record = u32(1);
     } else if (kind !== 'raw-tracepoint') {
@@ -395,11 +446,16 @@ export class HookKernel {
       if (request.returns && kind !== 'return')
         atReturn = this.#attachAs('return', { ...request, returns: false });
       const target = request.tracepoint?.event ?? symbol;
-      const name = target.replace(/^__x64_sys_|^security_/, '').slice(0, 15);
+      const name =
+        request.calls === undefined
+          ? target.replace(/^__x64_sys_|^security_/, '').slice(0, 15)
+          : 'listed_calls';
       program = cloneProgram(this.#template(kind), {
         rodata,
         name,
-        ...(kind === 'system-call' || kind === 'tracepoint' ? {} : { attachTarget: target }),
+        ...(kind === 'system-call' || kind === 'listed-calls' || kind === 'tracepoint'
+          ? {}
+          : { attachTarget: target }),
       });
     } catch (error) {
       atReturn?.close();
@@ -414,6 +470,7 @@ export class HookKernel {
       return new HookProgram(kind, program, link, {
         atReturn,
         ...(denial === undefined ? {} : { denial }),
+        missing,
         unprevented:
           denial !== undefined && denial.missing.length > 0
             ? `this kernel has no ${denial.missing.join(', ')}`

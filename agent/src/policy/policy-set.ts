@@ -121,7 +121,13 @@ function digestOf(part: HookPlan | ScopePlan): string {
 function shapeOf(hook: HookPlan): string {
   const prevention = preventionOf(hook);
   const kind = prevention === undefined ? 'observe' : prevention.isNeeded ? 'override' : 'prevent';
-  return `${hook.denies ? 'enforce' : kind} ${Buffer.from(encodeSpec(hook, 0, 0)).toString('base64')}`;
+  // Whether a call of a list may be missing is judged where its program is attached.
+  const listed = hook.calls === undefined ? '' : ` listed ${ignoresMissing(hook)}`;
+  return `${hook.denies ? 'enforce' : kind}${listed} ${Buffer.from(encodeSpec(hook, 0, 0)).toString('base64')}`;
+}
+
+function ignoresMissing(hook: HookPlan): boolean {
+  return hook.bindings.every((binding) => binding.ignoreMissing);
 }
 
 function keyOf(policy: Policy): string {
@@ -279,7 +285,10 @@ export class PolicySet {
         ...(reason === undefined ? {} : { reason }),
         formerInForce: reason !== undefined && !duplicate && inForce !== undefined,
         hooks,
-        skippedHooks: this.#skipped.get(key) ?? [],
+        skippedHooks: [
+          ...(this.#skipped.get(key) ?? []),
+          ...(inForce === undefined || duplicate ? [] : this.#missingOf(inForce.id)),
+        ],
         unprevented: inForce === undefined || duplicate ? [] : this.#unpreventedOf(inForce.id),
         links: wanted.get(key)?.links ?? [],
       };
@@ -296,10 +305,21 @@ export class PolicySet {
     return { key, id, policy: resolved, links: followed };
   }
 
+  #hooksOf(policyId: number): ActiveHook[] {
+    return [...this.#hooks.values()].filter((hook) =>
+      hook.plan.bindings.some((binding) => binding.policyId === policyId),
+    );
+  }
+
   #symbolsOf(policyId: number): string[] {
-    return [...this.#hooks.values()]
-      .filter((hook) => hook.plan.bindings.some((binding) => binding.policyId === policyId))
-      .map((hook) => hook.plan.symbol);
+    return this.#hooksOf(policyId).flatMap(({ plan: hook, program }) =>
+      (hook.calls ?? [hook.symbol]).filter((symbol) => !program.missing.includes(symbol)),
+    );
+  }
+
+  /** Calls of lists that this kernel has not. */
+  #missingOf(policyId: number): readonly string[] {
+    return this.#hooksOf(policyId).flatMap(({ program }) => program.missing);
   }
 
   #unpreventedOf(policyId: number): string[] {
@@ -380,10 +400,10 @@ export class PolicySet {
         prepared.set(hook.key, this.#attach(hook, shape, active));
       } catch (error) {
         const isMissing = error instanceof PolicyLoadError && error.code === 'no-function';
-        if (isMissing && hook.bindings.every((binding) => binding.ignoreMissing)) {
+        if (isMissing && ignoresMissing(hook)) {
           for (const { policyName, policyNamespace } of hook.bindings) {
             const key = `${policyNamespace}/${policyName}`;
-            skipped.set(key, [...(skipped.get(key) ?? []), hook.symbol]);
+            skipped.set(key, [...(skipped.get(key) ?? []), ...(hook.calls ?? [hook.symbol])]);
           }
           missing.add(hook.key);
           continue;
@@ -420,6 +440,8 @@ export class PolicySet {
         returns: hook.returns,
         prevention: preventionOf(hook),
         tracepoint: hook.tracepoint,
+        calls: hook.calls,
+        ignoreMissing: ignoresMissing(hook),
         spec: encodeSpec(hook, hookId, specId, placesOf(hook)),
         lastParameter: Math.max(-1, ...hook.arguments.map((argument) => argument.index)),
       });
@@ -553,14 +575,14 @@ export class PolicySet {
       ({ policyId, hookIndex }) => policyId === selector.policyId && hookIndex === selector.hookIndex,
     );
     if (binding === undefined) throw new TypeError(`${hook.symbol} has a selector of no policy`);
-    return this.bindings.idOf(functionName(hook), binding, hook.tracepoint?.subsystem);
+    return this.bindings.idOf(functionNames(hook), binding, hook.tracepoint?.subsystem);
   }
 
   #bindingIdsInForce(): Set<number> {
     return new Set(
       [...this.#hooks.values()].flatMap(({ plan: hook }) =>
         hook.bindings.map((binding) =>
-          this.bindings.idOf(functionName(hook), binding, hook.tracepoint?.subsystem),
+          this.bindings.idOf(functionNames(hook), binding, hook.tracepoint?.subsystem),
         ),
       ),
     );
@@ -577,9 +599,9 @@ class CommitError extends Error {
   }
 }
 
-/** What the events of a hook call the place at which they were made. */
-function functionName(hook: HookPlan): string {
-  return hook.tracepoint?.event ?? hook.symbol;
+/** What the events of a hook call the places at which they were made. */
+function functionNames(hook: HookPlan): readonly string[] {
+  return hook.calls ?? [hook.tracepoint?.event ?? hook.symbol];
 }
 
 function sameSpec(a: Policy, b: Policy): boolean {

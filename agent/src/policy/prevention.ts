@@ -33,7 +33,7 @@ export function prevents(selector: PlannedSelector): boolean {
 
 /** What is to be prevented on a hook; undefined where nothing is, or where it is not known how. */
 export function preventionOf(hook: HookPlan): Prevention | undefined {
-  if (!hook.syscall) return undefined;
+  if (!hook.syscall || hook.calls !== undefined) return undefined;
   if (!hook.selectors.some(prevents)) return undefined;
   const isNeeded = hook.selectors.some((selector) => does(selector, Action.override));
   const path = lsmPathOf(hook.symbol.replace(/^__(x64|ia32)_sys_/, ''));
