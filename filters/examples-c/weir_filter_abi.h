@@ -58,6 +58,7 @@ enum weir_exec_flag {
     WEIR_EXEC_FLAG_EXITED = 4096, // the process has ended
     WEIR_EXEC_FLAG_IN_INIT_TREE = 8192, // it is in the tree of a container's first process
     WEIR_EXEC_FLAG_UNREADABLE_ARGUMENTS = 16384, // the memory with the arguments was not resident
+    WEIR_EXEC_FLAG_REDACTED = 32768, // a filter has masked something of its arguments, environment or working directory
 };
 
 // The type of an argument. Composite types carry a struct or bytes in the payload; `value` holds what is said.

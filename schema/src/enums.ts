@@ -53,6 +53,7 @@ export const execFlag = enumeration('exec_flag', 'Bits about a process, as bit v
   exited: [4096, 'the process has ended'],
   in_init_tree: [8192, "it is in the tree of a container's first process"],
   unreadable_arguments: [16384, 'the memory with the arguments was not resident'],
+  redacted: [32768, 'a filter has masked something of its arguments, environment or working directory'],
 });
 
 export const argumentType = enumeration(

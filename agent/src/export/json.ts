@@ -50,6 +50,7 @@ const processFlagNames: readonly (readonly [number, string])[] = [
   [ExecFlag.truncatedBinary, 'truncFilename'],
   [ExecFlag.truncatedArguments, 'truncArgs'],
   [ExecFlag.unreadableArguments, 'errorArgs'],
+  [ExecFlag.redacted, 'redacted'],
   [ExecFlag.truncatedCwd, 'errorCWD'],
   [ExecFlag.rootcwd, 'rootcwd'],
   [ExecFlag.clone, 'clone'],

@@ -414,9 +414,9 @@ describe('state', () => {
     expect(known.every((one) => one === 1)).toBe(true);
     const others = await answers(
       host,
-      Array.from({ length: 5000 }, (_, index): Step => ['known', 3 + index * 7919]),
+      Array.from({ length: 4000 }, (_, index): Step => ['known', 3 + index * 7919]),
     );
-    expect(others.filter((one) => one === 1).length).toBeLessThan(150);
+    expect(others.filter((one) => one === 1).length).toBeLessThan(120);
   });
 
   it('forgets keys of a bloom filter after one to two windows', async () => {
@@ -659,20 +659,20 @@ describe('a redactor', () => {
     const host = await start([{ bytes: module('redactor') }]);
     const piece = await judge(host, batch(['piece', 'abcdef'], ['second', 'secret']));
     expect(seen(piece.records[0])).toEqual({
-      hook: ['piece', 'a**def'],
+      hook: ['piece', 'a*def'],
       process: ['one', 'two'],
       parent: ['pp', 'qq'],
     });
-    expect(seen(piece.records[1]).hook).toEqual(['second', '******']);
+    expect(seen(piece.records[1]).hook).toEqual(['second', '*']);
     expect(piece.records[1]?.hook?.arguments[1]?.flags).toContain('redacted');
     expect(piece.text).not.toContain('secret');
     const whole = await judge(host, batch(['arguments', 'x']));
     expect(seen(whole.records[0])).toEqual({
       hook: ['arguments', 'x'],
-      process: ['***', '***'],
+      process: ['*', '*'],
       parent: ['pp', 'qq'],
     });
-    expect(seen((await judge(host, batch(['parent', 'x']))).records[0]).parent).toEqual(['**', '**']);
+    expect(seen((await judge(host, batch(['parent', 'x']))).records[0]).parent).toEqual(['*', '*']);
   });
 
   it('has the record of an exec masked like the process', async () => {
@@ -690,9 +690,12 @@ describe('a redactor', () => {
       arguments: ['-p', 'hunter'],
     });
     const { records, text: all } = await judge(host, writer.finish());
-    expect(records[0]?.process?.arguments).toEqual(['-p', '*******']);
-    expect(records[0]?.exec?.arguments).toEqual(['-p', '*******']);
-    expect(records[1]?.exec?.arguments).toEqual(['**', '******']);
+    expect(records[0]?.process?.arguments).toEqual(['-p', '*']);
+    expect(records[0]?.exec?.arguments).toEqual(['-p', '*']);
+    expect(records[1]?.exec?.arguments).toEqual(['*', '*']);
+    for (const record of records) {
+      expect(record.process?.flags).toContain('redacted');
+    }
     expect(all).not.toContain('hunter');
   });
 
@@ -701,9 +704,9 @@ describe('a redactor', () => {
     const { records } = await judge(host, batch(['x', 'keep'], ['trap', 'secret'], ['x', 'keep']));
     expect(records[0]?.hook?.arguments.map((one) => one.text)).toEqual(['x', 'keep']);
     expect(seen(records[1])).toEqual({
-      hook: ['****', '******'],
-      process: ['***', '***'],
-      parent: ['**', '**'],
+      hook: ['*', '*'],
+      process: ['*', '*'],
+      parent: ['*', '*'],
     });
     expect(records[1]?.annotation?.error).toBe(true);
     expect(records[2]?.hook?.arguments.map((one) => one.text)).toEqual(['x', 'keep']);
@@ -711,7 +714,7 @@ describe('a redactor', () => {
 
   it('that names a field which it does not declare fails on that event, and is quarantined in time', async () => {
     const host = await start([{ bytes: module('redactor') }]);
-    const masked = { hook: ['******', '******'], process: ['***', '***'], parent: ['**', '**'] };
+    const masked = { hook: ['*', '*'], process: ['*', '*'], parent: ['*', '*'] };
     const { records } = await judge(host, batch(['x', 'keep'], ['binary', 'secret']));
     expect(records[0]?.hook?.arguments.map((one) => one.text)).toEqual(['x', 'keep']);
     expect(seen(records[1])).toEqual(masked);
@@ -729,12 +732,22 @@ describe('a redactor', () => {
   it('is heard before the filters after it see the event', async () => {
     const host = await start([{ bytes: module('redactor') }, { bytes: module('typed') }]);
     const { labels } = await judge(host, batch(['first'], ['x']));
-    expect(labels.map((one) => one.b)).toEqual(['*****', 'x']);
+    expect(labels.map((one) => one.b)).toEqual(['*', 'x']);
+  });
+
+  it('tells of two secrets of unlike length the same', async () => {
+    const host = await start([{ bytes: module('redactor') }]);
+    const shown = async (secret: string) =>
+      (await judge(host, batch(['second', secret]))).records.map((record) => {
+        const { originalLength, text, flags } = record.hook?.arguments[1] ?? {};
+        return { originalLength, text, flags };
+      });
+    expect(await shown('x')).toEqual(await shown('correct horse battery staple'));
   });
 
   it('masks pieces of more events than the SDK has room for', async () => {
     const host = await start([{ bytes: module('redactor') }]);
     const { records } = await judge(host, batch(...Array.from({ length: 200 }, () => ['many', 'abc'])));
-    expect(records.every((record) => record.hook?.arguments[1]?.text === '**c')).toBe(true);
+    expect(records.every((record) => record.hook?.arguments[1]?.text === '*c')).toBe(true);
   });
 });

@@ -15,6 +15,7 @@ import {
   RECORD_HEADER_ANNOTATION_AT,
 } from '@weir/schema';
 import { align8 } from './instance.js';
+import type { MaskedField } from './masked.js';
 
 /** Labels of one record, over all filters; what reads batches refuses more. */
 const RECORD_LABELS_MAX = 256;
@@ -32,6 +33,22 @@ const MESSAGE_AT = 4;
 const MESSAGE_BYTES = 5;
 const FIRST_LABEL = 6;
 const LABELS = 7;
+
+/** Where a text came to lie, if it lies in one of the fields. */
+function movedIn(
+  fields: readonly MaskedField[],
+  at: number,
+  length: number,
+): { at: number; length: number } | undefined {
+  let low = 0;
+  let high = fields.length;
+  while (low < high) {
+    const middle = (low + high) >> 1;
+    if ((fields[middle] as MaskedField).field.at <= at) low = middle + 1;
+    else high = middle;
+  }
+  return fields[low - 1]?.moved(at, length);
+}
 
 export class Notes {
   /** Notes that did not fit, in this batch. */
@@ -94,6 +111,29 @@ export class Notes {
     this.#labelCount = mark.labels;
     this.#textAt = mark.textAt;
     this.lost = mark.lost;
+  }
+
+  /**
+   * Follows texts that lie in fields which something was masked in, and so moved: what was said in the words of the
+   * batch says no more than these now do. The fields are sorted, and do not overlap.
+   */
+  move(fields: readonly MaskedField[]): void {
+    const notes = this.#notes;
+    for (let index = 0; index < this.#count; index++) {
+      const at = index * NOTE_WORDS;
+      const moved = movedIn(fields, notes[at + MESSAGE_AT] as number, notes[at + MESSAGE_BYTES] as number);
+      if (moved === undefined) continue;
+      notes[at + MESSAGE_AT] = moved.at;
+      notes[at + MESSAGE_BYTES] = moved.length;
+    }
+    const labels = this.#labels;
+    for (let index = 0; index < this.#labelCount; index++) {
+      const at = index * LABEL_WORDS;
+      const moved = movedIn(fields, labels[at + 2] as number, labels[at + 3] as number);
+      if (moved === undefined) continue;
+      labels[at + 2] = moved.at;
+      labels[at + 3] = moved.length;
+    }
   }
 
   /** Copies text into the slot; returns its offset there, or -1 where there is no room. */

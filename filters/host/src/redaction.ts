@@ -6,6 +6,7 @@
 import {
   ARGUMENT_BYTES,
   ARGUMENT_FLAGS_AT,
+  ARGUMENT_ORIGINAL_LENGTH_AT,
   ARGUMENT_PAYLOAD_AT,
   ARGUMENT_TYPE_AT,
   ArgumentFlag,
@@ -14,22 +15,30 @@ import {
   BATCH_HEADER_PROCESSES_AT_AT,
   EventKind,
   EXEC_RECORD_ARGUMENTS_AT,
+  EXEC_RECORD_ARGUMENTS_ORIGINAL_AT,
   EXEC_RECORD_CWD_AT,
   EXEC_RECORD_ENVIRONMENT_AT,
+  EXEC_RECORD_EXEC_FLAGS_AT,
+  ExecFlag,
   HOOK_RECORD_ARGUMENT_COUNT_AT,
   HOOK_RECORD_BYTES,
   PROCESS_ENTRY_ARGUMENTS_AT,
+  PROCESS_ENTRY_BINARY_AT,
   PROCESS_ENTRY_BYTES,
+  PROCESS_ENTRY_CONTAINER_ID_AT,
   PROCESS_ENTRY_CWD_AT,
   PROCESS_ENTRY_ENVIRONMENT_AT,
+  PROCESS_ENTRY_EXEC_FLAGS_AT,
   PROCESS_ENTRY_PARENT_INDEX_AT,
+  PROCESS_ENTRY_USER_NAME_AT,
   RECORD_HEADER_KIND_AT,
   RECORD_HEADER_PARENT_INDEX_AT,
   RECORD_HEADER_PROCESS_INDEX_AT,
 } from '@weir/schema';
 import { type BatchView, isHookCode } from './batch-view.js';
+import { type Field, MaskedField } from './masked.js';
+import type { Notes } from './notes.js';
 
-const STAR = 0x2a;
 /** Ancestors that are looked at, as in the SDK. */
 const ANCESTORS_MAX = 64;
 /** Pieces that are kept of one batch; of an event beyond them, all is masked. */
@@ -44,6 +53,16 @@ const processFields: Record<string, readonly [entryAt: number, recordAt: number]
   'process.environment': [PROCESS_ENTRY_ENVIRONMENT_AT, EXEC_RECORD_ENVIRONMENT_AT],
   'process.cwd': [PROCESS_ENTRY_CWD_AT, EXEC_RECORD_CWD_AT],
 };
+
+/** All texts of an entry. */
+const entrySpans = [
+  PROCESS_ENTRY_BINARY_AT,
+  PROCESS_ENTRY_ARGUMENTS_AT,
+  PROCESS_ENTRY_CWD_AT,
+  PROCESS_ENTRY_CONTAINER_ID_AT,
+  PROCESS_ENTRY_USER_NAME_AT,
+  PROCESS_ENTRY_ENVIRONMENT_AT,
+];
 
 /** Types of arguments whose payload is text or bytes; of the others, a mask would make another value. */
 function isMaskable(type: number): boolean {
@@ -62,6 +81,8 @@ export class Redactor {
   #count = 0;
   /** Records that are masked as a whole, for want of room for their pieces. */
   readonly #overflow = new Set<number>();
+  /** Fields of which something is masked, by where they begin. */
+  readonly #fields = new Map<number, MaskedField>();
 
   constructor(fields: readonly string[]) {
     this.#process = fields.flatMap((field) => {
@@ -75,6 +96,7 @@ export class Redactor {
   begin(): void {
     this.#count = 0;
     this.#overflow.clear();
+    this.#fields.clear();
   }
 
   /** Takes note of a piece of the batch. Returns what is wrong with it, if anything is. */
@@ -107,8 +129,8 @@ export class Redactor {
     this.#pieces[to + 2] = length;
   }
 
-  /** Masks all that was noted. */
-  apply(batch: BatchView): void {
+  /** Masks all that was noted; what filters said before in the words of the batch moves along. */
+  apply(batch: BatchView, notes: Notes): void {
     for (let index = 0; index < this.#count; index++) {
       const from = index * PIECE_WORDS;
       const record = this.#pieces[from] as number;
@@ -119,66 +141,91 @@ export class Redactor {
     for (const record of this.#overflow) this.maskWhole(batch, record);
     this.#overflow.clear();
     this.#count = 0;
+    if (this.#fields.size === 0) return;
+    // All of it first: of fields that overlap, none may move what another masks.
+    for (const masked of this.#fields.values()) masked.overwrite(batch.bytes);
+    for (const masked of this.#fields.values()) {
+      masked.collapse(batch.bytes);
+      shorten(batch, masked);
+    }
+    this.#shortenEntries(batch);
+    notes.move([...this.#fields.values()].sort((a, b) => a.field.at - b.field.at));
+    this.#fields.clear();
   }
 
-  /** Masks all declared fields of a record: of its process, its ancestors, its own. */
+  /** Takes all declared fields of a record as masked: of its process, its ancestors, its own. */
   maskWhole(batch: BatchView, record: number): void {
-    this.#eachField(batch, record, (at, length, argument) => {
-      fill(batch, at, length, argument === 0);
-      if (argument !== 0) markRedacted(batch, argument);
+    this.#eachField(batch, record, (field) => {
+      this.#take(field, field.at, field.length);
       return false;
     });
   }
 
-  /** Finds the field that a piece lies in, and masks the piece. Returns false where there is none. */
+  #take(field: Field, from: number, length: number): void {
+    let masked = this.#fields.get(field.at);
+    if (masked === undefined || masked.field.length < field.length) {
+      masked = new MaskedField(field, masked);
+      this.#fields.set(field.at, masked);
+    }
+    masked.add(from, length);
+  }
+
+  /** Finds the field that a piece lies in, and takes the piece as masked. Returns false where there is none. */
   #mask(batch: BatchView, record: number, from: number, length: number, write: boolean): boolean {
-    return this.#eachField(batch, record, (at, bytes, argument, twin) => {
-      if (from < at || from + length > at + bytes) return false;
+    return this.#eachField(batch, record, (field, twin) => {
+      const { at } = field;
+      if (from < at || from + length > at + field.length) return false;
       if (!write) return true;
-      fill(batch, from, length, argument === 0);
-      if (argument !== 0) markRedacted(batch, argument);
+      this.#take(field, from, length);
       if (twin !== undefined) {
         // The record of an exec has its own copy. Where that was cut elsewhere, no place in it can be trusted.
-        if (twin.length === bytes) fill(batch, twin.at + (from - at), length, true);
-        else fill(batch, twin.at, twin.length, true);
+        if (twin.length === field.length) this.#take(twin, twin.at + (from - at), length);
+        else this.#take(twin, twin.at, twin.length);
       }
       return true;
     });
+  }
+
+  /** Entries of processes share their texts: each whose span is that of a masked field has it shortened. */
+  #shortenEntries(batch: BatchView): void {
+    const { view } = batch;
+    const count = view.getUint32(BATCH_HEADER_PROCESS_COUNT_AT, true);
+    for (let index = 1; index <= count; index++) {
+      const entry = processAt(batch, index);
+      if (entry < 0) return;
+      for (const spanAt of entrySpans) {
+        const masked = this.#fields.get(view.getUint32(entry + spanAt, true));
+        if (masked === undefined || view.getUint32(entry + spanAt + 4, true) !== masked.field.length)
+          continue;
+        view.setUint32(entry + spanAt + 4, masked.length, true);
+        markProcess(batch, entry + PROCESS_ENTRY_EXEC_FLAGS_AT);
+      }
+    }
   }
 
   /** Visits the declared fields of a record until one is the right one. */
   #eachField(
     batch: BatchView,
     record: number,
-    visit: (
-      at: number,
-      length: number,
-      argument: number,
-      twin?: { at: number; length: number } | undefined,
-    ) => boolean,
+    visit: (field: Field, twin?: Field | undefined) => boolean,
   ): boolean {
     const { view } = batch;
     const recordAt = batch.recordAt(record);
     const isExec = view.getUint16(recordAt + RECORD_HEADER_KIND_AT, true) === EventKind.exec;
     for (const [entryField, recordField] of this.#process) {
-      const own = isExec ? span(batch, recordAt + recordField, recordAt) : undefined;
+      const own = isExec ? fieldAt(batch, 'exec', recordAt, recordField, recordAt) : undefined;
       for (const header of [RECORD_HEADER_PROCESS_INDEX_AT, RECORD_HEADER_PARENT_INDEX_AT]) {
         let index = view.getUint32(recordAt + header, true);
         const first = header === RECORD_HEADER_PROCESS_INDEX_AT;
         for (let generation = 0; generation <= ANCESTORS_MAX; generation++) {
           const entry = processAt(batch, index);
           if (entry < 0) break;
-          const field = span(batch, entry + entryField, 0);
-          if (
-            field !== undefined &&
-            visit(field.at, field.length, 0, first && generation === 0 ? own : undefined)
-          ) {
-            return true;
-          }
+          const field = fieldAt(batch, 'entry', entry, entryField, 0);
+          if (field !== undefined && visit(field, first && generation === 0 ? own : undefined)) return true;
           index = view.getUint32(entry + PROCESS_ENTRY_PARENT_INDEX_AT, true);
         }
       }
-      if (own !== undefined && visit(own.at, own.length, 0)) return true;
+      if (own !== undefined && visit(own)) return true;
     }
     if (!this.#hook || !isHookCode(batch.codes[record] as number)) return false;
     const count = view.getUint16(recordAt + HOOK_RECORD_ARGUMENT_COUNT_AT, true);
@@ -186,8 +233,8 @@ export class Redactor {
       const argument = recordAt + HOOK_RECORD_BYTES + index * ARGUMENT_BYTES;
       if (argument + ARGUMENT_BYTES > batch.byteLength) return false;
       if (!isMaskable(view.getUint8(argument + ARGUMENT_TYPE_AT))) continue;
-      const payload = span(batch, argument + ARGUMENT_PAYLOAD_AT, recordAt);
-      if (payload !== undefined && visit(payload.at, payload.length, argument)) return true;
+      const field = fieldAt(batch, 'argument', argument, ARGUMENT_PAYLOAD_AT, recordAt);
+      if (field !== undefined && visit(field)) return true;
     }
     return false;
   }
@@ -201,25 +248,39 @@ function processAt(batch: BatchView, index: number): number {
   return at + PROCESS_ENTRY_BYTES <= batch.byteLength ? at : -1;
 }
 
-/** What a span says, if it lies within the batch. */
-function span(batch: BatchView, at: number, base: number): { at: number; length: number } | undefined {
-  if (at + 8 > batch.byteLength) return undefined;
-  const start = base + batch.view.getUint32(at, true);
-  const length = batch.view.getUint32(at + 4, true);
-  return length > 0 && start + length <= batch.byteLength ? { at: start, length } : undefined;
+/** A field by its span, if that lies within the batch. */
+function fieldAt(
+  batch: BatchView,
+  kind: Field['kind'],
+  owner: number,
+  offset: number,
+  base: number,
+): Field | undefined {
+  const spanAt = owner + offset;
+  if (spanAt + 8 > batch.byteLength) return undefined;
+  const at = base + batch.view.getUint32(spanAt, true);
+  const length = batch.view.getUint32(spanAt + 4, true);
+  return length > 0 && at + length <= batch.byteLength ? { at, length, kind, owner, spanAt } : undefined;
 }
 
-/** Masks bytes; of lists, the NUL between two entries stays. */
-function fill(batch: BatchView, at: number, length: number, isList: boolean): void {
-  const { bytes } = batch;
-  if (!isList) {
-    bytes.fill(STAR, at, at + length);
+/** Writes the new length of a field that nobody shares, and what tells that it was masked. */
+function shorten(batch: BatchView, { field, length }: MaskedField): void {
+  const { view } = batch;
+  if (field.kind === 'entry') return;
+  view.setUint32(field.spanAt + 4, length, true);
+  if (field.kind === 'exec') {
+    // What it says of the arguments before they were cut would tell of what was masked in them.
+    if (field.spanAt === field.owner + EXEC_RECORD_ARGUMENTS_AT) {
+      view.setUint32(field.owner + EXEC_RECORD_ARGUMENTS_ORIGINAL_AT, length, true);
+    }
+    markProcess(batch, field.owner + EXEC_RECORD_EXEC_FLAGS_AT);
     return;
   }
-  for (let index = at; index < at + length; index++) if (bytes[index] !== 0) bytes[index] = STAR;
+  view.setUint32(field.owner + ARGUMENT_ORIGINAL_LENGTH_AT, length, true);
+  const flagsAt = field.owner + ARGUMENT_FLAGS_AT;
+  view.setUint16(flagsAt, view.getUint16(flagsAt, true) | ArgumentFlag.redacted, true);
 }
 
-function markRedacted(batch: BatchView, argument: number): void {
-  const flags = batch.view.getUint16(argument + ARGUMENT_FLAGS_AT, true);
-  batch.view.setUint16(argument + ARGUMENT_FLAGS_AT, flags | ArgumentFlag.redacted, true);
+function markProcess(batch: BatchView, flagsAt: number): void {
+  batch.view.setUint32(flagsAt, batch.view.getUint32(flagsAt, true) | ExecFlag.redacted, true);
 }

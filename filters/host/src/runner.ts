@@ -260,8 +260,12 @@ export class FilterRunner {
     if (this.quarantined && !this.entry.failClosed && this.#redactor === undefined) return 0;
     const judged = this.#select(batch, judgements, live);
     if (judged === 0) return 0;
-    if (this.quarantined) return this.#withoutFilter(batch, judgements, 0);
     this.#redactor?.begin();
+    if (this.quarantined) {
+      const ended = this.#withoutFilter(batch, judgements, 0);
+      this.#redactor?.apply(batch, notes);
+      return ended;
+    }
     const start = this.#context.nowNs();
     const fuelBefore = this.#context.counters[this.#row + Counter.fuel] as number;
     const mark = notes.mark();
@@ -277,7 +281,7 @@ export class FilterRunner {
       this.#redactor?.begin();
       ended = this.#withoutFilter(batch, judgements, 0);
     }
-    this.#redactor?.apply(batch);
+    this.#redactor?.apply(batch, notes);
     this.#count(Counter.events, judged);
     const tookNs = this.#context.nowNs() - start;
     const processorNs = tookNs * this.#context.processorShare();

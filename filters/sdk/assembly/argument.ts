@@ -56,6 +56,11 @@ export class Argument {
     return (this.flags & ArgumentFlag.unreadable) != 0;
   }
 
+  /** Whether an earlier filter has masked something of it. */
+  get isRedacted(): bool {
+    return (this.flags & ArgumentFlag.redacted) != 0;
+  }
+
   /** Whether the file that it names was deleted. */
   get isUnlinked(): bool {
     return (this.flags & ArgumentFlag.unlinked) != 0;

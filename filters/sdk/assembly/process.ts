@@ -259,6 +259,11 @@ export class Process {
     return (this.flags & ExecFlag.memfd) != 0;
   }
 
+  /** Whether an earlier filter has masked something of its arguments, environment or working directory. */
+  get isRedacted(): bool {
+    return (this.flags & ExecFlag.redacted) != 0;
+  }
+
   /** Whether the binary was deleted when it was executed. */
   get isUnlinked(): bool {
     return (this.flags & ExecFlag.unlinked) != 0;

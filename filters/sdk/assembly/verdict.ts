@@ -224,7 +224,7 @@ export class Verdict {
   }
 
   /**
-   * Has bytes of the event masked: each becomes `*` before anything else sees or stores the event. They must lie
+   * Has bytes of the event masked: they become one `*` before anything else sees or stores the event. They must lie
    * within one field that `redacts` in filter.json names. At most 64 pieces an event.
    */
   redact(bytes: Bytes): Verdict {

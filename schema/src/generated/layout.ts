@@ -123,6 +123,8 @@ export const ExecFlag = {
   inInitTree: 8192,
   /** the memory with the arguments was not resident */
   unreadableArguments: 16384,
+  /** a filter has masked something of its arguments, environment or working directory */
+  redacted: 32768,
 } as const;
 export type ExecFlag = (typeof ExecFlag)[keyof typeof ExecFlag];
 /** Names of exec_flag, by number, as events and the archive spell them. */
@@ -142,6 +144,7 @@ export const execFlagNames: Readonly<Record<number, string>> = {
   4096: 'exited',
   8192: 'in_init_tree',
   16384: 'unreadable_arguments',
+  32768: 'redacted',
 };
 
 /** The type of an argument. Composite types carry a struct or bytes in the payload; `value` holds what is said. */

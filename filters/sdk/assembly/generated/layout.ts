@@ -48,6 +48,7 @@ export enum ExecFlag {
   exited = 4096,
   inInitTree = 8192,
   unreadableArguments = 16384,
+  redacted = 32768,
 }
 
 /** The type of an argument. Composite types carry a struct or bytes in the payload; `value` holds what is said. */
