@@ -38,6 +38,7 @@ import { copyBytes } from './copy.js';
 import { align8, areaBytes, cleanText, describeError, FilterInstance } from './instance.js';
 import type { Notes } from './notes.js';
 import { Redactor } from './redaction.js';
+import { EACH_BYTE, type Scratch, within } from './scratch.js';
 import {
   type Bounds,
   Counter,
@@ -67,41 +68,6 @@ export interface RunnerContext {
   nowNs(): number;
   /** Processor time for each ns on the clock; see ProcessorShare. */
   processorShare(): number;
-}
-
-/** What filters write while they take their turns, one after the other: all share it. A byte a record, or four a word. */
-export interface Scratch {
-  /** What has been decided so far; see Judgement. */
-  readonly judgements: Uint8Array;
-  readonly judgementWords: Int32Array;
-  /** A FilterMark for each record, of the filter whose turn it is. */
-  readonly marks: Uint8Array;
-  readonly markWords: Int32Array;
-  /** 1 for each record that it drops. */
-  readonly dropWords: Int32Array;
-}
-
-export function makeScratch(recordsMax: number): Scratch {
-  const words = (recordsMax + 3) >> 2;
-  const judgementWords = new Int32Array(words);
-  const markWords = new Int32Array(words);
-  return {
-    judgements: new Uint8Array(judgementWords.buffer),
-    judgementWords,
-    marks: new Uint8Array(markWords.buffer),
-    markWords,
-    dropWords: new Int32Array(words),
-  };
-}
-
-const EACH_BYTE = 0x01010101;
-
-/** The bytes of a word, whose first is record `first`, that belong to the records `from` to `until`. */
-function within(first: number, from: number, until: number): number {
-  let mask = -1;
-  if (first < from) mask <<= (from - first) * 8;
-  if (first + 4 > until) mask &= -1 >>> ((first + 4 - until) * 8);
-  return mask;
 }
 
 /** Ends a filter's turn: it answered what cannot be, or ended where no record can be named. */

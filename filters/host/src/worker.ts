@@ -9,7 +9,8 @@ import { BatchView } from './batch-view.js';
 import { align8 } from './instance.js';
 import { Notes } from './notes.js';
 import { ownProcessorNs, ProcessorShare } from './processor.js';
-import { FilterRunner, makeScratch, type RunnerContext } from './runner.js';
+import { FilterRunner, type RunnerContext } from './runner.js';
+import { makeScratch } from './scratch.js';
 import {
   type ConfigMessage,
   Control,
