@@ -246,6 +246,7 @@ __noinline int post(__u32 slot, __u32 config_id, __u32 bit, __u32 event_kind) {
     }
     record->action_error = work->done_error;
     record->action_signal = work->done_signal;
+    record->function_offset = function_offset;
     record->undecided_terms = work->undecided_count;
 
 #pragma clang loop unroll(disable)

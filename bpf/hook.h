@@ -18,23 +18,26 @@
 // 1: the context is the record of a tracepoint.
 const volatile __u32 is_record = 0;
 
-/* Gets a parameter of the hooked function. Where it has fewer, the value is 0 and the result negative. */
-typedef long (*value_getter)(void *ctx, __u32 number, __u64 *value);
+/* Gets a parameter of the hooked function. Where that cannot be, the result is negative. */
+typedef long (*value_getter)(void *ctx, __u32 slot, __u32 number, __u64 *value);
 
-static __always_inline long function_value(void *ctx, __u32 number, __u64 *value) {
+static __always_inline long function_value(void *ctx, __u32 slot, __u32 number, __u64 *value) {
+    (void)slot;
     return bpf_get_func_arg(ctx, number, value);
 }
 
 /* Of sys_enter: the first value of the tracepoint is the pointer to the registers. */
-static __always_inline long first_value(void *ctx, __u32 number, __u64 *value) {
+static __always_inline long first_value(void *ctx, __u32 slot, __u32 number, __u64 *value) {
+    (void)slot;
     (void)number;
     *value = *(__u64 *)ctx;
     return 0;
 }
 
 /* Of tracepoints: each of their arguments has another source. */
-static __always_inline long no_value(void *ctx, __u32 number, __u64 *value) {
+static __always_inline long no_value(void *ctx, __u32 slot, __u32 number, __u64 *value) {
     (void)ctx;
+    (void)slot;
     (void)number;
     *value = 0;
     return 0;
@@ -133,7 +136,7 @@ __noinline int match_dimension(__u32 slot, __u32 config_index, __u32 place, __u3
 /* Reads the arguments and matches each. Returns whether a selector is left. Dimensions are in order of
  * arguments. */
 static __always_inline bool match_arguments(void *ctx, __u32 slot, __u32 config_index, value_getter get_value,
-                                            bool takes_registers) {
+                                            bool takes_registers, bool is_user) {
     struct pt_regs___x86 *registers = NULL;
     struct hook_work *work = hook_work_of(slot);
     __u32 d = 0;
@@ -141,7 +144,7 @@ static __always_inline bool match_arguments(void *ctx, __u32 slot, __u32 config_
     if (!work)
         return false;
     if (takes_registers)
-        get_value(ctx, 0, (__u64 *)&registers);
+        get_value(ctx, slot, 0, (__u64 *)&registers);
 #pragma clang loop unroll(disable)
     for (__u32 i = 0; i < HOOK_ARGUMENTS_MAX; i++) {
         if (i >= spec.argument_count)
@@ -149,6 +152,7 @@ static __always_inline bool match_arguments(void *ctx, __u32 slot, __u32 config_
         struct text_slot *text = text_of(slot, i);
         struct weir_argument *argument = &work->arguments[i];
         __u64 raw = 0;
+        bool is_known = true;
 
         if (!text)
             return false;
@@ -174,12 +178,13 @@ static __always_inline bool match_arguments(void *ctx, __u32 slot, __u32 config_
         } else if (takes_registers)
             raw = syscall_argument(registers, spec.arguments[i].index);
         else
-            get_value(ctx, spec.arguments[i].index, &raw);
+            is_known = get_value(ctx, slot, spec.arguments[i].index, &raw) == 0;
         if (spec.arguments[i].type == WEIR_ARGUMENT_TYPE_FILE && is_file_behind(raw))
             return false;
-        if (is_raw)
-            read_argument(argument, slot, i, spec.arguments[i].type, spec.arguments[i].flags, takes_registers,
-                          raw);
+        if (!is_known)
+            set_unreadable(argument);
+        else if (is_raw)
+            read_argument(argument, slot, i, spec.arguments[i].type, spec.arguments[i].flags, is_user, raw);
 #pragma clang loop unroll(disable)
         for (; d < WEIR_LIMIT_DIMENSIONS_PER_HOOK; d++) {
             if (d >= spec.entry_dimension_count || spec.dimensions[d].argument != i)

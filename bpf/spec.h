@@ -8,6 +8,8 @@
 
 /* What this clone of a template is for: constants, by which the verifier removes what it does not need. */
 const volatile struct weir_hook_spec spec = {};
+/* Of a place in a program or library: its offset in the file. */
+const volatile __u64 function_offset = 0;
 
 #define HOOK_HAS(feature) (spec.features & (feature))
 

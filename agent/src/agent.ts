@@ -19,7 +19,7 @@ import { lossRecord } from './join/loss-record.js';
 import { BOOKS_CPUS_MAX, Losses, splitBooks } from './losses.js';
 import { labelled, type Metric, metricsText, single } from './metrics/prometheus.js';
 import { Pipeline } from './pipeline/pipeline.js';
-import { HookKernel, PolicySet, readHostNamespaces } from './policy/index.js';
+import { HookKernel, PolicySet, placeOf, readHostNamespaces } from './policy/index.js';
 import { seedFromProc } from './process/proc.js';
 import { isBpfFileSystem, Sensor } from './process/sensor.js';
 import { StackNames } from './process/stack-names.js';
@@ -125,8 +125,7 @@ export class Agent {
         eventKind: binding.eventKind,
         policyName: binding.policyName,
         policyNamespace: binding.policyNamespace,
-        functionName: binding.symbol,
-        subsystem: binding.subsystem,
+        ...placeOf(binding),
         message: binding.message,
         tags: binding.tags,
         argumentLabels: binding.argumentLabels,

@@ -917,7 +917,7 @@ struct weir_binding_entry {
     struct weir_span policy_namespace; // empty for a cluster-wide policy
     struct weir_span function_name; // function, LSM hook, tracepoint event, or symbol
     struct weir_span subsystem; // tracepoint subsystem, path of a uprobe or usdt
-    struct weir_span provider; // usdt provider
+    struct weir_span provider; // usdt provider; of a uprobe with a counter the offset of that in the file, in decimal digits
     struct weir_span message;
     struct weir_span tags; // each followed by NUL
     struct weir_span argument_labels; // one for each argument in order, each followed by NUL; empty where it has none

@@ -73,9 +73,10 @@ Attached attachTracepoint(int program, const std::string &category, const std::s
     return event.valid() ? linkEvent(program, std::move(event)) : std::move(attached);
 }
 
-// A kprobe or a uprobe through its PMU; bit 0 of config asks for the return.
+// A kprobe or a uprobe through its PMU; bit 0 of config asks for the return, its upper half says where a
+// uprobe's counter is (ref_ctr_offset).
 Attached attachProbe(int program, const std::string &pmu, const std::string &target, uint64_t offset,
-                     bool returns) {
+                     bool returns, uint32_t counter_offset) {
     Attached attached;
     const int64_t type = numberIn("/sys/bus/event_source/devices/" + pmu + "/type");
     if (type < 0) {
@@ -84,7 +85,7 @@ Attached attachProbe(int program, const std::string &pmu, const std::string &tar
     }
     struct perf_event_attr attributes = {};
     attributes.type = static_cast<uint32_t>(type);
-    attributes.config = returns ? 1 : 0;
+    attributes.config = (returns ? 1 : 0) | static_cast<uint64_t>(counter_offset) << 32;
     attributes.config1 = reinterpret_cast<uint64_t>(target.c_str());
     attributes.config2 = offset;
     Fd event = openPerfEvent(attributes, &attached.error);
@@ -140,7 +141,7 @@ Attached attachAuto(int program, const Template *copy, uint32_t type) {
                    : attachTracepoint(program, target.substr(0, second), target.substr(second + 1));
     }
     if (kind == "kprobe" || kind == "kretprobe") {
-        return attachProbe(program, "kprobe", target, 0, kind == "kretprobe");
+        return attachProbe(program, "kprobe", target, 0, kind == "kretprobe", 0);
     }
     return refused;
 }
@@ -267,7 +268,8 @@ Napi::Value Program::attach(const Napi::CallbackInfo &info) {
     } else if (kind == "tracepoint") {
         attached = attachTracepoint(fd_.get(), first, second);
     } else if (kind == "kprobe" || kind == "uprobe") {
-        attached = attachProbe(fd_.get(), kind, first, number, flag);
+        const uint32_t counter_offset = info[6].IsNumber() ? info[6].ToNumber().Uint32Value() : 0;
+        attached = attachProbe(fd_.get(), kind, first, number, flag, counter_offset);
     } else if (kind == "kprobe_multi") {
         attached = attachMulti(fd_.get(), stringsOf(info[5]), flag);
     } else {

@@ -33,6 +33,8 @@ export interface RawProgram {
     number: number,
     flag: boolean,
     names: readonly string[],
+    /** Of a uprobe: offset in the file of its counter. */
+    counterOffset?: number,
   ): RawLink;
   stats(): {
     runCount: bigint;

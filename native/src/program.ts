@@ -18,6 +18,8 @@ export type AttachOptions =
       readonly path: string;
       /** Offset in the file. */
       readonly offset: number;
+      /** Offset in the file of a 16-bit counter that is raised while the program is attached; 0 for none. */
+      readonly counterOffset?: number;
     };
 
 /** What a clone is loaded for. */
@@ -102,8 +104,19 @@ export class BpfProgram {
         if (!Number.isSafeInteger(options.offset) || options.offset < 0) {
           throw badArgument('offset', `${options.offset} is not an offset in a file`);
         }
+        if (!isCounterOffset(options.counterOffset ?? 0)) {
+          throw badArgument('counterOffset', `${options.counterOffset} is not an offset of 32 bits`);
+        }
         return link(() =>
-          program.attach('uprobe', options.path, '', options.offset, options.kind === 'uretprobe', []),
+          program.attach(
+            'uprobe',
+            options.path,
+            '',
+            options.offset,
+            options.kind === 'uretprobe',
+            [],
+            options.counterOffset ?? 0,
+          ),
         );
       case 'auto':
       case 'fentry':
@@ -187,6 +200,10 @@ export class BpfLink {
   [Symbol.dispose](): void {
     this.close();
   }
+}
+
+function isCounterOffset(value: number): boolean {
+  return Number.isInteger(value) && value >= 0 && value <= 0xffff_ffff;
 }
 
 function link(attach: () => RawLink): BpfLink {

@@ -3,13 +3,14 @@
 // functions can deny. Through which of them a system call can be denied is in lsm-paths.ts; what a certain kernel has is
 // not known here.
 import { suggestion } from './nearest.js';
+import type { UserPlace } from './plan-types.js';
 import { entryName, syscallNames } from './syscall-names.js';
 
 export interface ResolvedCall {
-  /** The kernel's name of the function, or of the LSM hook. */
+  /** The kernel's name of the function, or of the LSM hook; of a place in a program what it is called in texts. */
   readonly symbol: string;
-  readonly kind: 'security' | 'syscall' | 'function' | 'lsm' | 'tracepoint';
-  /** The function whose arguments and verdict these are: of an LSM hook the one that calls it, else the function itself. */
+  readonly kind: 'security' | 'syscall' | 'function' | 'lsm' | 'tracepoint' | 'user';
+  /** The kernel function whose arguments and verdict these are: of an LSM hook the one that calls it; empty for a place in a program. */
   readonly meaning: string;
   /** Name of the system call without a prefix, empty for others. */
   readonly syscallName: string;
@@ -17,6 +18,8 @@ export interface ResolvedCall {
   readonly calls?: readonly string[];
   /** Of a tracepoint its name in two parts, and whether the values are those that it was called with. */
   readonly tracepoint?: TracepointName;
+  /** Of the kind `user`: where in which file. */
+  readonly place?: UserPlace;
 }
 
 export interface TracepointName {

@@ -97,6 +97,8 @@ function conditions(
 function effects(policy: Policy, call: ResolvedCall, selector: ExpandedSelector): string {
   const deniable = canDeny(call) || (call.kind === 'syscall' && lsmPathOf(call.syscallName) !== undefined);
   const actions = selector.matchActions.map(({ item }) => {
+    const kills = item.action === 'Sigkill' || (item.action === 'Signal' && item.argSig === 9);
+    if (kills && call.place !== undefined) return 'kill the process before the place is run';
     if (item.action === 'Sigkill')
       return deniable ? 'deny the call and kill the process' : 'kill the process (the call itself goes on)';
     if (item.action === 'Signal' && item.argSig === 9)
@@ -162,6 +164,9 @@ function attachment(call: ResolvedCall, denies: boolean, returns: boolean): stri
   if (call.calls !== undefined)
     return 'one program at the entry of all system calls (tp_btf), which tells these by their numbers: observes';
   const does = `${denies ? 'can make the call fail' : 'observes'}${returns ? '; fexit: sees it return' : ''}`;
+  if (call.place !== undefined) {
+    return `uprobe${call.place.kind === 'marker' ? ' at each place of the marker' : ''}, in every process that runs this file: observes`;
+  }
   if (call.kind === 'lsm') {
     return `BPF LSM where bpf is among the active security modules, else ${denies ? 'fmod_ret' : 'fentry'} on ${call.meaning}: ${does}`;
   }
@@ -171,6 +176,7 @@ function attachment(call: ResolvedCall, denies: boolean, returns: boolean): stri
 /** Whether the kernel is known not to have what is hooked. */
 function isMissing(call: ResolvedCall, facts: KernelFacts): boolean {
   if (call.calls !== undefined) return false; // each is looked at by itself
+  if (call.place !== undefined) return false; // what is in a file is not the kernel's
   if (call.tracepoint !== undefined) return facts.hasTracepoint?.(call.tracepoint) === false;
   return facts.hasFunction?.(nameInTypes(call)) === false;
 }
@@ -178,6 +184,11 @@ function isMissing(call: ResolvedCall, facts: KernelFacts): boolean {
 /** The name under which a kernel's types have a hook. */
 function nameInTypes(call: ResolvedCall): string {
   return call.kind === 'lsm' ? `bpf_lsm_${call.symbol}` : call.symbol;
+}
+
+/** The name of a place in a program holds a path, which may be any text. */
+function printableName({ place, symbol }: ResolvedCall): string {
+  return place === undefined || /^[\w./:@+()#-]+$/.test(symbol) ? symbol : quote(symbol);
 }
 
 /** Where a system call can be denied, and whether that is relied on. */
@@ -208,7 +219,7 @@ function hookText(policy: Policy, facts: KernelFacts): string[] {
         );
       const missing = isMissing(call, facts);
       lines.push(
-        `  ${call.symbol}: ${missing ? 'this kernel does not have it' : attachment(call, denies, kprobe?.return === true)}`,
+        `  ${printableName(call)}: ${missing ? 'this kernel does not have it' : attachment(call, denies, kprobe?.return === true)}`,
       );
       if (call.kind === 'syscall') {
         const points = denialPoints(call.syscallName);
@@ -235,9 +246,9 @@ export function check(policy: Policy, facts: KernelFacts = {}): PolicyCheck {
   const errors = wrong.length > 0 ? wrong : unsupported(policy);
   const lacking: PolicyIssue[] = [];
   const kernel = `this kernel${facts.release === undefined ? '' : ` (${facts.release})`}`;
-  for (const { kprobe, calls } of hooksOf(policy)) {
+  for (const { ignoreMissing, calls } of hooksOf(policy)) {
     for (const { item, path: at } of calls) {
-      if (!isMissing(item, facts) || kprobe?.ignore?.callNotFound === true) continue;
+      if (!isMissing(item, facts) || ignoreMissing) continue;
       const what = {
         tracepoint: `has no tracepoint ${item.symbol}: /sys/kernel/tracing/available_events has the names it knows`,
         lsm: `has no LSM hook ${item.symbol} for BPF`,

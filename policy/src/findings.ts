@@ -14,6 +14,8 @@ export interface HookKind {
   readonly deniable: 'yes' | 'syscall' | 'no' | 'returned';
   /** Of a hook on system calls their names, without prefixes. */
   readonly syscallNames: readonly string[];
+  /** Of a hook in a program: how many arguments it can have. */
+  readonly userArguments?: number;
 }
 
 export class Findings {

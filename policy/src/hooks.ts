@@ -1,12 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 // Owns the list of a policy's hooks, of every kind that a plan can have, each with its calls and its number: kprobes
-// first, then fentries, then lsmhooks, then tracepoints, counted through.
+// first, then fentries, lsmhooks, tracepoints, uprobes and usdts, counted through.
 import { lsmCall, type ResolvedCall } from './calls.js';
 import type { Policy } from './parse.js';
 import { resolveCalls } from './resolve-calls.js';
 import type { Located } from './selectors.js';
-import type { Kprobe, LsmHook, Tracepoint } from './shape.js';
+import type { Kprobe, LsmHook, Tracepoint, Uprobe, Usdt } from './shape.js';
 import { tracepointCall } from './tracepoints.js';
+import { uprobeCalls, usdtCalls } from './user-places.js';
 
 export interface PolicyHook {
   /** Where it is written. */
@@ -14,20 +15,30 @@ export interface PolicyHook {
   /** Its number among all hooks of the policy. */
   readonly hookIndex: number;
   /** What all kinds of hooks have. */
-  readonly fields: Kprobe | LsmHook | Tracepoint;
-  /** undefined for an LSM hook or a tracepoint. */
+  readonly fields: Kprobe | LsmHook | Tracepoint | Uprobe | Usdt;
+  /** undefined for another kind than kprobes and fentries. */
   readonly kprobe: Kprobe | undefined;
+  /** True where the policy does without what is not there. */
+  readonly ignoreMissing: boolean;
   readonly calls: readonly Located<ResolvedCall>[];
 }
 
 /** The hooks of a policy. What is wrong with a call is validation's to say: it is left out here. */
 export function hooksOf(policy: Policy): PolicyHook[] {
-  const { kprobes = [], fentries = [], lsmhooks = [], tracepoints = [] } = policy.spec;
+  const {
+    kprobes = [],
+    fentries = [],
+    lsmhooks = [],
+    tracepoints = [],
+    uprobes = [],
+    usdts = [],
+  } = policy.spec;
   const functions = (list: readonly Kprobe[], part: string, first: number) =>
     list.map((kprobe, index): PolicyHook => {
       const path = `spec.${part}[${index}]`;
       const calls = resolveCalls(policy, kprobe, path);
-      return { path, hookIndex: first + index, fields: kprobe, kprobe, calls };
+      const ignoreMissing = kprobe.ignore?.callNotFound === true;
+      return { path, hookIndex: first + index, fields: kprobe, kprobe, ignoreMissing, calls };
     });
   return [
     ...functions(kprobes, 'kprobes', 0),
@@ -39,6 +50,7 @@ export function hooksOf(policy: Policy): PolicyHook[] {
         hookIndex: kprobes.length + fentries.length + index,
         fields: hook,
         kprobe: undefined,
+        ignoreMissing: false,
         calls: [{ item: lsmCall(hook.hook), path: `${path}.hook` }],
       };
     }),
@@ -49,7 +61,31 @@ export function hooksOf(policy: Policy): PolicyHook[] {
         hookIndex: kprobes.length + fentries.length + lsmhooks.length + index,
         fields: hook,
         kprobe: undefined,
+        ignoreMissing: false,
         calls: [{ item: tracepointCall(hook), path: `${path}.event` }],
+      };
+    }),
+    ...uprobes.map((hook, index): PolicyHook => {
+      const path = `spec.uprobes[${index}]`;
+      return {
+        path,
+        hookIndex: kprobes.length + fentries.length + lsmhooks.length + tracepoints.length + index,
+        fields: hook,
+        kprobe: undefined,
+        ignoreMissing: hook.ignore?.callNotFound === true,
+        calls: uprobeCalls(hook, path),
+      };
+    }),
+    ...usdts.map((hook, index): PolicyHook => {
+      const path = `spec.usdts[${index}]`;
+      return {
+        path,
+        hookIndex:
+          kprobes.length + fentries.length + lsmhooks.length + tracepoints.length + uprobes.length + index,
+        fields: hook,
+        kprobe: undefined,
+        ignoreMissing: false,
+        calls: usdtCalls(hook, path),
       };
     }),
   ];

@@ -4,6 +4,7 @@
 export { callerOfHook, isDeniable, resolveCall } from './calls.js';
 export { check, type KernelFacts, type PolicyCheck } from './check.js';
 export { mergeMasks } from './dimensions.js';
+export { ElfError, type ElfErrorCode, type FileReader } from './elf.js';
 export {
   formatIssue,
   PolicyError,
@@ -19,6 +20,7 @@ export {
   lsmPathFunctions,
   lsmPathOf,
 } from './lsm-paths.js';
+export type { UserArgument } from './marker-arguments.js';
 export { capabilityNames } from './names.js';
 export { type Policy, parsePolicies } from './parse.js';
 export { type PlanInput, plan } from './plan.js';
@@ -27,4 +29,5 @@ export { scopeAttributeChanges } from './process-terms.js';
 export { unsupported } from './support.js';
 export { syscallNames } from './syscall-names.js';
 export { syscallNumber, syscallNumber32 } from './syscall-numbers.js';
+export { locateUserPlace, type UserLocation } from './user-locations.js';
 export { type Validation, validate } from './validate.js';

@@ -740,7 +740,7 @@ describe('validate', () => {
     const selector = `${hook}.selectors[0]`;
     expect(fields).toEqual(
       expect.arrayContaining([
-        'spec.uprobes',
+        'spec.uprobes[0].btfPath',
         'spec.loader',
         'spec.podSelector',
         'spec.hostSelector',

@@ -102,7 +102,7 @@ export type Dimension =
 /** What a selector does where it is the first of its policy to match. Its bit is its position in the hook's list. */
 export interface PlannedSelector {
   readonly policyId: number;
-  /** Number of the hook in its policy (kprobes, then fentries, then lsmhooks, then tracepoints), and of the selector in that hook. */
+  /** Number of the hook in its policy (kprobes, fentries, lsmhooks, tracepoints, uprobes, usdts), and of the selector in that hook. */
   readonly hookIndex: number;
   readonly selectorIndex: number;
   /** Bits of `action`: bit n is action n. Post is implied and explicit here; NoPost takes it away. */
@@ -163,13 +163,42 @@ export interface PlannedBinding {
   readonly ignoreMissing: boolean;
 }
 
+/** A function of a program or library: by its symbol, its offset in the file, or its address. */
+export interface UserFunction {
+  readonly kind: 'function';
+  /** Of the file, as the policy writes it. */
+  readonly path: string;
+  readonly symbol?: string;
+  readonly offset?: bigint;
+  readonly address?: bigint;
+  /** Offset in the file of a counter that is above 0 while anybody looks; 0 for none. */
+  readonly counterOffset: bigint;
+  /** SHA-256 of the files that are meant, in hexadecimal digits; any where it is empty. */
+  readonly digests: readonly string[];
+}
+
+/** A marker that a program or library defines statically (usdt). */
+export interface UserMarker {
+  readonly kind: 'marker';
+  readonly path: string;
+  readonly provider: string;
+  readonly name: string;
+}
+
+export type UserPlace = UserFunction | UserMarker;
+
 export interface HookPlan {
   /** Identity of the hook over plans, such as `kprobe:security_file_open`. */
   readonly key: string;
   /** event_kind of its records. */
   readonly eventKind: number;
-  /** The kernel's name of the function (`security_file_open`, `__x64_sys_setns`) or of the LSM hook (`file_open`); `sched:sched_switch` of a tracepoint. */
+  /**
+   * The kernel's name of the function (`security_file_open`, `__x64_sys_setns`) or of the LSM hook (`file_open`);
+   * `sched:sched_switch` of a tracepoint; of a place in a program what it is called in texts (`/bin/bash:readline`).
+   */
   readonly symbol: string;
+  /** Of a hook in a program or library. */
+  readonly user?: UserPlace;
   readonly syscall: boolean;
   /** Of an LSM hook the function that calls it, null of others. */
   readonly lsmCaller: string | null;

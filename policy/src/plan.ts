@@ -272,11 +272,15 @@ function hookKey(call: ResolvedCall): string {
   if (call.calls !== undefined) return `syscalls:${call.calls.join(' ')}`;
   if (call.kind === 'tracepoint')
     return `${call.tracepoint?.raw === true ? 'raw-tracepoint' : 'tracepoint'}:${call.symbol}`;
+  if (call.place?.kind === 'marker') return `usdt:${call.symbol}`;
+  // One policy may be refused for the digest of its file while another takes any.
+  if (call.place !== undefined) return `uprobe:${[call.symbol, ...call.place.digests].join('#')}`;
   return `${call.kind === 'lsm' ? 'lsm' : 'kprobe'}:${call.symbol}`;
 }
 
 function eventKindOf(call: ResolvedCall): number {
   if (call.kind === 'tracepoint') return EventKind.tracepoint;
+  if (call.place !== undefined) return call.place.kind === 'marker' ? EventKind.usdt : EventKind.uprobe;
   return call.kind === 'lsm' ? EventKind.lsm : EventKind.kprobe;
 }
 
@@ -393,7 +397,7 @@ class Planner {
   private addHook(
     id: number,
     policy: Policy,
-    { fields, kprobe, hookIndex, path }: PolicyHook,
+    { fields, kprobe, ignoreMissing, hookIndex, path }: PolicyHook,
     call: ResolvedCall,
   ): void {
     const hook = this.builder(call);
@@ -419,7 +423,7 @@ class Planner {
         ...(returnSlot === undefined ? [] : [kprobe?.returnArg?.label ?? '']),
       ],
       eventKind: eventKindOf(call),
-      ignoreMissing: kprobe?.ignore?.callNotFound === true,
+      ignoreMissing,
     });
     const monitor = optionValue(policy, 'policy-mode', 'enforce') === 'monitor';
     expandSelectors(policy, fields, path).forEach((selector, selectorIndex) => {
@@ -518,6 +522,7 @@ class Planner {
       key,
       eventKind: eventKindOf(hook.call),
       symbol,
+      ...(hook.call.place === undefined ? {} : { user: hook.call.place }),
       syscall: kind === 'syscall',
       lsmCaller: kind === 'lsm' ? hook.call.meaning : null,
       ...(hook.call.calls === undefined ? {} : { calls: hook.call.calls }),

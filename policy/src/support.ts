@@ -209,6 +209,7 @@ function checkSelector(
 
 function checkHook(policy: Policy, { fields, kprobe, path, calls }: PolicyHook, report: Report): void {
   if (kprobe !== undefined) checkKprobe(policy, kprobe, path, report);
+  checkUserFields(policy, fields, path, report);
   const args = fields.args ?? [];
   checkArguments(args, `${path}.args`, calls[0]?.item.tracepoint, report);
   for (const selector of expandSelectors(policy, fields, path))
@@ -227,6 +228,26 @@ function checkKprobe(policy: Policy, kprobe: Kprobe, path: string, report: Repor
   if ((kprobe.data ?? []).length > 0) report(`${path}.data`, `data ${later}`);
 }
 
+/** What of `uprobes` and `usdts` cannot be had. */
+function checkUserFields(policy: Policy, fields: PolicyHook['fields'], path: string, report: Report): void {
+  if (!('path' in fields)) return;
+  if (fields.btfPath !== undefined) report(`${path}.btfPath`, `btfPath ${later}: resolve has no use for it`);
+  if ('symbols' in fields || 'offsets' in fields || 'addrs' in fields) {
+    if (fields.return === true) report(`${path}.return`, `return: true ${later}`);
+    if ((fields.data ?? []).length > 0) report(`${path}.data`, `data ${later}`);
+  }
+  for (const selector of expandSelectors(policy, fields, path)) {
+    for (const { item, path: at } of [...selector.matchActions, ...selector.part('matchReturnActions')]) {
+      if (item.action === 'Override') {
+        report(
+          `${at}.action`,
+          'Override in a program needs a kernel that lets its programs change the registers of a process (6.18 and later), and this version does not use that: Sigkill keeps the function from running',
+        );
+      }
+    }
+  }
+}
+
 /** What of a policy this version cannot do; empty where it can be planned. */
 export function unsupported(policy: Policy): PolicyIssue[] {
   const { spec } = policy;
@@ -240,10 +261,6 @@ export function unsupported(policy: Policy): PolicyIssue[] {
   };
   if (policy.kind === 'TracingPolicyNamespaced')
     report('kind', `TracingPolicyNamespaced ${later}: write TracingPolicy, which holds for the whole node`);
-  for (const part of ['uprobes', 'usdts'] as const) {
-    if ((spec[part] ?? []).length > 0)
-      report(`spec.${part}`, `${part} ${later}: it does kprobes, fentries, lsmhooks and tracepoints`);
-  }
   spec.enforcers?.forEach(({ calls }, index) => {
     calls.forEach((call, position) => {
       const list = spec.lists?.find((other) => call === `list:${other.name}`);

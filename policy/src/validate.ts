@@ -6,7 +6,7 @@ import { checkEnforcers } from './enforcers.js';
 import type { PolicyIssue } from './error.js';
 import { expandedItemsMax, findTooLarge } from './expanded-size.js';
 import { Findings, type HookKind } from './findings.js';
-import { typeInfo } from './names.js';
+import { type TypeFamily, typeInfo } from './names.js';
 import { quote, suggestion } from './nearest.js';
 import type { Policy } from './parse.js';
 import { resolveCalls } from './resolve-calls.js';
@@ -14,6 +14,7 @@ import { expandSelectors, type Located } from './selectors.js';
 import type { Argument, Kprobe } from './shape.js';
 import { fieldPath } from './source.js';
 import { checkTracepoint } from './tracepoints.js';
+import { uprobeCalls } from './user-places.js';
 import { checkActions } from './validate-actions.js';
 import { checkArgumentTerm, checkProcessParts } from './validate-terms.js';
 
@@ -82,6 +83,11 @@ function checkLists(findings: Findings): void {
   });
 }
 
+/** Arguments of a function that come in registers (x86-64 System V ABI). */
+const registerArguments = 6;
+/** Arguments that a marker has at most (sys/sdt.h). */
+const markerArguments = 12;
+
 /** Objects of the kernel, beside files and sockets. */
 const kernelTypes = new Set([
   'cred',
@@ -91,6 +97,14 @@ const kernelTypes = new Set([
   'cap_permitted',
   'cap_effective',
 ]);
+
+function isKernelObject(name: string, family: TypeFamily | undefined): boolean {
+  return (
+    (family === 'path' && name !== 'fd') ||
+    (family === 'socket' && name !== 'sockaddr') ||
+    kernelTypes.has(name)
+  );
+}
 
 function checkArguments(findings: Findings, hook: HookKind, path: string): void {
   hook.args.forEach((argument, position) => {
@@ -103,12 +117,22 @@ function checkArguments(findings: Findings, hook: HookKind, path: string): void 
         `is ${argument.index}: a function's arguments have the indexes 0 to 5`,
       );
     }
+    if (hook.userArguments !== undefined && argument.index >= hook.userArguments) {
+      findings.error(
+        'wrong-index',
+        `${at}.index`,
+        `is ${argument.index}: the arguments that can be read have the indexes 0 to ${hook.userArguments - 1}`,
+      );
+    }
+    if (hook.userArguments !== undefined && isKernelObject(argument.type, type?.family)) {
+      findings.error(
+        'wrong-type',
+        `${at}.type`,
+        `${argument.type} is a kernel object, and a program has none among its arguments: write a number, string, or fd for the number of an open file`,
+      );
+    }
     if (hook.call?.kind === 'syscall') {
-      if (
-        (type?.family === 'path' && argument.type !== 'fd') ||
-        (type?.family === 'socket' && argument.type !== 'sockaddr') ||
-        kernelTypes.has(argument.type)
-      ) {
+      if (isKernelObject(argument.type, type?.family)) {
         findings.error(
           'wrong-type',
           `${at}.type`,
@@ -339,16 +363,31 @@ function checkOtherHooks(findings: Findings): void {
     const path = `spec.uprobes[${index}]`;
     if (!hook.path.startsWith('/'))
       findings.error('wrong-value', `${path}.path`, 'is no absolute path of a program or library');
-    if ([hook.symbols, hook.offsets, hook.addrs].every((list) => (list ?? []).length === 0)) {
-      findings.error('missing-field', `${path}.symbols`, 'is missing: name symbols, offsets or addrs');
+    uprobeCalls(hook, path, (code, at, message) => findings.error(code, at, message));
+    if (hook.returnArg !== undefined && hook.return !== true) {
+      findings.error(
+        'conflict',
+        `${path}.returnArg`,
+        'is read at the return of the function: write return: true too',
+      );
     }
-    checkHook(findings, hook, kind(hook.path, hook.args, 'yes'), path);
+    checkHook(
+      findings,
+      hook,
+      { ...kind(hook.path, hook.args, 'yes'), userArguments: registerArguments },
+      path,
+    );
   });
   spec.usdts?.forEach((hook, index) => {
     const path = `spec.usdts[${index}]`;
     if (!hook.path.startsWith('/'))
       findings.error('wrong-value', `${path}.path`, 'is no absolute path of a program or library');
-    checkHook(findings, hook, kind(`${hook.provider}:${hook.name}`, hook.args), path);
+    checkHook(
+      findings,
+      hook,
+      { ...kind(`${hook.provider}:${hook.name}`, hook.args), userArguments: markerArguments },
+      path,
+    );
   });
 }
 

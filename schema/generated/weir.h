@@ -246,13 +246,22 @@ enum weir_argument_part {
 enum weir_argument_source {
     WEIR_ARGUMENT_SOURCE_PARAMETER = 0, // the n-th parameter of the hooked function
     WEIR_ARGUMENT_SOURCE_SYSCALL = 1, // the n-th argument of the system call, from its saved registers
-    WEIR_ARGUMENT_SOURCE_CONTEXT = 2, // the n-th value of a raw tracepoint
-    WEIR_ARGUMENT_SOURCE_RECORD = 3, // a field of the record of a tracepoint, a number without sign
-    WEIR_ARGUMENT_SOURCE_RECORD_SIGNED = 4, // a field of the record of a tracepoint, a number with sign
-    WEIR_ARGUMENT_SOURCE_RECORD_TEXT = 5, // characters that lie in the record of a tracepoint
-    WEIR_ARGUMENT_SOURCE_RECORD_DATA = 6, // characters whose place in the record (16 bits) and length (16 bits) its field holds
-    WEIR_ARGUMENT_SOURCE_RECORD_RELATIVE_DATA = 7, // as record_data, the place counted from the end of the field
-    WEIR_ARGUMENT_SOURCE_RETURNED = 8, // what the function returned; read at its return
+    WEIR_ARGUMENT_SOURCE_USER = 2, // the n-th argument of a function or marker in a program, as its user_argument says
+    WEIR_ARGUMENT_SOURCE_CONTEXT = 3, // the n-th value of a raw tracepoint
+    WEIR_ARGUMENT_SOURCE_RECORD = 4, // a field of the record of a tracepoint, a number without sign
+    WEIR_ARGUMENT_SOURCE_RECORD_SIGNED = 5, // a field of the record of a tracepoint, a number with sign
+    WEIR_ARGUMENT_SOURCE_RECORD_TEXT = 6, // characters that lie in the record of a tracepoint
+    WEIR_ARGUMENT_SOURCE_RECORD_DATA = 7, // characters whose place in the record (16 bits) and length (16 bits) its field holds
+    WEIR_ARGUMENT_SOURCE_RECORD_RELATIVE_DATA = 8, // as record_data, the place counted from the end of the field
+    WEIR_ARGUMENT_SOURCE_RETURNED = 9, // what the function returned; read at its return
+};
+
+// Where a program keeps an argument of a function or marker.
+enum weir_user_argument_kind {
+    WEIR_USER_ARGUMENT_KIND_NONE = 0, // it has no such argument
+    WEIR_USER_ARGUMENT_KIND_CONSTANT = 1, // nowhere: it is always the same
+    WEIR_USER_ARGUMENT_KIND_REGISTER = 2, // in a register
+    WEIR_USER_ARGUMENT_KIND_MEMORY = 3, // in its memory
 };
 
 // What of a process a scope dimension looks at.
@@ -894,6 +903,25 @@ _Static_assert(__builtin_offsetof(struct weir_hook_argument, source) == 2, "hook
 _Static_assert(__builtin_offsetof(struct weir_hook_argument, flags) == 3, "hook_argument.flags");
 _Static_assert(__builtin_offsetof(struct weir_hook_argument, offset) == 4, "hook_argument.offset");
 _Static_assert(__builtin_offsetof(struct weir_hook_argument, size) == 6, "hook_argument.size");
+
+// Where a program keeps an argument (.rodata).
+struct weir_user_argument {
+    __u8 kind; // user_argument_kind
+    __u8 bytes; // how wide it is: 1, 2, 4 or 8
+    __u8 is_signed; // 1 where its sign is extended
+    __u8 shift; // memory: the index register is shifted by so many bits
+    __u16 base; // offset of the register among the saved ones (struct pt_regs), 65535 for none
+    __u16 index; // memory: offset of the index register, 65535 for none
+    __u64 value; // the constant; memory: what is added to the registers
+};
+_Static_assert(sizeof(struct weir_user_argument) == 16, "user_argument");
+_Static_assert(__builtin_offsetof(struct weir_user_argument, kind) == 0, "user_argument.kind");
+_Static_assert(__builtin_offsetof(struct weir_user_argument, bytes) == 1, "user_argument.bytes");
+_Static_assert(__builtin_offsetof(struct weir_user_argument, is_signed) == 2, "user_argument.is_signed");
+_Static_assert(__builtin_offsetof(struct weir_user_argument, shift) == 3, "user_argument.shift");
+_Static_assert(__builtin_offsetof(struct weir_user_argument, base) == 4, "user_argument.base");
+_Static_assert(__builtin_offsetof(struct weir_user_argument, index) == 6, "user_argument.index");
+_Static_assert(__builtin_offsetof(struct weir_user_argument, value) == 8, "user_argument.value");
 
 // One look-up of a hook.
 struct weir_dimension {

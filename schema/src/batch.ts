@@ -88,7 +88,11 @@ export const bindingEntry = layout(
     field('policy_namespace', 'span', 'empty for a cluster-wide policy'),
     field('function_name', 'span', 'function, LSM hook, tracepoint event, or symbol'),
     field('subsystem', 'span', 'tracepoint subsystem, path of a uprobe or usdt'),
-    field('provider', 'span', 'usdt provider'),
+    field(
+      'provider',
+      'span',
+      'usdt provider; of a uprobe with a counter the offset of that in the file, in decimal digits',
+    ),
     field('message', 'span', ''),
     field('tags', 'span', 'each followed by NUL'),
     field(

@@ -56,13 +56,25 @@ export const argumentSource = enumeration(
   {
     parameter: [0, 'the n-th parameter of the hooked function'],
     syscall: [1, 'the n-th argument of the system call, from its saved registers'],
-    context: [2, 'the n-th value of a raw tracepoint'],
-    record: [3, 'a field of the record of a tracepoint, a number without sign'],
-    record_signed: [4, 'a field of the record of a tracepoint, a number with sign'],
-    record_text: [5, 'characters that lie in the record of a tracepoint'],
-    record_data: [6, 'characters whose place in the record (16 bits) and length (16 bits) its field holds'],
-    record_relative_data: [7, 'as record_data, the place counted from the end of the field'],
-    returned: [8, 'what the function returned; read at its return'],
+    user: [2, 'the n-th argument of a function or marker in a program, as its user_argument says'],
+    context: [3, 'the n-th value of a raw tracepoint'],
+    record: [4, 'a field of the record of a tracepoint, a number without sign'],
+    record_signed: [5, 'a field of the record of a tracepoint, a number with sign'],
+    record_text: [6, 'characters that lie in the record of a tracepoint'],
+    record_data: [7, 'characters whose place in the record (16 bits) and length (16 bits) its field holds'],
+    record_relative_data: [8, 'as record_data, the place counted from the end of the field'],
+    returned: [9, 'what the function returned; read at its return'],
+  },
+);
+
+export const userArgumentKind = enumeration(
+  'user_argument_kind',
+  'Where a program keeps an argument of a function or marker.',
+  {
+    none: [0, 'it has no such argument'],
+    constant: [1, 'nowhere: it is always the same'],
+    register: [2, 'in a register'],
+    memory: [3, 'in its memory'],
   },
 );
 
@@ -124,6 +136,16 @@ export const hookArgument = layout('hook_argument', 'How an argument of a hook i
   ),
   field('offset', 'u16', 'of a field of a tracepoint: where it lies in the record'),
   field('size', 'u16', 'of a field of a tracepoint: its bytes'),
+]);
+
+export const userArgument = layout('user_argument', 'Where a program keeps an argument (.rodata).', [
+  field('kind', 'u8', 'user_argument_kind'),
+  field('bytes', 'u8', 'how wide it is: 1, 2, 4 or 8'),
+  field('is_signed', 'u8', '1 where its sign is extended'),
+  field('shift', 'u8', 'memory: the index register is shifted by so many bits'),
+  field('base', 'u16', 'offset of the register among the saved ones (struct pt_regs), 65535 for none'),
+  field('index', 'u16', 'memory: offset of the index register, 65535 for none'),
+  field('value', 'u64', 'the constant; memory: what is added to the registers'),
 ]);
 
 export const dimension = layout('dimension', 'One look-up of a hook.', [
@@ -337,6 +359,7 @@ export const failurePlace = enumeration(
 export const kernelMaps = [
   mask,
   hookArgument,
+  userArgument,
   dimension,
   hookSpec,
   hookState,
@@ -356,6 +379,7 @@ export const kernelEnumerations = [
   dimensionKind,
   argumentPart,
   argumentSource,
+  userArgumentKind,
   scopeAttribute,
   kernelCounter,
   failurePlace,

@@ -2,7 +2,13 @@
 // Owns events as short lines for a terminal. Whatever a path or an argument holds, no control byte, escape sequence
 // or newline of it reaches the terminal: it is shown (`\x1b`, `\x0a`, `\xff`).
 import { RecordFlag } from '@weir/schema';
-import { type BatchDecoder, type DecodedProcess, type DecodedRecord, printable } from '@weir/segment';
+import {
+  type BatchDecoder,
+  type DecodedHook,
+  type DecodedProcess,
+  type DecodedRecord,
+  printable,
+} from '@weir/segment';
 import { argumentText } from './arguments.js';
 import { argumentsText } from './json.js';
 import { signalName } from './names.js';
@@ -22,6 +28,8 @@ const colours: Readonly<Record<string, string>> = {
   kprobe: '33',
   lsm: '33',
   tracepoint: '33',
+  uprobe: '33',
+  usdt: '33',
   alert: '35',
   loss: '31',
   tamper: '31',
@@ -87,7 +95,15 @@ function rest(record: DecodedRecord): string {
   const would = (record.flagBits & RecordFlag.monitor) !== 0 ? 'would ' : '';
   const action = hook.action === 'post' || hook.action === 'unknown' ? '' : ` ${would}${hook.action}`;
   const policy = hook.binding === undefined ? '' : ` policy=${part(hook.binding.policyName)}`;
-  return `${part(hook.binding?.functionName ?? '?')}(${shown.join(', ')})${action}${policy}`;
+  return `${placeText(hook, record.kind)}(${shown.join(', ')})${action}${policy}`;
+}
+
+/** What was called: of a program its file too. */
+function placeText({ binding, functionOffset }: DecodedHook, kind: string): string {
+  const name = part(binding?.functionName ?? '?');
+  if (kind === 'usdt') return `${part(binding?.subsystem ?? '?')}:${part(binding?.provider ?? '?')}:${name}`;
+  if (kind !== 'uprobe') return name;
+  return `${part(binding?.subsystem ?? '?')}:${name === '' ? `0x${functionOffset.toString(16)}` : name}`;
 }
 
 /** One event as a line, without the newline. */

@@ -186,6 +186,46 @@ describe('JSON', () => {
     });
   });
 
+  it('shows places in programs as they are known: by file, symbol, offset, marker', () => {
+    const decoder = batch((writer) => {
+      const { process } = netserver(writer);
+      const place = (eventKind: number, names: object) =>
+        writer.binding({ eventKind, policyName: 'p', ...names });
+      const event = { pid: 68790, timeNs: 1n, process, functionOffset: 4096n };
+      const uprobe = EventKind.uprobe;
+      const bash = { subsystem: '/bin/bash' };
+      writer.event({ ...event, kind: uprobe, binding: place(uprobe, { ...bash, functionName: 'readline' }) });
+      writer.event({ ...event, kind: uprobe, binding: place(uprobe, { ...bash, provider: '8192' }) });
+      writer.event({
+        ...event,
+        kind: EventKind.usdt,
+        binding: place(EventKind.usdt, {
+          subsystem: '/usr/bin/python3',
+          provider: 'python',
+          functionName: 'line',
+        }),
+      });
+    });
+    expect(json(decoder, 0).process_uprobe).toMatchObject({
+      path: '/bin/bash',
+      symbol: 'readline',
+      offset: '4096',
+    });
+    expect(json(decoder, 0).process_uprobe).not.toHaveProperty('ref_ctr_offset');
+    expect(json(decoder, 1).process_uprobe).toMatchObject({ offset: '4096', ref_ctr_offset: '8192' });
+    expect(json(decoder, 1).process_uprobe).not.toHaveProperty('symbol');
+    expect(json(decoder, 2).process_usdt).toMatchObject({
+      path: '/usr/bin/python3',
+      provider: 'python',
+      name: 'line',
+    });
+    expect([0, 1, 2].map((index) => compactEvent(decoder, index).split('] ')[1])).toEqual([
+      '/bin/bash:readline() policy=p',
+      '/bin/bash:0x1000() policy=p',
+      '/usr/bin/python3:python:line() policy=p',
+    ]);
+  });
+
   it('names what addresses of stacks stand for, as far as it is known', () => {
     const decoder = batch((writer) => {
       const { process } = netserver(writer);

@@ -159,6 +159,17 @@ interface Kept {
   readonly text: string;
 }
 
+function uprobeJson({ binding, functionOffset }: DecodedHook): Record<string, unknown> {
+  return {
+    path: binding?.subsystem,
+    ...compact({
+      symbol: binding?.functionName,
+      offset: functionOffset.toString(),
+      ref_ctr_offset: binding?.provider,
+    }),
+  };
+}
+
 /** Makes lines of JSON from batches. Keeps the texts of processes from one batch to the next. */
 export class JsonEncoder {
   readonly #options: JsonOptions;
@@ -286,7 +297,7 @@ export class JsonEncoder {
       kind === EventKind.tracepoint
         ? { subsys: binding?.subsystem, event: binding?.functionName }
         : kind === EventKind.uprobe
-          ? { path: binding?.subsystem, symbol: binding?.functionName }
+          ? uprobeJson(hook)
           : kind === EventKind.usdt
             ? { path: binding?.subsystem, provider: binding?.provider, name: binding?.functionName }
             : { function_name: binding?.functionName };

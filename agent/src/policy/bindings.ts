@@ -1,15 +1,33 @@
 // SPDX-License-Identifier: Apache-2.0
 // Owns the numbers by which records name a policy on a hook, and what they stand for. A number is never given to
 // something else: records of a policy that is gone may still be on their way.
-import type { PlannedBinding } from '@weir/policy';
+import type { PlannedBinding, UserPlace } from '@weir/policy';
 
 /** What a binding_id of a hook record stands for. */
 export interface Binding extends PlannedBinding {
   readonly bindingId: number;
-  /** The kernel's name of the hooked function, or of a tracepoint's event. */
+  /** The kernel's name of the hooked function, of a tracepoint's event; of a place in a program what it is called in texts. */
   readonly symbol: string;
   /** Of a tracepoint, else empty. */
   readonly subsystem: string;
+  /** Of a hook in a program. */
+  readonly user?: UserPlace;
+}
+
+/** What an event says of the place that was hooked. */
+export function placeOf({ symbol, subsystem, user }: Pick<Binding, 'symbol' | 'subsystem' | 'user'>): {
+  readonly functionName: string;
+  readonly subsystem: string;
+  readonly provider?: string;
+} {
+  if (user === undefined) return { functionName: symbol, subsystem };
+  if (user.kind === 'marker')
+    return { functionName: user.name, subsystem: user.path, provider: user.provider };
+  return {
+    functionName: user.symbol ?? '',
+    subsystem: user.path,
+    ...(user.counterOffset === 0n ? {} : { provider: String(user.counterOffset) }),
+  };
 }
 
 /** How many bindings of policies that are no longer in force are remembered. */
@@ -33,7 +51,7 @@ export class BindingTable {
    * The number of a binding: the same one for the same content. Where several functions share a program they get
    * numbers in a row, of which this is the first.
    */
-  idOf(symbols: readonly string[], binding: PlannedBinding, subsystem = ''): number {
+  idOf(symbols: readonly string[], binding: PlannedBinding, subsystem = '', user?: UserPlace): number {
     const content = JSON.stringify([
       subsystem,
       symbols,
@@ -51,7 +69,8 @@ export class BindingTable {
     const first = this.#last + 1;
     for (const symbol of symbols) {
       const bindingId = ++this.#last;
-      this.#byId.set(bindingId, { ...binding, bindingId, symbol, subsystem });
+      const place = user === undefined ? {} : { user };
+      this.#byId.set(bindingId, { ...binding, bindingId, symbol, subsystem, ...place });
     }
     this.#byContent.set(content, { first, count: symbols.length });
     return first;

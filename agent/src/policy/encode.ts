@@ -137,7 +137,9 @@ export function checkLimits(hook: HookPlan): void {
     refuse(`${hook.arguments.length} arguments are read; a hook takes ${limits.slots_per_hook}`);
   }
   for (const argument of hook.arguments) {
-    if (hook.tracepoint === undefined && argument.index >= limits.arguments_per_hook) {
+    // Where the fields of a tracepoint and the arguments of a marker are, and how many, is found when it is attached.
+    const isFound = hook.tracepoint !== undefined || hook.user !== undefined;
+    if (!isFound && argument.index >= limits.arguments_per_hook) {
       refuse(
         `argument ${argument.index} is asked for; the last one that can be read is ${limits.arguments_per_hook - 1}`,
       );
@@ -147,6 +149,7 @@ export function checkLimits(hook: HookPlan): void {
 
 function sourceOf(hook: HookPlan, argument: PlannedArgument): number {
   if (argument.returned === true) return ArgumentSource.returned;
+  if (hook.user !== undefined) return ArgumentSource.user;
   return hook.syscall ? ArgumentSource.syscall : ArgumentSource.parameter;
 }
 

@@ -4,7 +4,6 @@
 import { existsSync, readFileSync, statSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import {
-  type BpfLink,
   type BpfMap,
   type BpfObject,
   type BpfProgram,
@@ -19,113 +18,10 @@ import { type HookPlan, syscallNumber } from '@weir/policy';
 import { type CallKey, HOOK_STATE_BYTES, limits, namespaceKindNames, readCallKey } from '@weir/schema';
 import type { EntryMap, HostNamespaces, MapEntry } from './encode.js';
 import { errnoOf, explainRefusal, PolicyLoadError } from './errors.js';
+import { HookProgram, type ProgramKind, templates } from './hook-program.js';
+import { hostRoot } from './host-paths.js';
 import { type Denial, type Prevention, Preventions, u64 } from './prevention.js';
-
-/**
-/**
- * How a hook's program runs: beside the function, in place of its verdict, at a system call's entry with others that
- * deny the call, at the entry of all system calls for one of them or for a list, as a security module of its own, at
- * a tracepoint, or when the function returns.
- */
-export type ProgramKind =
-  | 'observe'
-  | 'enforce'
-  | 'prevent'
-  | 'system-call'
-  | 'lsm'
-  | 'listed-calls'
-  | 'tracepoint'
-  | 'raw-tracepoint'
-  | 'return';
-
-const templates: Readonly<Record<ProgramKind, { readonly name: string; readonly type: string }>> = {
-  observe: { name: 'observe_function', type: 'fentry' },
-  enforce: { name: 'enforce_function', type: 'fmod_ret' },
-  prevent: { name: 'mark_function', type: 'fentry' },
-  'system-call': { name: 'observe_system_call', type: 'tp_btf' },
-  lsm: { name: 'at_lsm_hook', type: 'lsm' },
-  'listed-calls': { name: 'observe_listed_calls', type: 'tp_btf' },
-  tracepoint: { name: 'observe_tracepoint', type: 'tracepoint' },
-  'raw-tracepoint': { name: 'observe_raw_tracepoint', type: 'tp_btf' },
-  return: { name: 'at_return', type: 'fexit' },
-};
-
-/** What the kernel says of a loaded program. */
-export interface HookProgramFacts {
-  readonly kind: ProgramKind;
-  readonly type: string;
-  readonly programId: number;
-  readonly verifiedInstructions: number;
-  readonly memlockBytes: number;
-  readonly jitedBytes: number;
-  readonly runCount: bigint;
-  readonly runTimeNs: bigint;
-  readonly recursionMisses: bigint;
-  /** Security functions through which it denies a system call. */
-  readonly deniedThrough: readonly string[];
-}
-
-/** A program that is attached to a function, and acts while the hook's state names it. */
-export class HookProgram {
-  readonly kind: ProgramKind;
-  /** Why what is killed is not kept from taking effect, as far as it could be elsewhere; undefined where it is. */
-  readonly unprevented: string | undefined;
-  /** Of system calls that share it those that this kernel has not. */
-  readonly missing: readonly string[];
-  readonly #program: BpfProgram;
-  readonly #denial: Denial | undefined;
-  /** What ends at the return of a call what this begins at its entry. */
-  readonly #atReturn: HookProgram | undefined;
-  #link: BpfLink | undefined;
-
-  constructor(
-    kind: ProgramKind,
-    program: BpfProgram,
-    link: BpfLink,
-    more: {
-      readonly denial?: Denial;
-      readonly unprevented?: string | undefined;
-      readonly atReturn?: HookProgram | undefined;
-      readonly missing?: readonly string[];
-    } = {},
-  ) {
-    this.kind = kind;
-    this.#program = program;
-    this.#link = link;
-    this.#denial = more.denial;
-    this.unprevented = more.unprevented;
-    this.#atReturn = more.atReturn;
-    this.missing = more.missing ?? [];
-  }
-
-  facts(): HookProgramFacts {
-    return {
-      kind: this.kind,
-      type: templates[this.kind].type,
-      programId: this.#program.id,
-      ...this.#program.stats(),
-      deniedThrough: this.#denial?.deniedThrough ?? [],
-    };
-  }
-
-  get isTracepoint(): boolean {
-    return this.kind === 'system-call' || this.kind === 'raw-tracepoint' || this.kind === 'tracepoint';
-  }
-
-  /** Whether it is attached still. */
-  isAttached(): boolean {
-    return this.#link?.programId() === this.#program.id;
-  }
-
-  /** Detaches and frees the program. */
-  close(): void {
-    this.#link?.close();
-    this.#link = undefined;
-    this.#program.close();
-    this.#atReturn?.close();
-    this.#denial?.close();
-  }
-}
+import { attachUser, type UserRequest } from './user-hooks.js';
 
 export interface LoadRequest {
   /** The function, or the LSM hook. */
@@ -141,6 +37,8 @@ export interface LoadRequest {
   readonly denies: boolean;
   /** Events come at the return of the call. */
   readonly returns: boolean;
+  /** Of a hook in a program: where. */
+  readonly user?: UserRequest | undefined;
   /** What is to be kept from taking effect. */
   readonly prevention?: Prevention | undefined;
   readonly spec: Uint8Array;
@@ -155,6 +53,10 @@ export interface HookKernelOptions {
   readonly objectPath: string;
   /** Path of `prevent.bpf.o`; by default it lies beside the other. */
   readonly preventionPath?: string;
+  /** Path of `user.bpf.o`; by default it lies beside the other. */
+  readonly userPath?: string;
+  /** Root of the host's file tree, in which policies name programs; as the host's first process sees it by default. */
+  readonly hostRoot?: string;
   /** Maps that the hooks share with other objects: events, counters, process_states and the like. */
   readonly sharedMaps: Readonly<Record<string, BpfMap>>;
   /** Other sizes of maps than the object's own, by name. */
@@ -290,6 +192,7 @@ export class HookKernel {
   attach(request: LoadRequest): HookProgram {
     this.open();
     const { symbol } = request;
+    if (request.user !== undefined) return this.#attachUser(request, request.user);
     if (request.lsmCaller !== null) return this.#attachLsm(request, request.lsmCaller);
     if (request.calls !== undefined) return this.#attachListed(request, request.calls);
     if (request.tracepoint !== undefined)
@@ -373,6 +276,19 @@ export class HookKernel {
       // Not to be seen: what works without it is taken.
       return false;
     }
+  }
+
+  #attachUser({ symbol, spec }: LoadRequest, user: UserRequest): HookProgram {
+    let template: BpfProgram;
+    try {
+      template = this.#template('user');
+    } catch (error) {
+      throw explainRefusal('load', templates.user.type, symbol, error);
+    }
+    const root = this.#options.hostRoot ?? hostRoot();
+    const [first, ...others] = attachUser(template, symbol, user, spec, root);
+    if (first === undefined) throw new PolicyLoadError('no-function', `${symbol} is nowhere in its file`);
+    return new HookProgram('user', first.program, first.link, { others });
   }
 
   /** Attaches what denies a system call, and what marks it; or, where a kill is all that can be had, says so. */
@@ -489,7 +405,10 @@ export class HookKernel {
     if (ready !== undefined) return ready.template;
     if (this.#refusals.has(kind)) throw this.#refusals.get(kind);
     try {
-      const object = this.#load([templates[kind].name]);
+      const { objectPath } = this.#options;
+      const path =
+        kind === 'user' ? (this.#options.userPath ?? join(dirname(objectPath), 'user.bpf.o')) : objectPath;
+      const object = this.#load([templates[kind].name], path);
       const template = object.program(templates[kind].name);
       this.#objects.set(kind, { object, template });
       return template;
@@ -499,10 +418,10 @@ export class HookKernel {
     }
   }
 
-  #load(autoload: readonly string[]): BpfObject {
+  #load(autoload: readonly string[], path = this.#options.objectPath): BpfObject {
     const object = openObject({
-      path: this.#options.objectPath,
-      reuseMaps: { ...this.#options.sharedMaps, ...Object.fromEntries(this.#maps) },
+      path,
+      reuseMaps: this.#mapsOf(path),
       // Of maps that are made now: those that are reused have their size.
       maxEntries: this.#maps.size === 0 ? (this.#options.maxEntries ?? {}) : {},
       autoload,
@@ -513,6 +432,17 @@ export class HookKernel {
       object.close();
       throw error;
     }
+  }
+
+  /** The maps that an object shares with those that are there. */
+  #mapsOf(path: string): Record<string, BpfMap> {
+    const maps = { ...this.#options.sharedMaps, ...Object.fromEntries(this.#maps) };
+    const { objectPath } = this.#options;
+    if (path === objectPath) return maps;
+    const object = openObject({ path });
+    const names = new Set(object.mapNames());
+    object.close();
+    return Object.fromEntries(Object.entries(maps).filter(([name]) => names.has(name)));
   }
 
   #map(name: MapName): BpfMap {

@@ -38,13 +38,18 @@ export function realPathIn(root: string): RealPath {
   };
 }
 
-/** Follows links as the host's first process does, where its root can be seen; else as this process does. */
-export function hostRealPath(procPath = '/proc'): RealPath {
+/** The root of the host's file tree: that of its first process where it can be seen; else empty, for this one's own. */
+export function hostRoot(procPath = '/proc'): string {
   const root = `${procPath}/1/root`;
   try {
     lstatSync(`${root}/.`);
-    return realPathIn(root);
+    return root;
   } catch {
-    return realPathIn('');
+    return '';
   }
+}
+
+/** Follows links as the host's first process does, where its root can be seen; else as this process does. */
+export function hostRealPath(procPath = '/proc'): RealPath {
+  return realPathIn(hostRoot(procPath));
 }

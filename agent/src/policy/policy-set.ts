@@ -27,7 +27,8 @@ import {
   type MapEntry,
 } from './encode.js';
 import { PolicyLoadError } from './errors.js';
-import type { HookKernel, HookProgram, HookProgramFacts } from './hook-kernel.js';
+import type { HookKernel } from './hook-kernel.js';
+import type { HookProgram, HookProgramFacts } from './hook-program.js';
 import { hostRealPath } from './host-paths.js';
 import { preventionOf, prevents } from './prevention.js';
 import { placesOf } from './tracepoint.js';
@@ -438,6 +439,10 @@ export class PolicySet {
         lsmCaller: hook.lsmCaller,
         denies: hook.denies,
         returns: hook.returns,
+        user:
+          hook.user === undefined
+            ? undefined
+            : { place: hook.user, indexes: hook.arguments.map((argument) => argument.index) },
         prevention: preventionOf(hook),
         tracepoint: hook.tracepoint,
         calls: hook.calls,
@@ -575,14 +580,14 @@ export class PolicySet {
       ({ policyId, hookIndex }) => policyId === selector.policyId && hookIndex === selector.hookIndex,
     );
     if (binding === undefined) throw new TypeError(`${hook.symbol} has a selector of no policy`);
-    return this.bindings.idOf(functionNames(hook), binding, hook.tracepoint?.subsystem);
+    return this.bindings.idOf(functionNames(hook), binding, hook.tracepoint?.subsystem, hook.user);
   }
 
   #bindingIdsInForce(): Set<number> {
     return new Set(
       [...this.#hooks.values()].flatMap(({ plan: hook }) =>
         hook.bindings.map((binding) =>
-          this.bindings.idOf(functionNames(hook), binding, hook.tracepoint?.subsystem),
+          this.bindings.idOf(functionNames(hook), binding, hook.tracepoint?.subsystem, hook.user),
         ),
       ),
     );

@@ -108,20 +108,20 @@ spec:
   uprobes:
   - path: /bin/bash
     symbols: [readline]
-    offsets: [0x10, "32"]
-    addrs: [4096]
     refCtrOffsets: [8]
     btfPath: /usr/lib/debug/bash.btf
     return: true
     returnArg: {type: string}
     data: [{type: int}]
-    binaryDigests: ["sha256:00"]
+    binaryDigests: ["sha256:${'0'.repeat(64)}"]
     ignore: {callNotFound: true}
     message: "bash"
     tags: [shell]
     args: [{index: 0, type: int}]
     selectors:
     - matchActions: [{action: Override, argRegs: ["rax=1"], argNewSymbol: other, argNewAddr: 1, argNewOffset: "2", argError: -1}]
+  - {path: /bin/bash, offsets: [0x10, "32"], args: [{index: 5, type: string}]}
+  - {path: /bin/bash, addrs: [4096], refCtrOffsets: ["0x10"]}
   usdts:
   - path: /usr/bin/python3
     provider: python

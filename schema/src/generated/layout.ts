@@ -592,33 +592,56 @@ export const ArgumentSource = {
   parameter: 0,
   /** the n-th argument of the system call, from its saved registers */
   syscall: 1,
+  /** the n-th argument of a function or marker in a program, as its user_argument says */
+  user: 2,
   /** the n-th value of a raw tracepoint */
-  context: 2,
+  context: 3,
   /** a field of the record of a tracepoint, a number without sign */
-  record: 3,
+  record: 4,
   /** a field of the record of a tracepoint, a number with sign */
-  recordSigned: 4,
+  recordSigned: 5,
   /** characters that lie in the record of a tracepoint */
-  recordText: 5,
+  recordText: 6,
   /** characters whose place in the record (16 bits) and length (16 bits) its field holds */
-  recordData: 6,
+  recordData: 7,
   /** as record_data, the place counted from the end of the field */
-  recordRelativeData: 7,
+  recordRelativeData: 8,
   /** what the function returned; read at its return */
-  returned: 8,
+  returned: 9,
 } as const;
 export type ArgumentSource = (typeof ArgumentSource)[keyof typeof ArgumentSource];
 /** Names of argument_source, by number, as events and the archive spell them. */
 export const argumentSourceNames: Readonly<Record<number, string>> = {
   0: 'parameter',
   1: 'syscall',
-  2: 'context',
-  3: 'record',
-  4: 'record_signed',
-  5: 'record_text',
-  6: 'record_data',
-  7: 'record_relative_data',
-  8: 'returned',
+  2: 'user',
+  3: 'context',
+  4: 'record',
+  5: 'record_signed',
+  6: 'record_text',
+  7: 'record_data',
+  8: 'record_relative_data',
+  9: 'returned',
+};
+
+/** Where a program keeps an argument of a function or marker. */
+export const UserArgumentKind = {
+  /** it has no such argument */
+  none: 0,
+  /** nowhere: it is always the same */
+  constant: 1,
+  /** in a register */
+  register: 2,
+  /** in its memory */
+  memory: 3,
+} as const;
+export type UserArgumentKind = (typeof UserArgumentKind)[keyof typeof UserArgumentKind];
+/** Names of user_argument_kind, by number, as events and the archive spell them. */
+export const userArgumentKindNames: Readonly<Record<number, string>> = {
+  0: 'none',
+  1: 'constant',
+  2: 'register',
+  3: 'memory',
 };
 
 /** What of a process a scope dimension looks at. */
@@ -2803,7 +2826,7 @@ export interface BindingEntry {
   functionName: Span;
   /** tracepoint subsystem, path of a uprobe or usdt */
   subsystem: Span;
-  /** usdt provider */
+  /** usdt provider; of a uprobe with a counter the offset of that in the file, in decimal digits */
   provider: Span;
   message: Span;
   /** each followed by NUL */
@@ -3009,6 +3032,62 @@ export function writeHookArgument(view: DataView, at: number, value: HookArgumen
 /** Makes a HookArgument of zeros, with the given fields set. */
 export function makeHookArgument(fields: Partial<HookArgument> = {}): HookArgument {
   return { ...readHookArgument(zeros, 0), ...fields };
+}
+
+export const USER_ARGUMENT_KIND_AT = 0;
+export const USER_ARGUMENT_BYTES_AT = 1;
+export const USER_ARGUMENT_IS_SIGNED_AT = 2;
+export const USER_ARGUMENT_SHIFT_AT = 3;
+export const USER_ARGUMENT_BASE_AT = 4;
+export const USER_ARGUMENT_INDEX_AT = 6;
+export const USER_ARGUMENT_VALUE_AT = 8;
+export const USER_ARGUMENT_BYTES = 16;
+
+/** Where a program keeps an argument (.rodata). */
+export interface UserArgument {
+  /** user_argument_kind */
+  kind: number;
+  /** how wide it is: 1, 2, 4 or 8 */
+  bytes: number;
+  /** 1 where its sign is extended */
+  isSigned: number;
+  /** memory: the index register is shifted by so many bits */
+  shift: number;
+  /** offset of the register among the saved ones (struct pt_regs), 65535 for none */
+  base: number;
+  /** memory: offset of the index register, 65535 for none */
+  index: number;
+  /** the constant; memory: what is added to the registers */
+  value: bigint;
+}
+
+/** Reads 16 bytes. @throws {RangeError} where they reach past the view. */
+export function readUserArgument(view: DataView, at: number): UserArgument {
+  return {
+    kind: view.getUint8(at),
+    bytes: view.getUint8(at + 1),
+    isSigned: view.getUint8(at + 2),
+    shift: view.getUint8(at + 3),
+    base: view.getUint16(at + 4, true),
+    index: view.getUint16(at + 6, true),
+    value: view.getBigUint64(at + 8, true),
+  };
+}
+
+/** Writes 16 bytes. @throws {RangeError} where they reach past the view. */
+export function writeUserArgument(view: DataView, at: number, value: UserArgument): void {
+  view.setUint8(at, value.kind);
+  view.setUint8(at + 1, value.bytes);
+  view.setUint8(at + 2, value.isSigned);
+  view.setUint8(at + 3, value.shift);
+  view.setUint16(at + 4, value.base, true);
+  view.setUint16(at + 6, value.index, true);
+  view.setBigUint64(at + 8, value.value, true);
+}
+
+/** Makes a UserArgument of zeros, with the given fields set. */
+export function makeUserArgument(fields: Partial<UserArgument> = {}): UserArgument {
+  return { ...readUserArgument(zeros, 0), ...fields };
 }
 
 export const DIMENSION_KIND_AT = 0;

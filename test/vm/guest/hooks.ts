@@ -43,6 +43,8 @@ export interface HookEvent {
   readonly undecided: number;
   readonly kernelStack: readonly bigint[];
   readonly userStack: readonly bigint[];
+  /** Of a place in a program: its offset in the file. */
+  readonly offset: bigint;
   readonly args: readonly HookEventArgument[];
   /** What the call returned, where the event says it. */
   readonly returned: HookEventArgument | undefined;
@@ -50,8 +52,15 @@ export interface HookEvent {
 }
 
 const sharedMaps = ['events', 'counters', 'failures', 'process_states', 'scratch_claims', 'scratch_slots'];
-/** Kinds of the records that hooks make. */
-const hookKinds: readonly number[] = [EventKind.kprobe, EventKind.lsm, EventKind.tracepoint];
+/** Kinds of records that hooks make. */
+const hookKinds = new Set<number>([
+  EventKind.kprobe,
+  EventKind.tracepoint,
+  EventKind.loader,
+  EventKind.uprobe,
+  EventKind.lsm,
+  EventKind.usdt,
+]);
 const drainBytes = 4 * 1024 * 1024;
 const drainRecords = 32_768;
 
@@ -111,7 +120,7 @@ export class Hooks {
         const at = this.#offsets[i] ?? 0;
         this.#read++;
         const { kind } = readRecordHeader(view, at);
-        if (hookKinds.includes(kind)) events.push(this.#event(view, at));
+        if (hookKinds.has(kind)) events.push(this.#event(view, at));
       }
       this.#ring.commit(result.position);
       if (!result.more) return events;
@@ -149,6 +158,7 @@ export class Hooks {
       undecided: record.undecidedTerms,
       kernelStack: stack(record.kernelStack),
       userStack: stack(record.userStack),
+      offset: record.functionOffset,
       args: all.slice(0, all.length - record.hasReturn),
       returned: record.hasReturn === 1 ? all.at(-1) : undefined,
       returnAction: actionNames[record.returnAction] ?? String(record.returnAction),

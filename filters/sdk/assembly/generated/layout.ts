@@ -899,7 +899,7 @@ export const bindingEntryBytes: u32 = 72;
 /** tracepoint subsystem, path of a uprobe or usdt */
 @inline export function bindingEntrySubsystemOffset(at: usize): u32 { return load<u32>(at, 32); }
 @inline export function bindingEntrySubsystemLength(at: usize): u32 { return load<u32>(at, 36); }
-/** usdt provider */
+/** usdt provider; of a uprobe with a counter the offset of that in the file, in decimal digits */
 @inline export function bindingEntryProviderOffset(at: usize): u32 { return load<u32>(at, 40); }
 @inline export function bindingEntryProviderLength(at: usize): u32 { return load<u32>(at, 44); }
 @inline export function bindingEntryMessageOffset(at: usize): u32 { return load<u32>(at, 48); }

@@ -1,0 +1,209 @@
+// SPDX-License-Identifier: Apache-2.0
+// Owns hooks in programs and libraries: the file is opened once, its places are found in it, and a program is attached
+// to each of them by that open file, so that it is the very file that was looked at.
+import { createHash } from 'node:crypto';
+import { closeSync, constants, fstatSync, openSync, readSync } from 'node:fs';
+import { type BpfLink, type BpfProgram, cloneProgram } from '@weir/native';
+import {
+  ElfError,
+  type FileReader,
+  locateUserPlace,
+  type UserArgument,
+  type UserLocation,
+  type UserPlace,
+} from '@weir/policy';
+import { makeUserArgument, USER_ARGUMENT_BYTES, UserArgumentKind, writeUserArgument } from '@weir/schema';
+import { explainRefusal, PolicyLoadError } from './errors.js';
+import { realPathIn } from './host-paths.js';
+import { u64 } from './prevention.js';
+
+/** What a hook in a program needs to be attached. */
+export interface UserRequest {
+  readonly place: UserPlace;
+  /** Indexes of the arguments that are read. */
+  readonly indexes: readonly number[];
+}
+
+export interface AttachedProgram {
+  readonly program: BpfProgram;
+  readonly link: BpfLink;
+}
+
+/** Of `user_arguments` (bpf/user.h). */
+const argumentsMax = 16;
+const noRegister = 0xffff;
+const digestChunkBytes = 1 << 20;
+
+function readerOf(fd: number, bytes: number): FileReader {
+  return {
+    bytes,
+    read: (offset, length) => {
+      const buffer = new Uint8Array(Math.max(0, Math.min(length, bytes - offset)));
+      let done = 0;
+      while (done < buffer.length) {
+        const more = readSync(fd, buffer, done, buffer.length - done, offset + done);
+        if (more === 0) break;
+        done += more;
+      }
+      return buffer.subarray(0, done);
+    },
+  };
+}
+
+/** SHA-256 of a file, in hexadecimal digits. */
+function digestOf(file: FileReader): string {
+  const hash = createHash('sha256');
+  for (let at = 0; at < file.bytes; at += digestChunkBytes) hash.update(file.read(at, digestChunkBytes));
+  return hash.digest('hex');
+}
+
+/** Calls a body with a file of the host, by its path as processes of the host see it. */
+function withFile<Result>(
+  root: string,
+  path: string,
+  body: (fd: number, file: FileReader) => Result,
+): Result {
+  // An absolute link in the host's tree begins at the host's root.
+  const real = realPathIn(root)(path);
+  if (real === undefined) throw new PolicyLoadError('no-function', `there is no file ${path} on this host`);
+  let fd: number;
+  try {
+    // What is no file shall not keep the agent waiting.
+    fd = openSync(`${root}${real}`, constants.O_RDONLY | constants.O_NONBLOCK);
+  } catch (error) {
+    const code = (error as NodeJS.ErrnoException).code ?? String(error);
+    throw new PolicyLoadError('load', `${path} cannot be opened (${code})`, error);
+  }
+  try {
+    const stat = fstatSync(fd);
+    if (!stat.isFile()) throw new PolicyLoadError('load', `${path} is no file`);
+    return body(fd, readerOf(fd, stat.size));
+  } finally {
+    closeSync(fd);
+  }
+}
+
+function locate(place: UserPlace, file: FileReader): UserLocation[] {
+  try {
+    return locateUserPlace(place, file, () => digestOf(file));
+  } catch (error) {
+    if (!(error instanceof ElfError)) throw error;
+    throw new PolicyLoadError(
+      error.code === 'missing' ? 'no-function' : 'load',
+      `${place.path} ${error.message}`,
+      error,
+    );
+  }
+}
+
+function writeArgument(view: DataView, at: number, argument: UserArgument): void {
+  const common = { bytes: argument.bytes, isSigned: argument.signed ? 1 : 0 };
+  writeUserArgument(
+    view,
+    at,
+    argument.kind === 'constant'
+      ? makeUserArgument({ ...common, kind: UserArgumentKind.constant, value: argument.value })
+      : argument.kind === 'register'
+        ? makeUserArgument({ ...common, kind: UserArgumentKind.register, base: argument.register })
+        : makeUserArgument({
+            ...common,
+            kind: UserArgumentKind.memory,
+            base: argument.base ?? noRegister,
+            index: argument.index ?? noRegister,
+            shift: argument.shift,
+            value: argument.displacement,
+          }),
+  );
+}
+
+/** The constants that say where arguments are. @throws {PolicyLoadError} where one that is read is nowhere */
+export function encodeUserArguments(
+  { place, indexes }: UserRequest,
+  { arguments: places }: Pick<UserLocation, 'arguments'>,
+): Uint8Array {
+  const bytes = new Uint8Array(argumentsMax * USER_ARGUMENT_BYTES);
+  for (const index of new Set(indexes)) {
+    const argument = places[index];
+    if (argument === undefined || index >= argumentsMax) {
+      const what = place.kind === 'marker' ? `the marker ${place.provider}:${place.name}` : 'a function';
+      throw new PolicyLoadError(
+        'load',
+        `${place.path}: ${what} has no argument ${index} that can be read; it has ${places.length}, counted from 0`,
+      );
+    }
+    if (typeof argument === 'string') {
+      throw new PolicyLoadError('load', `${place.path}: argument ${index} cannot be read: ${argument}`);
+    }
+    writeArgument(new DataView(bytes.buffer), index * USER_ARGUMENT_BYTES, argument);
+  }
+  return bytes;
+}
+
+function digits(place: UserPlace): string {
+  return place.kind === 'marker' ? place.name : (place.symbol ?? place.path.replace(/^.*\//, ''));
+}
+
+/**
+ * Attaches a program to each place in the file that a hook stands for.
+ * @param root of the host's file tree, empty where it is this process's own
+ * @throws {PolicyLoadError} with nothing attached
+ */
+export function attachUser(
+  template: BpfProgram,
+  symbol: string,
+  request: UserRequest,
+  spec: Uint8Array,
+  root: string,
+): AttachedProgram[] {
+  const { place } = request;
+  return withFile(root, place.path, (fd, file) => {
+    const attached: AttachedProgram[] = [];
+    try {
+      for (const location of locate(place, file)) {
+        attached.push(
+          attachAt(
+            template,
+            symbol,
+            `/proc/self/fd/${fd}`,
+            location,
+            {
+              spec,
+              function_offset: u64(BigInt(location.offset)),
+              user_arguments: encodeUserArguments(request, location),
+            },
+            digits(place),
+          ),
+        );
+      }
+      return attached;
+    } catch (error) {
+      for (const { program, link } of attached) {
+        link.close();
+        program.close();
+      }
+      throw error;
+    }
+  });
+}
+
+function attachAt(
+  template: BpfProgram,
+  symbol: string,
+  path: string,
+  { offset, counterOffset }: UserLocation,
+  rodata: Readonly<Record<string, Uint8Array>>,
+  name: string,
+): AttachedProgram {
+  let program: BpfProgram;
+  try {
+    program = cloneProgram(template, { rodata, name: name.replace(/\W/g, '_').slice(0, 15) });
+  } catch (error) {
+    throw explainRefusal('load', 'uprobe', symbol, error);
+  }
+  try {
+    return { program, link: program.attach({ kind: 'uprobe', path, offset, counterOffset }) };
+  } catch (error) {
+    program.close();
+    throw explainRefusal('attach', 'uprobe', symbol, error);
+  }
+}

@@ -1,0 +1,19 @@
+// SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause)
+// Entry points of hooks in programs and libraries. A template, cloned for each place in a file; what a run
+// does is in hook.h, how it gets arguments in user.h.
+
+#include "user.h"
+
+char LICENSE[] SEC("license") = "Dual BSD/GPL";
+
+/* Apart for its stack: see match_function. */
+static __noinline int match_user(void *ctx, __u32 slot, __u32 config_index) {
+    return match_arguments(ctx, slot, config_index, user_value, false, true);
+}
+
+/* At an instruction of a program, which has not run yet. A signal that is sent is taken before it does. */
+SEC("uprobe")
+int observe_user(void *ctx) {
+    run_hook(ctx, match_user, false);
+    return 0;
+}
