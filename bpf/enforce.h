@@ -13,6 +13,7 @@
 #include "rate.h"
 #include "spec.h"
 #include "stack.h"
+#include "tally.h"
 
 enum {
     SIGNAL_KILL = 9,
@@ -83,10 +84,13 @@ static __always_inline void notify(__u32 slot, const struct weir_selector_entry 
         return;
     if (HAS_ACTION(entry->actions, WEIR_ACTION_NOTIFYENFORCER)) {
         // Of whoever was interrupted nothing is asked.
-        if (is_own_call && notification_set(entry->policy_id, entry->notify_error, entry->notify_signal))
+        if (is_own_call && notification_set(entry->policy_id, entry->notify_error, entry->notify_signal)) {
             work->done_is_enforced = true;
-        else
+            work->counts_enforced = true;
+        } else {
             count(WEIR_KERNEL_COUNTER_ENFORCE_FAILED);
+            work->done_failed = true;
+        }
     } else if (is_own_call && HAS_ACTION(entry->actions, WEIR_ACTION_CLEANUPENFORCERNOTIFICATION)) {
         notification_take(slot, entry->policy_id);
     }
@@ -135,10 +139,14 @@ __noinline int act(__u32 slot, __u32 config_id, __u32 bit, __u32 may_deny, __u32
             error = ERROR_NOT_PERMITTED;
     }
     work->done_is_enforced = false;
+    work->counts_enforced = false;
+    work->done_failed = false;
     if (!is_own_call && (signal || error)) {
         // It would fall upon whoever was interrupted.
-        if (!(entry->flags & WEIR_SELECTOR_FLAG_MONITOR))
+        if (!(entry->flags & WEIR_SELECTOR_FLAG_MONITOR)) {
             count(WEIR_KERNEL_COUNTER_ENFORCE_FAILED);
+            work->done_failed = true;
+        }
         signal = 0;
         error = 0;
     }
@@ -148,13 +156,16 @@ __noinline int act(__u32 slot, __u32 config_id, __u32 bit, __u32 may_deny, __u32
                 work->error = error;
             count(WEIR_KERNEL_COUNTER_ENFORCED);
             work->done_is_enforced = true;
+            work->counts_enforced = true;
         }
         if (signal && bpf_send_signal(signal) != 0) {
             count(WEIR_KERNEL_COUNTER_ENFORCE_FAILED);
+            work->done_failed = true;
             signal = 0;
         } else if (signal) {
             count(WEIR_KERNEL_COUNTER_ENFORCED);
             work->done_is_enforced = true;
+            work->counts_enforced = true;
         }
     }
     work->done_error = error;
@@ -210,7 +221,8 @@ __noinline int lay_out_argument(__u32 slot, __u32 record_end, __u32 place, __u32
     return end;
 }
 
-/* Sends the event of a selector, with the arguments that its policy shows, in its order. */
+/* Sends the event of a selector, with the arguments that its policy shows, in its order. Returns 1 where it
+ * is lost. */
 __noinline int post(__u32 slot, __u32 config_id, __u32 bit, __u32 event_kind) {
     struct hook_work *work = hook_work_of(slot);
     struct scratch *scratch = path_scratch(slot);
@@ -263,9 +275,9 @@ __noinline int post(__u32 slot, __u32 config_id, __u32 bit, __u32 event_kind) {
     }
     if (HOOK_HAS(WEIR_HOOK_FEATURE_KERNEL_STACK | WEIR_HOOK_FEATURE_USER_STACK))
         end = append_stacks(slot, end, entry->flags);
-    if (end <= WEIR_RECORD_BYTES - WEIR_RECORD_PADDING)
-        emit(scratch, end, WEIR_KERNEL_COUNTER_PRODUCED_HOOK);
-    return 0;
+    if (end > WEIR_RECORD_BYTES - WEIR_RECORD_PADDING)
+        return 1;
+    return emit(scratch, end, WEIR_KERNEL_COUNTER_PRODUCED_HOOK) != 0;
 }
 
 /* Takes the lowest candidate out, with the rest of its policy's. Returns its bit, or the limit where none was
@@ -288,14 +300,17 @@ __noinline int next_match(__u32 slot, __u32 config_id) {
         HOOK_HAS(WEIR_HOOK_FEATURE_RETURNS) && entry && entry->flags & WEIR_SELECTOR_FLAG_RETURNS;
     drop_candidates(slot, entry && entry->last_bit > bit ? entry->last_bit : bit, work->done_returns);
     work->done_posts = entry && !work->done_returns && HAS_ACTION(entry->actions, WEIR_ACTION_POST);
+    work->binding_id = entry ? entry->binding_id : 0;
     return bit;
 }
 
-static __always_inline void post_unless_limited(__u32 slot, __u32 config_id, __u32 bit, __u32 event_kind) {
-    if (HOOK_HAS(WEIR_HOOK_FEATURE_RATE_LIMIT) && rate_limit_holds(slot, config_id, bit))
+static __always_inline enum match_outcome post_unless_limited(__u32 slot, __u32 config_id, __u32 bit,
+                                                              __u32 event_kind) {
+    if (HOOK_HAS(WEIR_HOOK_FEATURE_RATE_LIMIT) && rate_limit_holds(slot, config_id, bit)) {
         count(WEIR_KERNEL_COUNTER_RATE_LIMITED);
-    else
-        post(slot, config_id, bit, event_kind);
+        return MATCH_RATE_LIMITED;
+    }
+    return post(slot, config_id, bit, event_kind) ? MATCH_LOST : MATCH_POSTED;
 }
 
 /* Acts for one matched policy. Returns 1, which ends the loop, when no candidate is left. */
@@ -312,10 +327,15 @@ static long act_for_next_policy(__u32 index, void *context) {
     act(all->slot, all->config_id, bit, all->may_deny, all->is_own_call);
     struct hook_work *work = hook_work_of(all->slot);
 
-    if (HOOK_HAS(WEIR_HOOK_FEATURE_RETURNS) && work && work->done_returns)
+    bool returns = HOOK_HAS(WEIR_HOOK_FEATURE_RETURNS) && work && work->done_returns;
+    enum match_outcome outcome = MATCH_SILENT;
+
+    if (returns)
         note_done(all->slot, bit);
     if (work && work->done_posts)
-        post_unless_limited(all->slot, all->config_id, bit, all->event_kind);
+        outcome = post_unless_limited(all->slot, all->config_id, bit, all->event_kind);
+    // What waits for its return has matched only then.
+    tally_match(all->slot, outcome, !returns);
     return 0;
 }
 

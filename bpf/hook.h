@@ -13,6 +13,7 @@
 #include "scope.h"
 #include "spec.h"
 #include "stack.h"
+#include "tally.h"
 #include "tracepoint.h"
 
 // 1: the context is the record of a tracepoint.
@@ -220,6 +221,7 @@ static __always_inline int run_hook(void *ctx, argument_matcher match, bool may_
     if (!config)
         return 0;
     count(WEIR_KERNEL_COUNTER_HOOK_RUNS);
+    tally_run(hook_id);
     if (HOOK_HAS(WEIR_HOOK_FEATURE_RETURNS))
         forget_returned(address_of(ctx));
     if (HOOK_HAS(WEIR_HOOK_FEATURE_ENFORCER_ONLY) && !is_notified())
@@ -270,6 +272,8 @@ static __always_inline int run_hook(void *ctx, argument_matcher match, bool may_
             if (HOOK_HAS(WEIR_HOOK_FEATURE_RETURNS) && !mask_empty(&work->returning, words))
                 await_return(slot, address_of(ctx));
         }
+        if (work->undecided_count)
+            tally_undecided(hook_id, work->undecided_count);
     }
     scratch_release(slot);
     return error;

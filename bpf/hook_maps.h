@@ -138,6 +138,11 @@ struct hook_work {
     __s32 done_error;
     __u32 done_is_enforced;
     __u32 done_posts;
+    // For tally.h: in this part of the call, and not in another.
+    __u32 counts_enforced;
+    __u32 done_matches;
+    __u32 done_failed;
+    __u32 binding_id;
     // What a selector has asked of the enforcer that acts.
     __s32 asked_error;
     __u32 asked_signal;

@@ -283,10 +283,12 @@ __noinline int act_at_return(__u32 slot, __u32 bit, __u32 is_own_call) {
         // In an interrupt it would fall upon whoever was interrupted.
         if (!is_own_call || bpf_send_signal(signal) != 0) {
             count(WEIR_KERNEL_COUNTER_ENFORCE_FAILED);
+            work->done_failed = true;
             return 0;
         }
         count(WEIR_KERNEL_COUNTER_ENFORCED);
         work->done_is_enforced = true;
+        work->counts_enforced = true;
     }
     if (work->done_signal != SIGNAL_KILL)
         work->done_signal = signal;
@@ -317,6 +319,10 @@ __noinline int next_return(__u32 slot, __u32 is_own_call) {
     if (!entry)
         return 0;
     tell_done(work, entry, first);
+    work->binding_id = entry->binding_id;
+    work->counts_enforced = false;
+    work->done_failed = false;
+    work->done_matches = bit <= last;
     if (bit <= last) {
         count(WEIR_KERNEL_COUNTER_HOOK_MATCHES);
         act_at_return(slot, bit, is_own_call);
@@ -340,8 +346,10 @@ static long finish_next_policy(__u32 index, void *context) {
     (void)index;
     if (!work || found > WEIR_LIMIT_SELECTORS_PER_HOOK)
         return 1;
-    if (found)
-        post_unless_limited(call->slot, work->config_id, found - 1, spec.event_kind);
+    enum match_outcome outcome =
+        found ? post_unless_limited(call->slot, work->config_id, found - 1, spec.event_kind) : MATCH_SILENT;
+
+    tally_match(call->slot, outcome, work->done_matches);
     return 0;
 }
 

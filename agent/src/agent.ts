@@ -11,6 +11,7 @@ import { BatchWriter } from '@weir/segment';
 import { type AgentConfig, spoolFolder } from './config.js';
 import { Desired, SetModeError } from './desired.js';
 import { jsonText } from './export/json.js';
+import { hookStates, policyHooks } from './hook-states.js';
 import { Users } from './identity/users.js';
 import { Accounting, type CpuBooks, type CpuLoss, decodeAccounting } from './join/accounting.js';
 import { Bindings } from './join/bindings.js';
@@ -288,6 +289,7 @@ export class Agent {
       metrics: () => metricsText(this.metrics()),
       processes: () => this.processes(),
       observe: (observer) => this.pipeline.observe(observer),
+      hooks: (measureMs) => hookStates(this.#policies, measureMs),
       setMode: (policy, mode) =>
         this.desired.setMode(policy, mode).catch((error: unknown) => {
           throw error instanceof SetModeError ? new RangeError(error.message) : error;
@@ -524,6 +526,7 @@ export class Agent {
         samples: status.filters.map(({ name, version, dropped }) => [{ filter: name, version }, dropped]),
       },
       ...perFilter(status.filters),
+      policyHooks(this.#policies),
       {
         name: 'weir_policy_loaded',
         help: '1 where a policy is in force.',

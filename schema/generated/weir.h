@@ -880,6 +880,32 @@ _Static_assert(__builtin_offsetof(struct weir_tamper_record, parent_index) == 64
 _Static_assert(__builtin_offsetof(struct weir_tamper_record, annotation) == 68, "tamper_record.annotation");
 _Static_assert(__builtin_offsetof(struct weir_tamper_record, message) == 72, "tamper_record.message");
 
+// Counts of one hook, on one CPU.
+struct weir_hook_counts {
+    __u64 hits; // runs of its program
+    __u64 undecided; // terms that could not be decided
+};
+_Static_assert(sizeof(struct weir_hook_counts) == 16, "hook_counts");
+_Static_assert(__builtin_offsetof(struct weir_hook_counts, hits) == 0, "hook_counts.hits");
+_Static_assert(__builtin_offsetof(struct weir_hook_counts, undecided) == 8, "hook_counts.undecided");
+
+// Counts of one policy on one hook, on one CPU.
+struct weir_binding_counts {
+    __u64 matches; // calls that matched
+    __u64 posted; // events sent
+    __u64 rate_limited; // events that a rate limit held back
+    __u64 lost; // events that the ring buffer had no room for
+    __u64 enforced; // calls denied, signalled, or told to an enforcer
+    __u64 enforce_failed; // calls for which that could not be done
+};
+_Static_assert(sizeof(struct weir_binding_counts) == 48, "binding_counts");
+_Static_assert(__builtin_offsetof(struct weir_binding_counts, matches) == 0, "binding_counts.matches");
+_Static_assert(__builtin_offsetof(struct weir_binding_counts, posted) == 8, "binding_counts.posted");
+_Static_assert(__builtin_offsetof(struct weir_binding_counts, rate_limited) == 16, "binding_counts.rate_limited");
+_Static_assert(__builtin_offsetof(struct weir_binding_counts, lost) == 24, "binding_counts.lost");
+_Static_assert(__builtin_offsetof(struct weir_binding_counts, enforced) == 32, "binding_counts.enforced");
+_Static_assert(__builtin_offsetof(struct weir_binding_counts, enforce_failed) == 40, "binding_counts.enforce_failed");
+
 // A bit for each selector of a hook, or for each scope.
 struct weir_mask {
     __u64 words[8]; // bit n is bit n % 64 of word n / 64

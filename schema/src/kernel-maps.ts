@@ -304,6 +304,20 @@ export const rangePage = layout('range_page', 'A part of the sorted bounds of a 
   ),
 ]);
 
+export const hookCounts = layout('hook_counts', 'Counts of one hook, on one CPU.', [
+  field('hits', 'u64', 'runs of its program'),
+  field('undecided', 'u64', 'terms that could not be decided'),
+]);
+
+export const bindingCounts = layout('binding_counts', 'Counts of one policy on one hook, on one CPU.', [
+  field('matches', 'u64', 'calls that matched'),
+  field('posted', 'u64', 'events sent'),
+  field('rate_limited', 'u64', 'events that a rate limit held back'),
+  field('lost', 'u64', 'events that the ring buffer had no room for'),
+  field('enforced', 'u64', 'calls denied, signalled, or told to an enforcer'),
+  field('enforce_failed', 'u64', 'calls for which that could not be done'),
+]);
+
 /** Counters of the kernel stage, per CPU; index in the map `counters`. */
 export const kernelCounter = enumeration('kernel_counter', 'Per-CPU counters of the kernel stage.', {
   produced: [0, 'records for which a sequence number was taken'],
@@ -357,6 +371,8 @@ export const failurePlace = enumeration(
 );
 
 export const kernelMaps = [
+  hookCounts,
+  bindingCounts,
   mask,
   hookArgument,
   userArgument,

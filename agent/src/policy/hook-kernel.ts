@@ -16,6 +16,7 @@ import {
 } from '@weir/native';
 import { type HookPlan, syscallNumber } from '@weir/policy';
 import { type CallKey, HOOK_STATE_BYTES, limits, namespaceKindNames, readCallKey } from '@weir/schema';
+import { Counts } from './counts.js';
 import type { EntryMap, HostNamespaces, MapEntry } from './encode.js';
 import { errnoOf, explainRefusal, PolicyLoadError } from './errors.js';
 import { HookProgram, type ProgramKind, templates } from './hook-program.js';
@@ -87,6 +88,8 @@ const workingMaps = [
   'hook_stacks',
   'notifications',
   'call_frames',
+  'hook_counts',
+  'binding_counts',
 ] as const;
 
 /** Numbers that the kernel gives its first namespaces (linux/proc_ns.h); mnt and net have none that is fixed. */
@@ -168,6 +171,7 @@ export class HookKernel {
   /** Configurations as they were written last, by map and index. */
   readonly #configs = new Map<string, Uint8Array>();
   #preventions: Preventions | undefined;
+  #counts: Counts | undefined;
   #flip: BpfProgram | undefined;
   #entries: ReadonlySet<string> | undefined;
   #closed = false;
@@ -445,7 +449,14 @@ export class HookKernel {
     return Object.fromEntries(Object.entries(maps).filter(([name]) => names.has(name)));
   }
 
-  #map(name: MapName): BpfMap {
+  /** What the kernel stage counts of hooks and policies. */
+  get counts(): Counts {
+    if (this.#counts === undefined)
+      this.#counts = new Counts({ hooks: this.#map('hook_counts'), bindings: this.#map('binding_counts') });
+    return this.#counts;
+  }
+
+  #map(name: MapName | 'hook_counts' | 'binding_counts'): BpfMap {
     const map = this.#maps.get(name);
     if (map === undefined) throw new PolicyLoadError('map', `the map ${name} is not open`);
     return map;

@@ -2,6 +2,7 @@
 // The public names of the part that brings policies into the kernel.
 
 export { type Binding, BindingTable, placeOf } from './bindings.js';
+export type { HookCounts, PolicyCounts } from './counts.js';
 export { PolicyLoadError, type PolicyLoadErrorCode } from './errors.js';
 export {
   HookKernel,
@@ -11,6 +12,7 @@ export {
 export type { HookProgramFacts, ProgramKind } from './hook-program.js';
 export { hostRealPath, realPathIn } from './host-paths.js';
 export {
+  type HookReport,
   type HookStatus,
   type PolicyOutcome,
   PolicySet,

@@ -7,6 +7,7 @@ import {
   type FollowedLink,
   type HookPlan,
   type Plan,
+  type PlannedBinding,
   type Policy,
   PolicyError,
   plan,
@@ -16,6 +17,7 @@ import {
 } from '@weir/policy';
 import { limits } from '@weir/schema';
 import { type Binding, BindingTable } from './bindings.js';
+import type { HookCounts, PolicyCounts } from './counts.js';
 import {
   checkLimits,
   encodeHookConfig,
@@ -56,6 +58,21 @@ export interface HookStatus {
   readonly policies: readonly string[];
   readonly selectors: number;
   readonly program: HookProgramFacts;
+}
+
+/** What a hook and the policies on it have done, and what they cost. */
+export interface HookReport extends HookCounts {
+  readonly symbol: string;
+  readonly program: HookProgramFacts;
+  /** Bytes of the keys and values by which it looks up what the policies ask. */
+  readonly entryBytes: number;
+  readonly policies: readonly {
+    readonly name: string;
+    readonly namespace: string;
+    readonly selectors: number;
+    /** undefined where they are not counted. */
+    readonly counts: PolicyCounts | undefined;
+  }[];
 }
 
 export interface PolicySetOptions {
@@ -186,6 +203,25 @@ export class PolicySet {
       policies: [...new Set(hook.plan.bindings.map((binding) => binding.policyName))],
       selectors: hook.plan.selectors.length,
       program: hook.program.facts(),
+    }));
+  }
+
+  /** The hooks in force with what they have counted. Reads kernel maps: for who asks, not for each second. */
+  report(): HookReport[] {
+    const { counts } = this.#options.kernel;
+    return [...this.#hooks.values()].map((hook) => ({
+      symbol: hook.plan.symbol,
+      program: hook.program.facts(),
+      entryBytes: hook.entries.reduce((sum, { key, value }) => sum + key.length + value.length, 0),
+      ...counts.hook(hook.hookId),
+      policies: hook.plan.bindings.map((binding) => ({
+        name: binding.policyName,
+        namespace: binding.policyNamespace,
+        selectors: hook.plan.selectors.filter(
+          ({ policyId, hookIndex }) => policyId === binding.policyId && hookIndex === binding.hookIndex,
+        ).length,
+        counts: counts.policy(idOfBinding(this.bindings, hook.plan, binding)),
+      })),
     }));
   }
 
@@ -433,6 +469,8 @@ export class PolicySet {
     const hookId = active?.hookId ?? this.#freeHookIds.pop() ?? this.#hookIds++;
     const specId = ++this.#specIds;
     try {
+      this.#options.kernel.open();
+      if (active === undefined) this.#options.kernel.counts.clear(hookId);
       const program = this.#options.kernel.attach({
         symbol: hook.symbol,
         syscall: hook.syscall,
@@ -558,6 +596,7 @@ export class PolicySet {
       replaced.push({ configId: hook.configId, entries: hook.entries });
       freed.push(hook.hookId);
     }
+    kernel.counts.begin(bindingIdsOf(next.values(), this.bindings));
     // Nothing below can be refused: each flip is one store.
     for (const flip of flips) flip();
     this.#hooks.clear();
@@ -572,6 +611,7 @@ export class PolicySet {
     this.#awaited = replaced.filter(({ configId }) => awaited.has(configId));
     for (const { configId, entries } of replaced) if (!awaited.has(configId)) kernel.deleteEntries(entries);
     this.#freeHookIds.push(...freed);
+    kernel.counts.keep(this.#bindingIdsInForce());
     kernel.sweep(scopes.generation, new Set([...next.values()].map((hook) => hook.configId)));
   }
 
@@ -580,18 +620,24 @@ export class PolicySet {
       ({ policyId, hookIndex }) => policyId === selector.policyId && hookIndex === selector.hookIndex,
     );
     if (binding === undefined) throw new TypeError(`${hook.symbol} has a selector of no policy`);
-    return this.bindings.idOf(functionNames(hook), binding, hook.tracepoint?.subsystem, hook.user);
+    return idOfBinding(this.bindings, hook, binding);
   }
 
   #bindingIdsInForce(): Set<number> {
-    return new Set(
-      [...this.#hooks.values()].flatMap(({ plan: hook }) =>
-        hook.bindings.map((binding) =>
-          this.bindings.idOf(functionNames(hook), binding, hook.tracepoint?.subsystem, hook.user),
-        ),
-      ),
-    );
+    return bindingIdsOf(this.#hooks.values(), this.bindings);
   }
+}
+
+function idOfBinding(bindings: BindingTable, hook: HookPlan, binding: PlannedBinding): number {
+  return bindings.idOf(functionNames(hook), binding, hook.tracepoint?.subsystem, hook.user);
+}
+
+function bindingIdsOf(hooks: Iterable<ActiveHook>, bindings: BindingTable): Set<number> {
+  return new Set(
+    [...hooks].flatMap(({ plan: hook }) =>
+      hook.bindings.map((binding) => idOfBinding(bindings, hook, binding)),
+    ),
+  );
 }
 
 /** A commit that came to nothing, and the hook at which it did. */

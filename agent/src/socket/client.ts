@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Owns the public client of the agent's Unix socket, for the command line.
 import { type IncomingMessage, request } from 'node:http';
-import type { AgentStatus, EventsQuery, PolicyStatus } from './types.js';
+import type { AgentStatus, EventsQuery, HookState, PolicyStatus } from './types.js';
 
 export type * from './types.js';
 
@@ -84,6 +84,12 @@ export class AgentClient {
   /** Live processes, as JSON lines. */
   async processes(): Promise<string> {
     return (await this.#bytes('GET', '/v1/processes')).toString('utf8');
+  }
+
+  /** What the hooks have counted; with the time of a run where that is to be measured, for so long. */
+  async hooks(measureMs = 0): Promise<readonly HookState[]> {
+    const search = measureMs === 0 ? '' : `?measureMs=${measureMs}`;
+    return JSON.parse((await this.#bytes('GET', `/v1/hooks${search}`)).toString('utf8')) as HookState[];
   }
 
   /** Sets the mode of a policy until it is set again or the policy is no longer wanted. */

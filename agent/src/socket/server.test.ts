@@ -23,6 +23,7 @@ test.each([undefined, own === 0 ? 65_534 : own])(
       metrics: () => '',
       processes: () => [],
       observe: () => () => {},
+      hooks: () => expect.unreachable(),
       setMode: () => expect.unreachable(),
     });
     onTestFinished(() => socket.close());
@@ -43,6 +44,7 @@ test('the mode of a policy is set over the socket, and a reason comes back where
     metrics: () => '',
     processes: () => [],
     observe: () => () => {},
+    hooks: () => expect.unreachable(),
     setMode: async (policy, mode) => {
       asked.push([policy, mode]);
       if (policy.name === 'gone') throw new RangeError('there is no policy gone here');

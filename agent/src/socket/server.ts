@@ -5,6 +5,7 @@
 //   GET  /v1/status      how things are                      GET /v1/metrics    Prometheus text
 //   GET  /v1/events      live events, a line each            GET /v1/processes  the process table, a JSON line each
 //   POST /v1/record      a segment with the next events
+//   GET  /v1/hooks       what the hooks have counted; ?measureMs=N measures a run's time for so long
 //   POST /v1/policies/NAME/mode?mode=monitor|enforce&namespace=NAME      sets a policy's mode; answers with its status
 import { chmodSync, lchownSync, mkdirSync, rmSync } from 'node:fs';
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
@@ -15,11 +16,12 @@ import type { JsonOptions } from '../export/json.js';
 import type { BatchObserver } from '../pipeline/pipeline.js';
 import { recordSegment } from './recorder.js';
 import { Subscriber } from './subscriber.js';
-import type { AgentStatus, EventsQuery, PolicyStatus } from './types.js';
+import type { AgentStatus, EventsQuery, HookState, PolicyStatus } from './types.js';
 
 const SUBSCRIBERS_MAX = 32;
 const RECORD_EVENTS_MAX = 100_000;
 const RECORD_MS_MAX = 600_000;
+const MEASURE_MS_MAX = 60_000;
 
 export interface SocketOptions {
   readonly path: string;
@@ -30,6 +32,7 @@ export interface SocketOptions {
   readonly metrics: () => string;
   readonly processes: () => Iterable<string>;
   readonly observe: (observer: BatchObserver) => () => void;
+  readonly hooks: (measureMs: number) => Promise<readonly HookState[]>;
   /** @throws {RangeError} with the reason where it is not set */
   readonly setMode: (
     policy: { readonly name: string; readonly namespace: string },
@@ -141,6 +144,14 @@ export class AgentSocket {
         response.writeHead(200, { 'content-type': 'application/x-ndjson' });
         response.end([...this.#options.processes()].map((line) => `${line}\n`).join(''));
         return;
+      case 'GET /v1/hooks': {
+        const measure = url.searchParams.get('measureMs');
+        const measureMs = measure === null ? 0 : whole(measure, 0, MEASURE_MS_MAX, 'measureMs');
+        const hooks = await this.#options.hooks(measureMs);
+        response.writeHead(200, { 'content-type': 'application/json' });
+        response.end(`${JSON.stringify(hooks)}\n`);
+        return;
+      }
       case 'GET /v1/events':
         this.#events(url, response);
         return;

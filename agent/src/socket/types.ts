@@ -101,6 +101,38 @@ export interface AgentStatus {
   readonly errors: readonly { readonly code: string; readonly message: string; readonly timeMs: number }[];
 }
 
+/** A hook, and what the policies on it have done. Counts are those of the hook's programs and policies in force. */
+export interface HookState {
+  /** The function, the LSM hook or the tracepoint. */
+  readonly hook: string;
+  /** How its program is attached: fentry, fmod_ret, lsm, … */
+  readonly type: string;
+  /** Calls at which the program ran, whoever called. */
+  readonly hits: number;
+  /** Runs that the kernel skipped, as it was in the midst of another. */
+  readonly skipped: number;
+  /** Terms that could not be decided. */
+  readonly undecided: number;
+  /** Of a run, where it was measured: see `measureMs`. */
+  readonly nsPerRun?: number;
+  /** Of the kernel: the program, and what is looked up. */
+  readonly memoryBytes: number;
+  readonly policies: readonly {
+    readonly name: string;
+    readonly namespace: string;
+    readonly selectors: number;
+    /** Absent where the kernel had no room to count. */
+    readonly counts?: {
+      readonly matches: number;
+      readonly posted: number;
+      readonly rateLimited: number;
+      readonly lost: number;
+      readonly enforced: number;
+      readonly enforceFailed: number;
+    };
+  }[];
+}
+
 /** Parameters of `GET /v1/events`. */
 export interface EventsQuery {
   readonly format?: 'json' | 'compact';

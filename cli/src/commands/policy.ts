@@ -5,9 +5,12 @@ import { release } from 'node:os';
 import { check, formatIssue, PolicyError, parsePolicies } from '@weir/policy';
 import { printable } from '@weir/segment';
 import { type Command, wantsJson } from '../command.js';
+import { usageError } from '../errors.js';
 import { readFiles } from '../files.js';
 import { cell, table, time } from '../output.js';
 import { connect } from '../state.js';
+import { socketOption } from './agent-socket.js';
+import { listHooks } from './policy-hooks.js';
 
 /** Functions of this kernel, where /proc/kallsyms names them. */
 function kernelFunctions(): ((symbol: string) => boolean) | undefined {
@@ -84,11 +87,25 @@ export const policyCommands: readonly Command[] = [
   },
   {
     name: 'policy list',
-    parameters: '[-o table|json]',
-    summary: 'list the policies of the control plane',
-    options: { output: { type: 'string', short: 'o' } },
+    parameters: '[-o table|json] [--hooks [--measure SECONDS] [--socket PATH]]',
+    summary: 'list the policies of the control plane, or what those on this machine have done',
+    help: [
+      '--hooks asks the agent of this machine: by policy and hook, calls at which the hook ran (hits), calls that',
+      'matched, events sent and held back by rate limits, calls denied or signalled, events lost (drops), errors, terms',
+      'that could not be decided, and kernel memory. --measure measures the time of a run for so long.',
+    ],
+    options: {
+      output: { type: 'string', short: 'o' },
+      hooks: { type: 'boolean' },
+      measure: { type: 'string' },
+      ...socketOption,
+    },
     takes: [0, 0],
-    async run({ output, text }) {
+    async run({ output, text, flag }) {
+      if (flag('hooks')) return listHooks(output, text);
+      for (const name of ['measure', 'socket'])
+        if (text(name) !== undefined)
+          throw usageError(`--${name} belongs to --hooks.`, 'weir policy list --hooks');
       const policies = await connect().policies();
       if (wantsJson(text('output'))) output.json(policies);
       else {

@@ -2955,6 +2955,88 @@ export function makeAnnotationLabel(fields: Partial<AnnotationLabel> = {}): Anno
   return { ...readAnnotationLabel(zeros, 0), ...fields };
 }
 
+export const HOOK_COUNTS_HITS_AT = 0;
+export const HOOK_COUNTS_UNDECIDED_AT = 8;
+export const HOOK_COUNTS_BYTES = 16;
+
+/** Counts of one hook, on one CPU. */
+export interface HookCounts {
+  /** runs of its program */
+  hits: bigint;
+  /** terms that could not be decided */
+  undecided: bigint;
+}
+
+/** Reads 16 bytes. @throws {RangeError} where they reach past the view. */
+export function readHookCounts(view: DataView, at: number): HookCounts {
+  return {
+    hits: view.getBigUint64(at, true),
+    undecided: view.getBigUint64(at + 8, true),
+  };
+}
+
+/** Writes 16 bytes. @throws {RangeError} where they reach past the view. */
+export function writeHookCounts(view: DataView, at: number, value: HookCounts): void {
+  view.setBigUint64(at, value.hits, true);
+  view.setBigUint64(at + 8, value.undecided, true);
+}
+
+/** Makes a HookCounts of zeros, with the given fields set. */
+export function makeHookCounts(fields: Partial<HookCounts> = {}): HookCounts {
+  return { ...readHookCounts(zeros, 0), ...fields };
+}
+
+export const BINDING_COUNTS_MATCHES_AT = 0;
+export const BINDING_COUNTS_POSTED_AT = 8;
+export const BINDING_COUNTS_RATE_LIMITED_AT = 16;
+export const BINDING_COUNTS_LOST_AT = 24;
+export const BINDING_COUNTS_ENFORCED_AT = 32;
+export const BINDING_COUNTS_ENFORCE_FAILED_AT = 40;
+export const BINDING_COUNTS_BYTES = 48;
+
+/** Counts of one policy on one hook, on one CPU. */
+export interface BindingCounts {
+  /** calls that matched */
+  matches: bigint;
+  /** events sent */
+  posted: bigint;
+  /** events that a rate limit held back */
+  rateLimited: bigint;
+  /** events that the ring buffer had no room for */
+  lost: bigint;
+  /** calls denied, signalled, or told to an enforcer */
+  enforced: bigint;
+  /** calls for which that could not be done */
+  enforceFailed: bigint;
+}
+
+/** Reads 48 bytes. @throws {RangeError} where they reach past the view. */
+export function readBindingCounts(view: DataView, at: number): BindingCounts {
+  return {
+    matches: view.getBigUint64(at, true),
+    posted: view.getBigUint64(at + 8, true),
+    rateLimited: view.getBigUint64(at + 16, true),
+    lost: view.getBigUint64(at + 24, true),
+    enforced: view.getBigUint64(at + 32, true),
+    enforceFailed: view.getBigUint64(at + 40, true),
+  };
+}
+
+/** Writes 48 bytes. @throws {RangeError} where they reach past the view. */
+export function writeBindingCounts(view: DataView, at: number, value: BindingCounts): void {
+  view.setBigUint64(at, value.matches, true);
+  view.setBigUint64(at + 8, value.posted, true);
+  view.setBigUint64(at + 16, value.rateLimited, true);
+  view.setBigUint64(at + 24, value.lost, true);
+  view.setBigUint64(at + 32, value.enforced, true);
+  view.setBigUint64(at + 40, value.enforceFailed, true);
+}
+
+/** Makes a BindingCounts of zeros, with the given fields set. */
+export function makeBindingCounts(fields: Partial<BindingCounts> = {}): BindingCounts {
+  return { ...readBindingCounts(zeros, 0), ...fields };
+}
+
 export const MASK_WORDS_AT = 0;
 export const MASK_BYTES = 64;
 

@@ -40,6 +40,13 @@ async function checkScopes(hooks: Hooks, { folder, run }: ScenarioContext): Prom
   }
 }
 
+const nothing = { matches: 0n, posted: 0n, rateLimited: 0n, lost: 0n, enforced: 0n, enforceFailed: 0n };
+
+function countsOf(hooks: Hooks, name: string) {
+  const policies = hooks.set.report().flatMap((hook) => hook.policies);
+  return policies.find((policy) => policy.name === name)?.counts;
+}
+
 /** Where a symbol of the kernel begins. */
 function symbolAt(name: string): bigint {
   const found = new RegExp(`^([0-9a-f]+) . ${name}$`, 'm').exec(readFileSync('/proc/kallsyms', 'latin1'));
@@ -146,6 +153,12 @@ export default scenario(
       await run('openat', [one, two, other, one, two, other]);
       assert.deepEqual(paths(), [one, other]);
       assert.equal(hooks.counter('rateLimited') - before, 4n);
+      assert.deepEqual(countsOf(hooks, 'limited'), {
+        ...nothing,
+        matches: 6n,
+        posted: 2n,
+        rateLimited: 4n,
+      });
 
       // Another policy comes, and this one changes in what it matches: the limit goes on.
       await hooks.apply(limited(globally, ['/nowhere/']), policyOf('more', 'sys_dup', ['fd'], []));
@@ -163,6 +176,11 @@ export default scenario(
       const denied = await run('openat', [other, other, other, other]);
       assert.equal(denied.stdout, '13\n'.repeat(4));
       assert.deepEqual(paths(), [other]);
+      const counts = countsOf(hooks, 'limited');
+      // In force under the same name and on the same hook, it goes on counting.
+      assert.deepEqual(counts, { ...nothing, matches: 12n, posted: 3n, rateLimited: 9n, enforced: 4n });
+      const [hook] = hooks.set.report();
+      assert.ok((hook?.hits ?? 0n) > 12n, 'others open files too');
 
       // Held back for a time, not for ever.
       await hooks.apply(limited([{ action: 'Post', rateLimit: '1s', rateLimitScope: 'global' }]));
