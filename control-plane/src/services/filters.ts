@@ -42,7 +42,11 @@ export async function uploadFilter(
     bytes: module.length,
     manifest: {
       ...manifest,
-      binds: { kinds: [...manifest.binds.kinds], policies: [...manifest.binds.policies] },
+      binds: {
+        ...manifest.binds,
+        kinds: [...manifest.binds.kinds],
+        policies: [...manifest.binds.policies],
+      },
     },
     config: options.config ?? {},
     createdMs: services.clock.nowMs(),

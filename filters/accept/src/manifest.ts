@@ -25,11 +25,15 @@ export interface FilterManifest {
   description: string;
   /** What happens to the events that it is bound to once it is quarantined: they go on (open), or are held back (closed). */
   failMode: 'open' | 'closed';
-  /** Which events it judges. An empty list does not restrict; both lists must agree. */
+  /** Which events it judges. An empty list does not restrict; all lists must agree. */
   binds: {
     kinds: BindableKind[];
     /** Names of policies. With any, events that come from no policy are not judged. */
     policies: string[];
+    /** Names of functions, LSM hooks, tracepoint events or symbols. With any, only events of hooks are judged. */
+    hooks?: string[];
+    /** `name=value`: events of processes in pods, or of nodes, that have one of these labels. */
+    labels?: string[];
   };
   /** Labels that it may put on events, without the prefix. */
   labels: string[];
@@ -79,6 +83,7 @@ const versionPattern = /^[A-Za-z0-9][A-Za-z0-9.+-]{0,63}$/;
 const labelPattern = /^[a-z0-9]([a-z0-9_-]{0,61}[a-z0-9])?$/;
 /** `error` is the host's own label: it says why a filter failed on an event. */
 const reservedLabels = ['error'];
+const bindFields = ['kinds', 'policies', 'hooks', 'labels'];
 const knownFields = [
   'abi',
   'name',
@@ -159,8 +164,8 @@ export function checkManifest(value: unknown): ManifestResult {
     return refuse('binds must be an object with the lists kinds and policies');
   }
   for (const key of Object.keys(binds)) {
-    if (key !== 'kinds' && key !== 'policies') {
-      return refuse(`binds.${key} is not known; binds has kinds and policies`);
+    if (!bindFields.includes(key)) {
+      return refuse(`binds.${key} is not known; binds has ${bindFields.join(', ')}`);
     }
   }
   const kinds = strings((binds as Record<string, unknown>).kinds, 'binds.kinds', 32);
@@ -177,6 +182,20 @@ export function checkManifest(value: unknown): ManifestResult {
   for (const [index, policy] of policies.entries()) {
     if (policy === '' || policy.length > 253) {
       return refuse(`binds.policies[${index}] must be the name of a policy, 1 to 253 characters`);
+    }
+  }
+  const hooks = strings((binds as Record<string, unknown>).hooks, 'binds.hooks', 256);
+  if (typeof hooks === 'string') return refuse(hooks);
+  for (const [index, hook] of hooks.entries()) {
+    if (hook === '' || hook.length > 255) {
+      return refuse(`binds.hooks[${index}] must be the name of a function or hook, 1 to 255 characters`);
+    }
+  }
+  const boundLabels = strings((binds as Record<string, unknown>).labels, 'binds.labels', 64);
+  if (typeof boundLabels === 'string') return refuse(boundLabels);
+  for (const [index, label] of boundLabels.entries()) {
+    if (!/^[^=]+=/.test(label) || label.length > 512) {
+      return refuse(`binds.labels[${index}] must be name=value, at most 512 characters`);
     }
   }
   const labels = strings(fields.labels, 'labels', 64);
@@ -202,7 +221,12 @@ export function checkManifest(value: unknown): ManifestResult {
     version,
     description,
     failMode,
-    binds: { kinds: kinds as BindableKind[], policies },
+    binds: {
+      kinds: kinds as BindableKind[],
+      policies,
+      ...(hooks.length === 0 ? {} : { hooks }),
+      ...(boundLabels.length === 0 ? {} : { labels: boundLabels }),
+    },
     labels,
     redacts,
     reads,

@@ -4,15 +4,26 @@
 import {
   BATCH_HEADER_BINDING_COUNT_AT,
   BATCH_HEADER_BINDINGS_AT_AT,
+  BATCH_HEADER_NODE_LABELS_AT,
   BATCH_HEADER_OFFSETS_AT_AT,
+  BATCH_HEADER_POD_COUNT_AT,
+  BATCH_HEADER_PODS_AT_AT,
+  BATCH_HEADER_PROCESS_COUNT_AT,
+  BATCH_HEADER_PROCESSES_AT_AT,
   BATCH_HEADER_RECORD_COUNT_AT,
   BINDING_ENTRY_BYTES,
+  BINDING_ENTRY_FUNCTION_NAME_AT,
   BINDING_ENTRY_POLICY_NAME_AT,
   EventKind,
   HOOK_RECORD_BINDING_INDEX_AT,
+  POD_ENTRY_BYTES,
+  POD_ENTRY_LABELS_AT,
+  PROCESS_ENTRY_BYTES,
+  PROCESS_ENTRY_POD_INDEX_AT,
   RECORD_HEADER_ANNOTATION_AT,
   RECORD_HEADER_FLAGS_AT,
   RECORD_HEADER_KIND_AT,
+  RECORD_HEADER_PROCESS_INDEX_AT,
   RECORD_HEADER_TIME_NS_AT,
   RecordFlag,
 } from '@weir/schema';
@@ -68,6 +79,7 @@ export function isHookCode(code: number): boolean {
 }
 
 const text = new TextDecoder();
+const noLabels: ReadonlySet<string> = new Set();
 
 export class BatchView {
   bytes: Uint8Array = new Uint8Array(0);
@@ -86,6 +98,9 @@ export class BatchView {
   /** Records on which a filter trapped. */
   errors = 0;
   #policies: (string | undefined)[] = [];
+  #functions: (string | undefined)[] = [];
+  #podLabels: (ReadonlySet<string> | undefined)[] = [];
+  #nodeLabels: ReadonlySet<string> | undefined;
 
   constructor(recordsMax: number) {
     this.codes = new Uint8Array(recordsMax);
@@ -106,6 +121,9 @@ export class BatchView {
     this.offsetsAt = (words[BATCH_HEADER_OFFSETS_AT_AT >> 2] as number) >> 2;
     this.errors = 0;
     this.#policies = [];
+    this.#functions = [];
+    this.#podLabels = [];
+    this.#nodeLabels = undefined;
     const { codes, states, recordCount, offsetsAt } = this;
     let unseen = 0;
     for (let index = 0; index < recordCount; index++) {
@@ -153,23 +171,64 @@ export class BatchView {
 
   /** Name of the policy that a record comes from, undefined where it comes from none. */
   policyOf(index: number): string | undefined {
+    return this.#ofBinding(index, BINDING_ENTRY_POLICY_NAME_AT, this.#policies);
+  }
+
+  /** Name of the function, hook, tracepoint or symbol that a record comes from, undefined where it comes from none. */
+  functionOf(index: number): string | undefined {
+    return this.#ofBinding(index, BINDING_ENTRY_FUNCTION_NAME_AT, this.#functions);
+  }
+
+  #ofBinding(index: number, field: number, known: (string | undefined)[]): string | undefined {
     if (isHook[this.codes[index] as number] === 0) return undefined;
     const binding = this.words[(this.recordAt(index) + HOOK_RECORD_BINDING_INDEX_AT) >> 2] as number;
     const count = this.words[BATCH_HEADER_BINDING_COUNT_AT >> 2] as number;
     if (binding === 0 || binding > count) return undefined;
-    let name = this.#policies[binding];
+    let name = known[binding];
     if (name === undefined) {
-      const at =
-        (this.words[BATCH_HEADER_BINDINGS_AT_AT >> 2] as number) +
-        (binding - 1) * BINDING_ENTRY_BYTES +
-        BINDING_ENTRY_POLICY_NAME_AT;
-      if (at + 8 > this.byteLength) return undefined;
-      const offset = this.view.getUint32(at, true);
-      const length = this.view.getUint32(at + 4, true);
-      // A copy: TextDecoder does not read shared memory.
-      name = text.decode(this.bytes.slice(offset, Math.min(offset + length, this.byteLength)));
-      this.#policies[binding] = name;
+      const first = this.words[BATCH_HEADER_BINDINGS_AT_AT >> 2] as number;
+      name = this.#text(first + (binding - 1) * BINDING_ENTRY_BYTES + field);
+      known[binding] = name;
     }
     return name;
   }
+
+  /** What a span says; empty where it does not lie within the batch. */
+  #text(spanAt: number): string {
+    if (spanAt + 8 > this.byteLength) return '';
+    const offset = this.view.getUint32(spanAt, true);
+    const length = this.view.getUint32(spanAt + 4, true);
+    // A copy: TextDecoder does not read shared memory.
+    return text.decode(this.bytes.slice(offset, Math.min(offset + length, this.byteLength)));
+  }
+
+  /** Labels of the pod that a record's process runs in, as `name=value`. */
+  podLabelsOf(index: number): ReadonlySet<string> {
+    const { words } = this;
+    const process = words[(this.recordAt(index) + RECORD_HEADER_PROCESS_INDEX_AT) >> 2] as number;
+    if (process === 0 || process > (words[BATCH_HEADER_PROCESS_COUNT_AT >> 2] as number)) return noLabels;
+    const entry = (words[BATCH_HEADER_PROCESSES_AT_AT >> 2] as number) + (process - 1) * PROCESS_ENTRY_BYTES;
+    const pod = words[(entry + PROCESS_ENTRY_POD_INDEX_AT) >> 2] ?? 0;
+    if (pod === 0 || pod > (words[BATCH_HEADER_POD_COUNT_AT >> 2] as number)) return noLabels;
+    let labels = this.#podLabels[pod];
+    if (labels === undefined) {
+      const at = (words[BATCH_HEADER_PODS_AT_AT >> 2] as number) + (pod - 1) * POD_ENTRY_BYTES;
+      labels = labelsFrom(this.#text(at + POD_ENTRY_LABELS_AT));
+      this.#podLabels[pod] = labels;
+    }
+    return labels;
+  }
+
+  nodeLabels(): ReadonlySet<string> {
+    this.#nodeLabels ??= labelsFrom(this.#text(BATCH_HEADER_NODE_LABELS_AT));
+    return this.#nodeLabels;
+  }
+}
+
+/** Reads pairs of name and value, each followed by NUL. */
+function labelsFrom(pairs: string): ReadonlySet<string> {
+  const parts = pairs.split('\0');
+  const labels = new Set<string>();
+  for (let index = 0; index + 1 < parts.length; index += 2) labels.add(`${parts[index]}=${parts[index + 1]}`);
+  return labels;
 }

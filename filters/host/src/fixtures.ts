@@ -10,7 +10,7 @@ export interface ModuleText {
   name: string;
   version?: string;
   failMode?: 'open' | 'closed';
-  binds?: { kinds?: string[]; policies?: string[] };
+  binds?: { kinds?: string[]; policies?: string[]; hooks?: string[]; labels?: string[] };
   labels?: string[];
   redacts?: string[];
   budget?: Record<string, number>;

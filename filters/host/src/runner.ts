@@ -32,7 +32,8 @@ import {
   FilterMark,
   Severity,
 } from '@weir/schema';
-import { type BatchView, KIND_CODES, kindCode, State } from './batch-view.js';
+import { type BatchView, State } from './batch-view.js';
+import { Binding } from './binding.js';
 import { Averages } from './budget.js';
 import { copyBytes } from './copy.js';
 import { align8, areaBytes, cleanText, describeError, FilterInstance } from './instance.js';
@@ -86,8 +87,7 @@ export class FilterRunner {
   readonly #context: RunnerContext;
   readonly #row: number;
   readonly #areaSize: number;
-  readonly #kinds: Uint8Array | undefined;
-  readonly #policies: ReadonlySet<string> | undefined;
+  readonly #binding: Binding;
   readonly #marks: Uint8Array;
   readonly #scratch: Scratch;
   /** Drops of this turn so far, in `scratch.dropWords`. */
@@ -118,11 +118,7 @@ export class FilterRunner {
     this.#averages = new Averages(entry.budget);
     if (entry.redacts.length > 0) this.#redactor = new Redactor(entry.redacts);
     this.#logLinesLeft = context.bounds.logLinesMax;
-    if (entry.kinds.length > 0) {
-      this.#kinds = new Uint8Array(KIND_CODES);
-      for (const kind of entry.kinds) this.#kinds[kindCode(kind)] = 1;
-    }
-    if (entry.policies.length > 0) this.#policies = new Set(entry.policies);
+    this.#binding = new Binding(entry.binds);
     const encoder = new TextEncoder();
     for (const label of entry.labels) {
       this.#labels.set(label, { text: encoder.encode(`filter.${entry.name}.${label}`), at: -1, batch: -1 });
@@ -163,7 +159,9 @@ export class FilterRunner {
       const taken = this.#instance.restoreState(state, fuelPerLoad);
       say(1, taken ? `took over the state of ${which}` : `does not read the state of ${which}`);
     } catch (error) {
-      say(2, `does not take over the state of ${which}: ${describeError(error)}`);
+      const failed = state === undefined ? from : this.#instance;
+      const reason = failed.cause === 'trap' ? describeError(error) : failed.limitReached(fuelPerLoad);
+      say(2, `does not take over the state of ${which}: ${reason}`);
       if (state !== undefined) this.load();
     } finally {
       this.#context.leave();
@@ -197,19 +195,18 @@ export class FilterRunner {
   #select(batch: BatchView, judgements: Uint8Array, live: number): number {
     const marks = this.#marks;
     const count = batch.recordCount;
-    if (this.#kinds === undefined && this.#policies === undefined && live === count && batch.unseen === 0) {
+    const binding = this.#binding;
+    if (binding.isOpen && live === count && batch.unseen === 0) {
       marks.fill(FilterMark.judge, 0, count);
       return count;
     }
-    const { codes, states } = batch;
+    const { states } = batch;
     let judged = 0;
     for (let index = 0; index < count; index++) {
-      let bound = judgements[index] === Judgement.keep && ((states[index] as number) & State.unseen) === 0;
-      if (bound && this.#kinds !== undefined) bound = this.#kinds[codes[index] as number] === 1;
-      if (bound && this.#policies !== undefined) {
-        const policy = batch.policyOf(index);
-        bound = policy !== undefined && this.#policies.has(policy);
-      }
+      const bound =
+        judgements[index] === Judgement.keep &&
+        ((states[index] as number) & State.unseen) === 0 &&
+        (binding.isOpen || binding.takes(batch, index));
       marks[index] = bound ? FilterMark.judge : FilterMark.skip;
       if (bound) judged++;
     }

@@ -4,6 +4,7 @@
 // Main writes a batch into a slot, puts the slot's index into the ring of submissions, counts SUBMITTED up and wakes
 // the worker by WAKE. The worker judges, writes the slot's result words, counts COMPLETED up and posts a message: as
 // fast as Atomics.waitAsync (70 against 78 µs there and back), in order with its reports, and it keeps the process alive.
+import type { Binds } from './binding.js';
 import type { Budget } from './budget.js';
 import type { WasmModule } from './engine.js';
 import type { QuarantineCode, TrapCause } from './types.js';
@@ -104,8 +105,7 @@ export interface FilterEntry {
   name: string;
   version: string;
   failClosed: boolean;
-  kinds: readonly number[];
-  policies: readonly string[];
+  binds: Binds;
   labels: readonly string[];
   redacts: readonly string[];
   readsLabels: boolean;
