@@ -9,31 +9,51 @@
 #ifndef WEIR_CLONE_H
 #define WEIR_CLONE_H
 
+#include "lineage.h"
 #include "process.h"
 #include "task.h"
 
 // The child starts with its parent's program: it gets the parent's state, under the name that the binary had
 // when it was executed. Where the parent has none (it was there before), the child's is filled when first
-// needed.
+// needed; but for lineages, which it inherits now.
 static __always_inline void clone_state(struct task_struct *parent, struct task_struct *child) {
-    struct process_state *from = process_state_find(parent->group_leader);
-    if (!from || !(from->flags & PROCESS_STATE_READY))
+    struct task_struct *leader = parent->group_leader;
+    const struct weir_lineage_config *lineages = lineage_config();
+    struct process_state *from = lineages ? process_state_make(leader) : process_state_find(leader);
+    if (!from)
+        return;
+    if (lineages)
+        lineage_sync(from, leader, lineages);
+    bool is_ready = from->flags & PROCESS_STATE_READY;
+    if (!is_ready && !lineages)
         return;
     struct process_state *to = process_state_make(child);
     if (!to)
         return;
-    __builtin_memcpy(to->forward, from->forward, sizeof(to->forward));
-    __builtin_memcpy(to->reverse, from->reverse, sizeof(to->reverse));
-    __builtin_memcpy(to->parent_forward, from->forward, sizeof(to->parent_forward));
-    __builtin_memcpy(to->parent_reverse, from->reverse, sizeof(to->parent_reverse));
-    to->binary_length = from->binary_length;
-    to->parent_length = from->binary_length;
-    to->exec_ns = child->start_boottime;
+    lineage_fork(from, to, child, lineages);
+    __u32 flags = from->flags & PROCESS_STATE_LINEAGE_UNKNOWN;
+    if (is_ready) {
+        __builtin_memcpy(to->forward, from->forward, sizeof(to->forward));
+        __builtin_memcpy(to->reverse, from->reverse, sizeof(to->reverse));
+        __builtin_memcpy(to->parent_forward, from->forward, sizeof(to->parent_forward));
+        __builtin_memcpy(to->parent_reverse, from->reverse, sizeof(to->parent_reverse));
+        to->binary_length = from->binary_length;
+        to->parent_length = from->binary_length;
+        to->exec_ns = child->start_boottime;
+        __u32 own = from->flags & (PROCESS_STATE_READY | PROCESS_STATE_TRUNCATED | PROCESS_STATE_UNREADABLE);
+        flags |= own | own << 4;
+    }
+    if (from->flags & PROCESS_STATE_BASELINE) {
+        __builtin_memcpy(to->exec_namespaces, from->exec_namespaces, sizeof(to->exec_namespaces));
+        to->exec_permitted = from->exec_permitted;
+        to->exec_effective = from->exec_effective;
+        to->exec_inheritable = from->exec_inheritable;
+        flags |= PROCESS_STATE_BASELINE;
+    }
     // The child may be in other namespaces, so in other scopes.
     to->scope_generation = 0;
     barrier();
-    __u32 own = from->flags & (PROCESS_STATE_READY | PROCESS_STATE_TRUNCATED | PROCESS_STATE_UNREADABLE);
-    to->flags = own | own << 4;
+    to->flags |= flags;
 }
 
 // Makes and sends the clone record of `child`.

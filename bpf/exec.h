@@ -9,6 +9,7 @@
 #ifndef WEIR_EXEC_H
 #define WEIR_EXEC_H
 
+#include "lineage.h"
 #include "process.h"
 #include "task.h"
 
@@ -179,8 +180,15 @@ static __always_inline void exec_record_send(struct scratch *scratch, __u32 slot
         record->exec_flags |= WEIR_EXEC_FLAG_MEMFD;
     end = record_append_path(scratch, end, &text, &record->binary);
     struct process_state *state = process_state_make(task->group_leader);
-    if (state)
+    if (state) {
         process_state_write(state, scratch, &text, record->time_ns);
+        __builtin_memcpy(state->exec_namespaces, record->namespaces, sizeof(state->exec_namespaces));
+        state->exec_permitted = record->cap_permitted;
+        state->exec_effective = record->cap_effective;
+        state->exec_inheritable = record->cap_inheritable;
+        state->flags |= PROCESS_STATE_BASELINE;
+        lineage_exec(slot);
+    }
 
     end = record_append_arguments(scratch, slot, end, task->mm, record);
 

@@ -38,12 +38,6 @@ struct {
     __type(value, struct weir_scope_config);
 } scope_configs SEC(".maps");
 
-struct string_key {
-    __u32 prefix_bits;
-    __u32 dimension_id;
-    __u8 bytes[WEIR_LIMIT_TRIE_DATA_BYTES];
-};
-
 /* Forward and reverse dimensions of all hooks and scopes. */
 struct {
     __uint(type, BPF_MAP_TYPE_LPM_TRIE);

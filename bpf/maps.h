@@ -74,9 +74,16 @@ struct process_state {
     __u8 reverse[WEIR_STATE_TEXT_BYTES];
     // The same of the program that its parent ran when it made this process.
     __u32 parent_length;
-    __u32 reserved;
+    // Revision of the lineages that the two masks below are of; 0 where nothing is known yet.
+    __u32 lineage_revision;
     __u8 parent_forward[WEIR_STATE_TEXT_BYTES];
     __u8 parent_reverse[WEIR_STATE_TEXT_BYTES];
+    // Lineages that the process is of, and those that its parent was of when it made this one. See lineage.h.
+    struct weir_mask lineage;
+    struct weir_mask parent_lineage;
+    // As they were at the last exec: inode numbers by namespace_kind, capabilities.
+    __u32 exec_namespaces[10];
+    __u64 exec_permitted, exec_effective, exec_inheritable;
 };
 
 enum process_state_flag {
@@ -94,14 +101,34 @@ enum process_state_flag {
     PROCESS_STATE_PARENT_READY = 16,
     PROCESS_STATE_PARENT_TRUNCATED = 32,
     PROCESS_STATE_PARENT_UNREADABLE = 64,
+    // What was at the last exec is known.
+    PROCESS_STATE_BASELINE = 128,
+    // A binary that the process ran, or one of its ancestors, could not be read: its lineages are not known.
+    PROCESS_STATE_LINEAGE_UNKNOWN = 256,
     // What an exec leaves as it is.
-    PROCESS_STATE_KEPT =
-        PROCESS_STATE_PARENT_READY | PROCESS_STATE_PARENT_TRUNCATED | PROCESS_STATE_PARENT_UNREADABLE,
+    PROCESS_STATE_KEPT = PROCESS_STATE_PARENT_READY | PROCESS_STATE_PARENT_TRUNCATED |
+                         PROCESS_STATE_PARENT_UNREADABLE | PROCESS_STATE_BASELINE |
+                         PROCESS_STATE_LINEAGE_UNKNOWN,
 };
 _Static_assert(PROCESS_STATE_PARENT_READY == PROCESS_STATE_READY << 4 &&
                    PROCESS_STATE_PARENT_TRUNCATED == PROCESS_STATE_TRUNCATED << 4 &&
                    PROCESS_STATE_PARENT_UNREADABLE == PROCESS_STATE_UNREADABLE << 4,
                "the parent's flags are the process's, shifted");
+
+struct string_key {
+    __u32 prefix_bits;
+    __u32 dimension_id;
+    __u8 bytes[WEIR_LIMIT_TRIE_DATA_BYTES];
+};
+
+/* Bits of a key that count, for `length` bytes and the NUL after them. */
+static __always_inline __u32 trie_bits(__u32 length) {
+    __u32 bytes = length + 1;
+
+    if (bytes > WEIR_LIMIT_TRIE_DATA_BYTES)
+        bytes = WEIR_LIMIT_TRIE_DATA_BYTES;
+    return 8 * (sizeof(__u32) + bytes);
+}
 
 // Records for the agent.
 // Written by every program (emit.h); read and consumed by the agent's reader alone. The loader may set

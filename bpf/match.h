@@ -67,15 +67,6 @@ static __always_inline bool mask_empty(const struct weir_mask *mask, __u32 words
     return left == 0;
 }
 
-/* Bits of a key that count, for `length` bytes and the NUL after them. */
-static __always_inline __u32 trie_bits(__u32 length) {
-    __u32 bytes = length + 1;
-
-    if (bytes > WEIR_LIMIT_TRIE_DATA_BYTES)
-        bytes = WEIR_LIMIT_TRIE_DATA_BYTES;
-    return 8 * (sizeof(__u32) + bytes);
-}
-
 /* Looks up the bytes of `text` as they stand; its own header serves as that of the key, so nothing is copied.
  */
 static __always_inline const struct weir_mask *look_up_forward(struct text_slot *text, __u32 length,

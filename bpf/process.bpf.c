@@ -5,6 +5,7 @@
 #include "clone.h"
 #include "exec.h"
 #include "exit.h"
+#include "lineage.h"
 #include "tamper.h"
 
 char LICENSE[] SEC("license") = "Dual BSD/GPL";
@@ -45,8 +46,12 @@ SEC("tp_btf/sched_process_exit")
 int process_exit(__u64 *context) {
     struct task_struct *task = (void *)context[0];
     __u32 slot;
-    if (!exit_is_last(task))
+    if (!exit_is_last(task)) {
+        if (task->pid == task->tgid)
+            lineage_leader_ends(task);
         return 0;
+    }
+    lineage_process_ends(task->group_leader);
     struct scratch *scratch = scratch_claim(&slot);
     if (!scratch)
         return 0;

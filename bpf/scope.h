@@ -211,6 +211,12 @@ __noinline int evaluate_candidates(__u32 slot, __u32 config_index) {
     // Here and not where it is looked up, for the stack that all frames share.
     if (scopes->attributes & 1 << WEIR_SCOPE_ATTRIBUTE_PARENT_BINARY)
         fill_parent_binary(slot);
+    if (scopes->attributes & (1 << WEIR_SCOPE_ATTRIBUTE_LINEAGE | 1 << WEIR_SCOPE_ATTRIBUTE_PARENT_LINEAGE))
+        sync_current_lineage(slot);
+    if (scopes->attributes >> WEIR_SCOPE_ATTRIBUTE_NAMESPACE_CHANGES &
+        ((1 << (WEIR_SCOPE_ATTRIBUTE_CAP_INHERITABLE_CHANGES + 1 - WEIR_SCOPE_ATTRIBUTE_NAMESPACE_CHANGES)) -
+         1))
+        fill_baseline(slot);
 
     struct scope_evaluation evaluation = {
         .slot = slot,

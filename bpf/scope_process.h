@@ -7,6 +7,7 @@
 #define WEIR_SCOPE_PROCESS_H
 
 #include "hook_kernel.h"
+#include "lineage.h"
 #include "match.h"
 #include "process.h"
 
@@ -55,22 +56,11 @@ __noinline int namespace_inode(__u32 kind, bool *known) {
     }
 }
 
-/*
- * A process id of the current process (a scope_attribute). In its own pid namespace, those of the host's have
- * none: 0.
- */
+/* A process id of the current process (a scope_attribute). */
 static __always_inline __u32 process_number(__u32 attribute, bool *known) {
     struct task_struct *task = bpf_get_current_task_btf();
 
-    if (attribute == WEIR_SCOPE_ATTRIBUTE_PID)
-        return task->tgid;
-    struct pid *pid = BPF_CORE_READ(task, group_leader, thread_pid);
-    __u32 level = BPF_CORE_READ(pid, level);
-    struct upid *own =
-        (void *)pid + bpf_core_field_offset(struct pid, numbers) + level * bpf_core_type_size(struct upid);
-
-    *known = pid != NULL;
-    return level == 0 ? 0 : BPF_CORE_READ(own, nr);
+    return attribute == WEIR_SCOPE_ATTRIBUTE_PID ? task->tgid : own_namespace_pid(task->group_leader, known);
 }
 
 /* A set of capabilities of the current thread. */
@@ -90,11 +80,100 @@ static __always_inline __u64 capability_set(__u32 attribute) {
     return bits;
 }
 
+/* Kinds of namespaces, as bits, in which the current thread is in another than its program began in. */
+__noinline __u64 namespace_changes(bool *known) {
+    struct process_state *state = process_state_find(bpf_get_current_task_btf()->group_leader);
+    __u64 changed = 0;
+
+    if (!known)
+        return 0;
+    *known = state && (state->flags & PROCESS_STATE_BASELINE);
+    if (!*known)
+        return 0;
+#pragma clang loop unroll(disable)
+    for (__u32 kind = 0; kind < WEIR_NAMESPACE_KIND_USER + 1; kind++) {
+        bool one_known = true;
+        __u32 inode = namespace_inode(kind, &one_known);
+
+        if (!one_known)
+            *known = false;
+        if (inode != state->exec_namespaces[kind])
+            changed |= 1ULL << kind;
+    }
+    return changed;
+}
+
+/*
+ * Notes how the namespaces and capabilities are, of a process that was there before the programs. Not static,
+ * for its stack.
+ */
+__noinline int fill_baseline(__u32 slot) {
+    struct process_state *state = process_state_find(bpf_get_current_task_btf()->group_leader);
+    bool known = true;
+
+    (void)slot;
+    if (!state || (state->flags & PROCESS_STATE_BASELINE))
+        return 0;
+#pragma clang loop unroll(disable)
+    for (__u32 kind = 0; kind < WEIR_NAMESPACE_KIND_USER + 1; kind++) {
+        state->exec_namespaces[kind] = namespace_inode(kind, &known);
+        if (!known)
+            return 0;
+    }
+    state->exec_permitted = capability_set(WEIR_SCOPE_ATTRIBUTE_CAP_PERMITTED);
+    state->exec_effective = capability_set(WEIR_SCOPE_ATTRIBUTE_CAP_EFFECTIVE);
+    state->exec_inheritable = capability_set(WEIR_SCOPE_ATTRIBUTE_CAP_INHERITABLE);
+    __sync_fetch_and_or(&state->flags, PROCESS_STATE_BASELINE);
+    return 0;
+}
+
+/* Takes over what lineage_seeds says of the current process. Not static, for its stack. */
+__noinline int sync_current_lineage(__u32 slot) {
+    struct task_struct *leader = bpf_get_current_task_btf()->group_leader;
+    struct process_state *state = process_state_find(leader);
+    const struct weir_lineage_config *config = lineage_config();
+
+    (void)slot;
+    if (state && config)
+        lineage_sync(state, leader, config);
+    return 0;
+}
+
 /* Puts the members of a set of the current process into `set`. Returns whether they are known. */
 static __always_inline bool process_set(__u32 attribute, struct weir_mask *set) {
+    struct process_state *state = process_state_find(bpf_get_current_task_btf()->group_leader);
+    bool known = true;
+
     mask_clear(set);
-    set->words[0] = capability_set(attribute);
-    return true;
+    if (attribute == WEIR_SCOPE_ATTRIBUTE_NAMESPACE_CHANGES) {
+        set->words[0] = namespace_changes(&known);
+        return known;
+    }
+    if (attribute <= WEIR_SCOPE_ATTRIBUTE_CAP_INHERITABLE) {
+        set->words[0] = capability_set(attribute);
+        return true;
+    }
+    if (!state)
+        return false;
+    switch (attribute) {
+    case WEIR_SCOPE_ATTRIBUTE_LINEAGE:
+        mask_copy(set, &state->lineage, WEIR_LIMIT_MASK_WORDS);
+        return !(state->flags & PROCESS_STATE_LINEAGE_UNKNOWN);
+    case WEIR_SCOPE_ATTRIBUTE_PARENT_LINEAGE:
+        mask_copy(set, &state->parent_lineage, WEIR_LIMIT_MASK_WORDS);
+        return !(state->flags & PROCESS_STATE_LINEAGE_UNKNOWN);
+    case WEIR_SCOPE_ATTRIBUTE_CAP_PERMITTED_CHANGES:
+        set->words[0] = state->exec_permitted;
+        break;
+    case WEIR_SCOPE_ATTRIBUTE_CAP_EFFECTIVE_CHANGES:
+        set->words[0] = state->exec_effective;
+        break;
+    default:
+        set->words[0] = state->exec_inheritable;
+    }
+    set->words[0] ^= capability_set(
+        attribute - (WEIR_SCOPE_ATTRIBUTE_CAP_PERMITTED_CHANGES - WEIR_SCOPE_ATTRIBUTE_CAP_PERMITTED));
+    return state->flags & PROCESS_STATE_BASELINE;
 }
 
 /*
@@ -197,7 +276,7 @@ __noinline int look_up_set(__u32 slot, __u32 scope_slot, __u32 d, __u32 dimensio
             .left = work->set.words[0],
         };
 
-        bpf_loop(WEIR_LIMIT_MASK_WORDS * WORD_BITS + WEIR_LIMIT_MASK_WORDS, look_up_member, &look_up, 0);
+        bpf_loop(WEIR_LIMIT_LINEAGES + WEIR_LIMIT_MASK_WORDS, look_up_member, &look_up, 0);
     }
 #pragma unroll
     for (__u32 word = 0; word < WEIR_LIMIT_MASK_WORDS; word++)

@@ -17,6 +17,7 @@ import { Accounting, type CpuBooks, type CpuLoss, decodeAccounting } from './joi
 import { Bindings } from './join/bindings.js';
 import { Join } from './join/join.js';
 import { lossRecord } from './join/loss-record.js';
+import { knownProcesses } from './known-processes.js';
 import { BOOKS_CPUS_MAX, Losses, splitBooks } from './losses.js';
 import { labelled, type Metric, metricsText, single } from './metrics/prometheus.js';
 import { Pipeline } from './pipeline/pipeline.js';
@@ -101,6 +102,7 @@ export class Agent {
     trust: FilterTrust;
     spool: Spool | undefined;
     bootId: Uint8Array;
+    table: ProcessTable;
     policies: PolicySet | undefined;
     hookKernel: HookKernel | undefined;
     noPolicies: string;
@@ -115,7 +117,7 @@ export class Agent {
     this.#bootId = parts.bootId;
     this.#policies = parts.policies;
     this.#hookKernel = parts.hookKernel;
-    this.#table = new ProcessTable({ processesMax: config.processesMax });
+    this.#table = parts.table;
     this.#accounting = new Accounting(Math.min(possibleCpus(), BOOKS_CPUS_MAX), parts.bootId);
     const set = parts.policies;
     const bindings = new Bindings((id) => {
@@ -229,8 +231,9 @@ export class Agent {
       budgetCaps: config.filterBudget,
       onReport: (report) => agent?.filterReport(report),
     });
-    const hooks = openHooks(config, sensor);
-    agent = new Agent({ config, identity, sensor, host, trust, spool, bootId: boot, ...hooks });
+    const table = new ProcessTable({ processesMax: config.processesMax });
+    const hooks = openHooks(config, sensor, table);
+    agent = new Agent({ config, identity, sensor, host, trust, spool, table, bootId: boot, ...hooks });
     await agent.#begin();
     await agent.#listen();
     return agent;
@@ -630,6 +633,7 @@ function nowNs(): bigint {
 function openHooks(
   config: AgentConfig,
   sensor: Sensor,
+  table: ProcessTable,
 ): { policies: PolicySet | undefined; hookKernel: HookKernel | undefined; noPolicies: string } {
   const kernel = new HookKernel({
     objectPath: join(config.bpfFolder, 'hook.bpf.o'),
@@ -646,7 +650,11 @@ function openHooks(
       noPolicies: `no policy can be loaded here: ${reason}`,
     };
   }
-  const policies = new PolicySet({ kernel, hostNamespaces: readHostNamespaces() });
+  const policies = new PolicySet({
+    kernel,
+    hostNamespaces: readHostNamespaces(),
+    processes: () => knownProcesses(table),
+  });
   return { policies, hookKernel: kernel, noPolicies: '' };
 }
 

@@ -15,7 +15,18 @@ const reason = existsSync(`${objects}hook.bpf.o`)
   : 'the objects are not built (make -C bpf)';
 if (reason !== undefined) console.warn(`the tests of desired policies do not run: ${reason}`);
 
-const sharedNames = ['events', 'counters', 'failures', 'process_states', 'scratch_claims', 'scratch_slots'];
+const sharedNames = [
+  'events',
+  'counters',
+  'failures',
+  'process_states',
+  'scratch_claims',
+  'scratch_slots',
+  'lineage_configs',
+  'lineage_strings',
+  'lineage_pids',
+  'lineage_seeds',
+];
 
 function text(name: string, value: string): string {
   const selectors = [{ matchArgs: [{ index: 1, operator: 'Equal', values: [value] }] }];

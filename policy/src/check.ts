@@ -59,6 +59,8 @@ function conditions(
     'matchParentBinaries',
     'matchPIDs',
     'matchCapabilities',
+    'matchCapabilityChanges',
+    'matchNamespaceChanges',
     'matchActions',
     'matchReturnActions',
   ];
@@ -73,18 +75,31 @@ function conditions(
       .map(({ item }) => `what it returns ${item.operator} ${values(item.values)}`.trimEnd()),
     ...selector.matchBinaries.map(({ item }) => {
       const whose = next ? 'the program that is executed' : "the caller's binary";
-      return `${whose} ${item.operator} ${values(item.values)}`;
+      return `${whose}${item.followChildren === true ? ', or one that it descends from,' : ''} ${item.operator} ${values(item.values)}`;
     }),
     ...selector.matchNamespaces.map(
       ({ item }) => `namespace ${item.namespace} ${item.operator} ${values(item.values)}`,
     ),
     ...selector
       .part('matchParentBinaries')
-      .map(({ item }) => `the parent's binary ${item.operator} ${values(item.values)}`),
+      .map(
+        ({ item }) =>
+          `the parent's binary${item.followChildren === true ? ', or one that it descends from,' : ''} ${item.operator} ${values(item.values)}`,
+      ),
     ...selector.part('matchPIDs').map(({ item }) => {
       const whose = item.isNamespacePID === true ? 'process id in its own namespace' : 'process id';
-      return `${whose} ${item.operator} ${values(item.values)}`;
+      const followed = item.followForks === true ? ', or that of a process that it descends from,' : '';
+      return `${whose}${followed} ${item.operator} ${values(item.values)}`;
     }),
+    ...selector
+      .part('matchNamespaceChanges')
+      .map(({ item }) => `namespaces changed since the last exec ${item.operator} ${values(item.values)}`),
+    ...selector
+      .part('matchCapabilityChanges')
+      .map(
+        ({ item }) =>
+          `${item.type.toLowerCase()} capabilities changed since the last exec ${item.operator} ${values(item.values)}`,
+      ),
     ...selector.part('matchCapabilities').map(({ item }) => {
       const where =
         item.isNamespaceCapability === true ? " and in another user namespace than the host's" : '';

@@ -15,7 +15,7 @@
 // in all of its masks.
 import { ArgumentPart } from '@weir/schema';
 import type { Network } from './addresses.js';
-import type { Dimension, HostNamespace, Mask } from './plan-types.js';
+import type { Dimension, HostNamespace, Lineage, Mask, SetMember } from './plan-types.js';
 import { unite } from './ranges.js';
 
 /** What a selector (or scope) asks of one argument (or attribute of the process). */
@@ -76,7 +76,7 @@ export interface SetTerm {
   readonly kind: 'set';
   readonly argument: number;
   readonly negated: boolean;
-  readonly values: readonly number[];
+  readonly values: readonly (number | Lineage)[];
   readonly path: string;
 }
 
@@ -266,16 +266,20 @@ function bitsDimension(group: Group, defaultMask: Mask): Dimension {
 }
 
 function setDimension(group: Group, defaultMask: Mask): Dimension {
-  const masks = new Map<number, Mask>();
+  const masks = new Map<string, SetMember>();
   for (const { bit, term } of group.terms) {
     if (term.kind !== 'set') continue;
-    for (const member of term.values) masks.set(member, (masks.get(member) ?? 0n) | bit);
+    for (const value of term.values) {
+      const member = typeof value === 'number' ? value : { lineage: value.key };
+      const key = typeof value === 'number' ? String(value).padStart(4, '0') : value.key;
+      masks.set(key, { member, mask: (masks.get(key)?.mask ?? 0n) | bit });
+    }
   }
   return {
     kind: 'set',
     argument: group.argument,
     defaultMask,
-    entries: [...masks].sort(([a], [b]) => a - b).map(([member, mask]) => ({ member, mask })),
+    entries: [...masks].sort(byKey).map(([, member]) => member),
   };
 }
 

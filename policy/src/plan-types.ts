@@ -88,7 +88,35 @@ export interface SetDimension {
   readonly kind: 'set';
   readonly argument: number;
   readonly defaultMask: Mask;
-  readonly entries: readonly { readonly member: number; readonly mask: Mask }[];
+  readonly entries: readonly SetMember[];
+}
+
+export interface SetMember {
+  readonly member: number | LineageMember;
+  readonly mask: Mask;
+}
+
+/** Stands for the number of a lineage, which the agent gives. */
+export interface LineageMember {
+  readonly lineage: string;
+}
+
+/** A condition that what a process forks is of too. Its key tells it from others, and is the same for the same. */
+export type Lineage = BinaryLineage | PidLineage;
+
+export interface BinaryLineage {
+  readonly kind: 'forward' | 'reverse';
+  readonly key: string;
+  readonly exact: boolean;
+  readonly values: readonly Uint8Array[];
+}
+
+export interface PidLineage {
+  readonly kind: 'pid' | 'namespace-pid';
+  readonly key: string;
+  readonly values: readonly number[];
+  /** False where a process is of it by its own number alone. */
+  readonly inherited: boolean;
 }
 
 export type Dimension =
@@ -222,6 +250,8 @@ export interface ScopePlan {
   readonly dimensions: readonly Dimension[];
   /** The scopes that look at what may change while a process runs. */
   readonly changing: Mask;
+  /** In order of their keys. */
+  readonly lineages: readonly Lineage[];
 }
 
 export interface Plan {

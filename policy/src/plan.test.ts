@@ -7,7 +7,13 @@ import { lsmPathOf } from './lsm-paths.js';
 import { parsePolicies } from './parse.js';
 import { plan } from './plan.js';
 import type { Plan } from './plan-types.js';
-import { type CallArgument, type DescribedCall, type ReferenceHit, referenceHits } from './reference.js';
+import {
+  type CallArgument,
+  type DescribedCall,
+  type ProcessOrigin,
+  type ReferenceHit,
+  referenceHits,
+} from './reference.js';
 import { syscallNames } from './syscall-names.js';
 import { syscallNumber } from './syscall-numbers.js';
 import { interpretPlan } from './testing/interpret.js';
@@ -138,6 +144,8 @@ const world: RandomWorld = {
   pids: ['1', '2', '4000'],
   namespacePids: ['0', '1', '2'],
   capabilities: ['CAP_CHOWN', 'CAP_NET_RAW', 'CAP_SYS_ADMIN', 'CAP_CHECKPOINT_RESTORE', 'cap_kill'],
+  follows: true,
+  changes: true,
 };
 const symbols = [
   'security_file_open',
@@ -179,7 +187,14 @@ function someCapabilities(random: Random): string[] {
   );
 }
 
+const someSets = (random: Random) => ({
+  Permitted: someCapabilities(random),
+  Effective: someCapabilities(random),
+  Inheritable: someCapabilities(random),
+});
+
 function randomCall(random: Random): DescribedCall {
+  const someInodes = () => Array.from({ length: 10 }, () => BigInt(random.pick(inodes)));
   const symbol = random.pick(symbols);
   const text = (texts: readonly string[]) =>
     bytes(random.chance(90) ? random.pick(texts) : `${random.pick(texts)}x`);
@@ -188,22 +203,27 @@ function randomCall(random: Random): DescribedCall {
     bytes: text(paths),
     ...(symbol.includes('socket') ? randomSocket(random) : {}),
   });
+  const origin = (): ProcessOrigin => ({
+    binary: text(binaries),
+    pid: random.pick([1n, 2n, 4000n, 4001n]),
+    namespacePid: random.pick([0n, 1n, 2n, 3n]),
+  });
+  const origins: [ProcessOrigin, ...ProcessOrigin[]] = [
+    origin(),
+    ...Array.from({ length: random.below(3) }, origin),
+  ];
   return {
     symbol,
     arguments: symbol.includes('bprm_check')
       ? [{ bytes: text(binaries) }]
       : [argument(), argument(), argument(), argument()],
     process: {
-      binary: text(binaries),
-      namespaces: Array.from({ length: 10 }, () => BigInt(random.pick(inodes))),
-      parentBinary: text(binaries),
-      pid: random.pick([1n, 2n, 4000n, 4001n]),
-      namespacePid: random.pick([0n, 1n, 2n, 3n]),
-      capabilities: {
-        Permitted: someCapabilities(random),
-        Effective: someCapabilities(random),
-        Inheritable: someCapabilities(random),
-      },
+      ...origins[0],
+      namespaces: someInodes(),
+      parentBinary: origins[1]?.binary ?? bytes(''),
+      capabilities: someSets(random),
+      origins,
+      atExec: { namespaces: someInodes(), capabilities: someSets(random) },
     },
     hostNamespaces: host,
   };

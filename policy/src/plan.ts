@@ -20,13 +20,14 @@ import { type TypeInfo, typeInfo } from './names.js';
 import { type Policy, policyIssue } from './parse.js';
 import type {
   HookPlan,
+  Lineage,
   Plan,
   PlannedArgument,
   PlannedBinding,
   PlannedSelector,
   ScopePlan,
 } from './plan-types.js';
-import { processTerms, scopeAttributeChanges } from './process-terms.js';
+import { binaryTerms, processTerms, scopeAttributeChanges } from './process-terms.js';
 import { joinComparisons } from './ranges.js';
 import { rateLimitOf } from './rate-limit.js';
 import {
@@ -37,7 +38,7 @@ import {
   type Located,
   optionValue,
 } from './selectors.js';
-import type { Action, Argument, ArgumentTerm, BinaryTerm, Kprobe } from './shape.js';
+import type { Action, Argument, ArgumentTerm, Kprobe } from './shape.js';
 import { socketNumber } from './socket-names.js';
 import { unsupported } from './support.js';
 import { syscallValues } from './syscall-values.js';
@@ -91,6 +92,7 @@ function termKey(term: Term): string {
   const values = term.values.map((value) => {
     if (value instanceof Uint8Array) return Buffer.from(value).toString('hex');
     if (typeof value === 'bigint' || typeof value === 'number') return String(value);
+    if ('key' in value) return value.key;
     if ('hostNamespace' in value) return `host ${value.hostNamespace}`;
     if (!('bytes' in value)) return value.join(' ');
     return `${Buffer.from(value.bytes).toString('hex')}/${value.bits}`;
@@ -217,10 +219,6 @@ function integerTerm(
     return { kind: 'range', argument, negated, values, path };
   }
   return { kind: 'integer', argument, negated, values: term.values.map(number), path };
-}
-
-function binaryTerm(term: BinaryTerm, argument: number, path: string): Term {
-  return textTerm(term.operator, term.values, argument, path);
 }
 
 interface Effects {
@@ -444,13 +442,15 @@ class Planner {
       }
       const scopeTerms: Term[] = [];
       const next = binariesMeanNext(policy, call.meaning, args, selector);
-      for (const { item, path: at } of selector.matchBinaries) {
-        if (next) {
+      if (next) {
+        for (const { item, path: at } of selector.matchBinaries) {
           const slot = this.slot(hook, ArgumentType.linuxBinprm, 0, false, policy, at);
-          terms.push(binaryTerm(item, slot, at));
-        } else {
-          scopeTerms.push(binaryTerm(item, ScopeAttribute.binary, at));
+          terms.push(textTerm(item.operator, item.values, slot, at));
         }
+      } else {
+        scopeTerms.push(
+          ...binaryTerms(selector.matchBinaries, ScopeAttribute.binary, ScopeAttribute.lineage),
+        );
       }
       scopeTerms.push(...processTerms(selector));
       if (hook.selectors.length === limits.selectors_per_hook) {
@@ -553,7 +553,7 @@ class Planner {
         over.path,
         `the policies need more than ${limits.selectors_per_hook} different scopes (conditions on the process)`,
       );
-      return { scopeCount: 0, dimensions: [], changing: 0n };
+      return { scopeCount: 0, dimensions: [], changing: 0n, lineages: [] };
     }
     const dimensions = buildDimensions(terms.length, terms, limits.dimensions_per_hook, (bit, term) => {
       const origin = origins[bit];
@@ -569,7 +569,28 @@ class Planner {
     terms.forEach((ofScope, number) => {
       if (ofScope.some(({ argument }) => scopeAttributeChanges(argument))) changing |= 1n << BigInt(number);
     });
-    return { scopeCount: terms.length, dimensions, changing };
+    return { scopeCount: terms.length, dimensions, changing, lineages: this.lineages() };
+  }
+
+  private lineages(): Lineage[] {
+    const found = new Map<string, Lineage>();
+    this.scopes.terms.forEach((terms, number) => {
+      for (const term of terms) {
+        for (const value of term.kind === 'set' ? term.values : []) {
+          if (typeof value === 'number' || found.has(value.key)) continue;
+          found.set(value.key, value);
+          const origin = this.scopes.origins[number];
+          if (found.size === limits.lineages + 1 && origin !== undefined) {
+            this.refuse(
+              origin.policy,
+              term.path,
+              `the policies follow more than ${limits.lineages} different descents (followChildren, followForks)`,
+            );
+          }
+        }
+      }
+    });
+    return [...found.values()].sort((a, b) => (a.key < b.key ? -1 : 1));
   }
 
   finish(): Plan {

@@ -35,6 +35,21 @@ export interface DescribedSocket {
   readonly destinationPort: number;
 }
 
+/** Sets of capabilities, by name. */
+export interface CapabilityNames {
+  readonly Permitted: readonly string[];
+  readonly Effective: readonly string[];
+  readonly Inheritable: readonly string[];
+}
+
+/** A process, as far as those that descend from it are matched by it. */
+export interface ProcessOrigin {
+  readonly binary: Uint8Array;
+  readonly pid: bigint;
+  /** In its own pid namespace, 0 where that is the host's. */
+  readonly namespacePid: bigint;
+}
+
 /** One call of a hooked function. */
 export interface DescribedCall {
   /** The kernel's name of the function, or of the LSM hook. */
@@ -50,11 +65,13 @@ export interface DescribedCall {
     readonly pid?: bigint;
     /** In its own pid namespace, 0 where that is the host's. */
     readonly namespacePid?: bigint;
-    /** Names of capabilities. */
-    readonly capabilities?: {
-      readonly Permitted: readonly string[];
-      readonly Effective: readonly string[];
-      readonly Inheritable: readonly string[];
+    readonly capabilities?: CapabilityNames;
+    /** The process itself, then what it descends from, one by one. */
+    readonly origins?: readonly ProcessOrigin[];
+    /** What was so at its last exec. */
+    readonly atExec?: {
+      readonly namespaces: readonly bigint[];
+      readonly capabilities: CapabilityNames;
     };
   };
   readonly hostNamespaces: readonly bigint[];
@@ -232,7 +249,50 @@ function argumentHolds(kprobe: AnyHook, term: ArgumentTerm, call: DescribedCall)
   return textHolds(term.operator, term.values, seen?.bytes ?? new Uint8Array());
 }
 
+/** A term on binaries: of one, or with followChildren of any of several. */
+function binariesHold(term: BinaryTerm, binary: Uint8Array, origins: readonly ProcessOrigin[] = []): boolean {
+  if (term.followChildren !== true) return textHolds(term.operator, term.values, binary);
+  const positive = term.operator.replace(/^Not/, '');
+  const any = origins.some((origin) => textHolds(positive, term.values, origin.binary));
+  return term.operator.startsWith('Not') ? !any : any;
+}
+
+function followedPidHolds(term: PidTerm, origins: readonly ProcessOrigin[] = []): boolean {
+  const numbers = term.values.map(numberOf);
+  const any = origins.some(({ pid, namespacePid }, generation) => {
+    if (term.isNamespacePID !== true) return numbers.includes(pid);
+    // All descend from the host's processes: 0 is no number that is followed.
+    return numbers.includes(namespacePid) && (namespacePid !== 0n || generation === 0);
+  });
+  return term.operator === 'NotIn' ? !any : any;
+}
+
+function namespaceChangesHold(
+  operator: string,
+  names: readonly string[],
+  { process }: DescribedCall,
+): boolean {
+  const then = process.atExec?.namespaces;
+  const any = names.some((name) => {
+    const kind = kinds.indexOf(name);
+    return then !== undefined && then[kind] !== process.namespaces[kind];
+  });
+  return operator === 'NotIn' ? !any : any;
+}
+
+function capabilityChangesHold(term: CapabilityTerm, { process, hostNamespaces }: DescribedCall): boolean {
+  const user = kinds.indexOf('User');
+  if (term.isNamespaceCapability === true && process.namespaces[user] === hostNamespaces[user]) return false;
+  const now = process.capabilities?.[term.type] ?? [];
+  const then = process.atExec?.capabilities[term.type] ?? now;
+  const any = term.values.some(
+    (value) => now.includes(value.toUpperCase()) !== then.includes(value.toUpperCase()),
+  );
+  return term.operator === 'NotIn' ? !any : any;
+}
+
 function pidHolds(term: PidTerm, { process }: DescribedCall): boolean {
+  if (term.followForks === true) return followedPidHolds(term, process.origins);
   const pid = term.isNamespacePID === true ? process.namespacePid : process.pid;
   const any = term.values.some((value) => numberOf(value) === pid);
   return term.operator === 'NotIn' ? !any : any;
@@ -287,17 +347,22 @@ function selectorHolds(
 ): boolean {
   const next = meansNext(policy, kprobe, parts, call);
   const binary = next ? (call.arguments[0]?.bytes ?? new Uint8Array()) : call.process.binary;
-  const binaryHolds = (term: BinaryTerm): boolean => textHolds(term.operator, term.values, binary);
+  const { process } = call;
+  const binaryHolds = (term: BinaryTerm): boolean => binariesHold(term, binary, process.origins);
   return parts.every(
     (part) =>
       (part.matchArgs ?? []).every((term) => argumentHolds(kprobe, term, call)) &&
       (part.matchBinaries ?? []).every(binaryHolds) &&
       (part.matchNamespaces ?? []).every((term) => namespaceHolds(term, call)) &&
       (part.matchParentBinaries ?? []).every((term) =>
-        textHolds(term.operator, term.values, call.process.parentBinary ?? new Uint8Array()),
+        binariesHold(term, process.parentBinary ?? new Uint8Array(), process.origins?.slice(1)),
       ) &&
       (part.matchPIDs ?? []).every((term) => pidHolds(term, call)) &&
-      (part.matchCapabilities ?? []).every((term) => capabilityHolds(term, call)),
+      (part.matchCapabilities ?? []).every((term) => capabilityHolds(term, call)) &&
+      (part.matchCapabilityChanges ?? []).every((term) => capabilityChangesHold(term, call)) &&
+      (part.matchNamespaceChanges ?? []).every(({ operator, values }) =>
+        namespaceChangesHold(operator, values, call),
+      ),
   );
 }
 

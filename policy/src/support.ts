@@ -7,7 +7,13 @@ import type { PolicyIssue } from './error.js';
 import { hooksOf, type PolicyHook } from './hooks.js';
 import { typeInfo } from './names.js';
 import { type Policy, policyIssue } from './parse.js';
-import { type ExpandedSelector, expandSelectors, findArgument, optionValue } from './selectors.js';
+import {
+  binariesMeanNext,
+  type ExpandedSelector,
+  expandSelectors,
+  findArgument,
+  optionValue,
+} from './selectors.js';
 import type { Argument, ArgumentTerm, Kprobe } from './shape.js';
 import { toBytes } from './values.js';
 
@@ -178,7 +184,7 @@ function checkSelector(
   returnArg: Argument | undefined,
   report: Report,
 ): void {
-  const parts = ['matchData', 'matchNamespaceChanges', 'matchCapabilityChanges', 'matchWorkloads'] as const;
+  const parts = ['matchData', 'matchWorkloads'] as const;
   for (const part of parts) {
     for (const { path } of selector.part(part)) report(path, `${part} ${later}`);
   }
@@ -189,12 +195,8 @@ function checkSelector(
   }
   for (const part of ['matchBinaries', 'matchParentBinaries'] as const) {
     for (const { item, path } of selector.part(part)) {
-      if (item.followChildren === true) report(`${path}.followChildren`, `followChildren ${later}`);
       checkTexts(item.values, path, report);
     }
-  }
-  for (const { item, path } of selector.part('matchPIDs')) {
-    if (item.followForks === true) report(`${path}.followForks`, `followForks ${later}`);
   }
   for (const { item, path } of selector.matchActions) {
     if (!plannedActions.has(item.action)) {
@@ -212,8 +214,17 @@ function checkHook(policy: Policy, { fields, kprobe, path, calls }: PolicyHook, 
   checkUserFields(policy, fields, path, report);
   const args = fields.args ?? [];
   checkArguments(args, `${path}.args`, calls[0]?.item.tracepoint, report);
-  for (const selector of expandSelectors(policy, fields, path))
+  for (const selector of expandSelectors(policy, fields, path)) {
     checkSelector(selector, args, kprobe?.returnArg, report);
+    if (!calls.some(({ item }) => binariesMeanNext(policy, item.meaning, args, selector))) continue;
+    for (const { item, path: at } of selector.matchBinaries) {
+      if (item.followChildren !== true) continue;
+      report(
+        `${at}.followChildren`,
+        'cannot be asked of the program that is about to run, which matchBinaries means on this hook: set the option match-binaries to current to mean the caller, or use matchParentBinaries',
+      );
+    }
+  }
 }
 
 function checkKprobe(policy: Policy, kprobe: Kprobe, path: string, report: Report): void {

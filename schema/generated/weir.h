@@ -16,6 +16,7 @@
 #define WEIR_LIMIT_HOOK_CONFIGS 2048
 #define WEIR_LIMIT_SYSCALLS 512
 #define WEIR_LIMIT_RANGE_PAGE_BOUNDS 63
+#define WEIR_LIMIT_LINEAGES 512
 #define WEIR_LIMIT_RANGE_PAGE_LEVELS 3
 
 // Offset and length in bytes; what the offset counts from is said by the struct that holds it.
@@ -273,7 +274,21 @@ enum weir_scope_attribute {
     WEIR_SCOPE_ATTRIBUTE_CAP_PERMITTED = 4, // set of capabilities of the current thread
     WEIR_SCOPE_ATTRIBUTE_CAP_EFFECTIVE = 5, // set of capabilities of the current thread
     WEIR_SCOPE_ATTRIBUTE_CAP_INHERITABLE = 6, // set of capabilities of the current thread
+    WEIR_SCOPE_ATTRIBUTE_LINEAGE = 7, // set of the lineages that the process is of
+    WEIR_SCOPE_ATTRIBUTE_PARENT_LINEAGE = 8, // set of the lineages that its parent was of when it made the process
+    WEIR_SCOPE_ATTRIBUTE_NAMESPACE_CHANGES = 9, // set of the namespace_kinds that are others than at the last exec
+    WEIR_SCOPE_ATTRIBUTE_CAP_PERMITTED_CHANGES = 10, // set of capabilities that it has and had not at the last exec, or the other way round
+    WEIR_SCOPE_ATTRIBUTE_CAP_EFFECTIVE_CHANGES = 11, // set of capabilities that it has and had not at the last exec, or the other way round
+    WEIR_SCOPE_ATTRIBUTE_CAP_INHERITABLE_CHANGES = 12, // set of capabilities that it has and had not at the last exec, or the other way round
     WEIR_SCOPE_ATTRIBUTE_NAMESPACE_UTS = 16, // inode number of the namespace; the others follow in the order of namespace_kind
+};
+
+// Bits of what lineages begin with, as bit values.
+enum weir_lineage_use {
+    WEIR_LINEAGE_USE_FORWARD = 1, // the front of the path of a binary
+    WEIR_LINEAGE_USE_REVERSE = 2, // the end of the path of a binary
+    WEIR_LINEAGE_USE_PID = 4, // a process id in the host's pid namespace
+    WEIR_LINEAGE_USE_NAMESPACE_PID = 8, // a process id in its own pid namespace
 };
 
 // Per-CPU counters of the kernel stage.
@@ -1031,6 +1046,43 @@ _Static_assert(__builtin_offsetof(struct weir_scope_config, attributes) == 8, "s
 _Static_assert(__builtin_offsetof(struct weir_scope_config, reserved) == 12, "scope_config.reserved");
 _Static_assert(__builtin_offsetof(struct weir_scope_config, dimensions) == 16, "scope_config.dimensions");
 _Static_assert(__builtin_offsetof(struct weir_scope_config, defaults) == 272, "scope_config.defaults");
+
+// What processes inherit and pass on: lineages are numbers that keep their meaning over changes of policies.
+struct weir_lineage_config {
+    __u32 revision; // rises with each change that processes have to take over from lineage_seeds
+    __u32 recycled; // the last revision in which a number got another meaning
+    __u32 dimension_id; // of the look-ups in lineage_strings (reverse: one more) and lineage_pids; never reused
+    __u32 uses; // lineage_use bits
+    struct weir_mask uninherited; // lineages that each process is of by itself alone
+    __u32 given[512]; // revision in which each number got the meaning that it has
+};
+_Static_assert(sizeof(struct weir_lineage_config) == 2128, "lineage_config");
+_Static_assert(__builtin_offsetof(struct weir_lineage_config, revision) == 0, "lineage_config.revision");
+_Static_assert(__builtin_offsetof(struct weir_lineage_config, recycled) == 4, "lineage_config.recycled");
+_Static_assert(__builtin_offsetof(struct weir_lineage_config, dimension_id) == 8, "lineage_config.dimension_id");
+_Static_assert(__builtin_offsetof(struct weir_lineage_config, uses) == 12, "lineage_config.uses");
+_Static_assert(__builtin_offsetof(struct weir_lineage_config, uninherited) == 16, "lineage_config.uninherited");
+_Static_assert(__builtin_offsetof(struct weir_lineage_config, given) == 80, "lineage_config.given");
+
+// A process, as /proc tells of it.
+struct weir_lineage_seed_key {
+    __u32 pid;
+    __u32 reserved; // 0
+    __u64 start_ticks; // start on the boot-time clock, in hundredths of a second
+};
+_Static_assert(sizeof(struct weir_lineage_seed_key) == 16, "lineage_seed_key");
+_Static_assert(__builtin_offsetof(struct weir_lineage_seed_key, pid) == 0, "lineage_seed_key.pid");
+_Static_assert(__builtin_offsetof(struct weir_lineage_seed_key, reserved) == 4, "lineage_seed_key.reserved");
+_Static_assert(__builtin_offsetof(struct weir_lineage_seed_key, start_ticks) == 8, "lineage_seed_key.start_ticks");
+
+// Lineages of a process that the kernel has not seen begin: it was there before, or its state is lost with its leader.
+struct weir_lineage_seed {
+    struct weir_mask lineage;
+    struct weir_mask parent_lineage; // of its parent
+};
+_Static_assert(sizeof(struct weir_lineage_seed) == 128, "lineage_seed");
+_Static_assert(__builtin_offsetof(struct weir_lineage_seed, lineage) == 0, "lineage_seed.lineage");
+_Static_assert(__builtin_offsetof(struct weir_lineage_seed, parent_lineage) == 64, "lineage_seed.parent_lineage");
 
 // Key of a selector.
 struct weir_selector_key {

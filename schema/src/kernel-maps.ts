@@ -24,6 +24,8 @@ export const limits = {
   syscalls: 512,
   /** Bounds in one page of a range dimension: with its head, 512 bytes. */
   range_page_bounds: 63,
+  /** Conditions that follow descent (followChildren, followForks), of all policies. */
+  lineages: 512,
   /** Pages from the first to the one with the bounds. */
   range_page_levels: 3,
 } as const;
@@ -89,6 +91,21 @@ export const scopeAttribute = enumeration(
     cap_permitted: [4, 'set of capabilities of the current thread'],
     cap_effective: [5, 'set of capabilities of the current thread'],
     cap_inheritable: [6, 'set of capabilities of the current thread'],
+    lineage: [7, 'set of the lineages that the process is of'],
+    parent_lineage: [8, 'set of the lineages that its parent was of when it made the process'],
+    namespace_changes: [9, 'set of the namespace_kinds that are others than at the last exec'],
+    cap_permitted_changes: [
+      10,
+      'set of capabilities that it has and had not at the last exec, or the other way round',
+    ],
+    cap_effective_changes: [
+      11,
+      'set of capabilities that it has and had not at the last exec, or the other way round',
+    ],
+    cap_inheritable_changes: [
+      12,
+      'set of capabilities that it has and had not at the last exec, or the other way round',
+    ],
     namespace_uts: [16, 'inode number of the namespace; the others follow in the order of namespace_kind'],
   },
 );
@@ -233,6 +250,49 @@ export const scopeConfig = layout(
       { struct: mask, count: limits.dimensions_per_hook },
       'mask of each dimension where its look-up finds nothing',
     ),
+  ],
+);
+
+export const lineageUse = enumeration('lineage_use', 'Bits of what lineages begin with, as bit values.', {
+  forward: [1, 'the front of the path of a binary'],
+  reverse: [2, 'the end of the path of a binary'],
+  pid: [4, "a process id in the host's pid namespace"],
+  namespace_pid: [8, 'a process id in its own pid namespace'],
+});
+
+export const lineageConfig = layout(
+  'lineage_config',
+  'What processes inherit and pass on: lineages are numbers that keep their meaning over changes of policies.',
+  [
+    field('revision', 'u32', 'rises with each change that processes have to take over from lineage_seeds'),
+    field('recycled', 'u32', 'the last revision in which a number got another meaning'),
+    field(
+      'dimension_id',
+      'u32',
+      'of the look-ups in lineage_strings (reverse: one more) and lineage_pids; never reused',
+    ),
+    field('uses', 'u32', 'lineage_use bits'),
+    field('uninherited', { struct: mask, count: 1 }, 'lineages that each process is of by itself alone'),
+    field(
+      'given',
+      { array: 'u32', count: limits.lineages },
+      'revision in which each number got the meaning that it has',
+    ),
+  ],
+);
+
+export const lineageSeedKey = layout('lineage_seed_key', 'A process, as /proc tells of it.', [
+  field('pid', 'u32', ''),
+  field('reserved', 'u32', '0'),
+  field('start_ticks', 'u64', 'start on the boot-time clock, in hundredths of a second'),
+]);
+
+export const lineageSeed = layout(
+  'lineage_seed',
+  'Lineages of a process that the kernel has not seen begin: it was there before, or its state is lost with its leader.',
+  [
+    field('lineage', { struct: mask, count: 1 }, ''),
+    field('parent_lineage', { struct: mask, count: 1 }, 'of its parent'),
   ],
 );
 
@@ -381,6 +441,9 @@ export const kernelMaps = [
   hookState,
   hookConfig,
   scopeConfig,
+  lineageConfig,
+  lineageSeedKey,
+  lineageSeed,
   selectorKey,
   selectorEntry,
   callKey,
@@ -397,6 +460,7 @@ export const kernelEnumerations = [
   argumentSource,
   userArgumentKind,
   scopeAttribute,
+  lineageUse,
   kernelCounter,
   failurePlace,
 ];

@@ -325,6 +325,7 @@ describe('scopes', () => {
   const scopes: ScopePlan = {
     scopeCount: 2,
     changing: 0n,
+    lineages: [],
     dimensions: [
       { ...forward, argument: ScopeAttribute.binary },
       {
@@ -345,7 +346,7 @@ describe('scopes', () => {
   it('are numbered apart from hooks', () => {
     const config = readScopeConfig(view(encodeScopeConfig(scopes, 6)), 0);
     expect([config.generation, config.dimensionCount]).toEqual([6, 3]);
-    const ids = encodeScopeEntries(scopes, 6, host).map(({ map, key }) =>
+    const ids = encodeScopeEntries(scopes, 6, host, new Map()).map(({ map, key }) =>
       view(key).getUint32(map === 'string_masks' ? 4 : 0, true),
     );
     expect(new Set(ids)).toEqual(new Set([2 ** 31 + 192, 2 ** 31 + 193, 2 ** 31 + 194]));
@@ -360,6 +361,7 @@ describe('scopes', () => {
     const sets: ScopePlan = {
       scopeCount: 2,
       changing: 0b11n,
+      lineages: [],
       dimensions: [
         {
           kind: 'set',
@@ -367,12 +369,12 @@ describe('scopes', () => {
           defaultMask: 0b110n,
           entries: [
             { member: 12, mask: 0b01n },
-            { member: 300, mask: 0b11n },
+            { member: { lineage: 'of cats' }, mask: 0b11n },
           ],
         },
       ],
     };
-    const entries = encodeScopeEntries(sets, 1, host).map(({ key, value }) => {
+    const entries = encodeScopeEntries(sets, 1, host, new Map([['of cats', 300]])).map(({ key, value }) => {
       const { purpose, value: number } = readIntegerKey(view(key), 0);
       const { words } = readMask(view(value), 0);
       return [purpose, number, words.map((word, i) => word << BigInt(64 * i)).reduce((a, b) => a | b)];
@@ -390,6 +392,7 @@ describe('scopes', () => {
     const unknown: ScopePlan = {
       scopeCount: 1,
       changing: 0n,
+      lineages: [],
       dimensions: [
         {
           kind: 'integer',
@@ -399,7 +402,7 @@ describe('scopes', () => {
         },
       ],
     };
-    expect(() => encodeScopeEntries(unknown, 1, [undefined])).toThrow(/CAP_SYS_PTRACE/);
+    expect(() => encodeScopeEntries(unknown, 1, [undefined], new Map())).toThrow(/CAP_SYS_PTRACE/);
   });
 });
 

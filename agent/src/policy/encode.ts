@@ -53,7 +53,15 @@ import { PolicyLoadError } from './errors.js';
 import type { ArgumentPlace } from './tracepoint.js';
 
 /** Names of the kernel maps that take entries of a configuration. */
-export type EntryMap = 'string_masks' | 'integer_masks' | 'range_pages' | 'selectors';
+export type EntryMap =
+  | 'string_masks'
+  | 'integer_masks'
+  | 'range_pages'
+  | 'selectors'
+  | 'lineage_configs'
+  | 'lineage_strings'
+  | 'lineage_pids'
+  | 'lineage_seeds';
 
 export interface MapEntry {
   readonly map: EntryMap;
@@ -360,9 +368,17 @@ export function encodeScopeConfig(scopes: ScopePlan, generation: number): Uint8A
   return bytes;
 }
 
-export function encodeScopeEntries(scopes: ScopePlan, generation: number, host: HostNamespaces): MapEntry[] {
+/** Numbers of lineages by their keys. */
+export type LineageNumbers = ReadonlyMap<string, number>;
+
+export function encodeScopeEntries(
+  scopes: ScopePlan,
+  generation: number,
+  host: HostNamespaces,
+  lineages: LineageNumbers,
+): MapEntry[] {
   const first = (SCOPE_DIMENSIONS_FROM + generation * limits.dimensions_per_hook) % 2 ** 32;
-  return encodeDimensions(scopes.dimensions, first, host, 'scopes');
+  return encodeDimensions(scopes.dimensions, first, host, 'scopes', lineages);
 }
 
 function encodeDimensions(
@@ -370,6 +386,7 @@ function encodeDimensions(
   firstId: number,
   host: HostNamespaces,
   where: string,
+  lineages: LineageNumbers = new Map(),
 ): MapEntry[] {
   const entries: MapEntry[] = [];
   dimensions.forEach((dimension, i) => {
@@ -377,7 +394,7 @@ function encodeDimensions(
     if (dimension.kind === 'integer') encodeIntegers(dimension, id, host, entries);
     else if (dimension.kind === 'range') encodeRanges(dimension, id, where, entries);
     else if (dimension.kind === 'address') encodeAddresses(dimension, id, entries);
-    else if (dimension.kind === 'set') encodeSet(dimension, id, entries);
+    else if (dimension.kind === 'set') encodeSet(dimension, id, lineages, entries);
     else if (dimension.kind === 'bits') encodeBits(dimension, id, entries);
     else encodeStrings(dimension, id, where, entries);
     entries.push({
@@ -507,9 +524,11 @@ function encodeBits(dimension: BitsDimension, id: number, entries: MapEntry[]) {
   entries.push({ map: 'integer_masks', key: integerKey(id, PURPOSE_BITS, 0n), value: encodeMask(asked) });
 }
 
-function encodeSet(dimension: SetDimension, id: number, entries: MapEntry[]) {
+function encodeSet(dimension: SetDimension, id: number, lineages: LineageNumbers, entries: MapEntry[]) {
   let asked = 0n;
-  for (const { member, mask } of dimension.entries) {
+  for (const { member: named, mask } of dimension.entries) {
+    const member = typeof named === 'number' ? named : lineages.get(named.lineage);
+    if (member === undefined) throw new TypeError('a scope names a lineage that has no number');
     asked |= 1n << BigInt(member);
     entries.push({
       map: 'integer_masks',

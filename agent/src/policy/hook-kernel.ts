@@ -76,6 +76,10 @@ const mapNames = [
   'class_masks',
   'small_calls',
   'large_calls',
+  'lineage_configs',
+  'lineage_strings',
+  'lineage_pids',
+  'lineage_seeds',
 ] as const;
 type MapName = (typeof mapNames)[number];
 /** Maps of the object that a second instance of it has to share with the first. */
@@ -321,7 +325,15 @@ export class HookKernel {
     if (marks === undefined) throw new PolicyLoadError('map', 'the map call_marks is not open');
     this.#preventions ??= new Preventions({
       objectPath: this.#options.preventionPath ?? join(dirname(this.#options.objectPath), 'prevent.bpf.o'),
-      maps: { ...this.#options.sharedMaps, call_marks: marks },
+      // Of those that all objects share it has what programs need to count and to work, and none of the hooks'.
+      maps: {
+        ...Object.fromEntries(
+          Object.entries(this.#options.sharedMaps).filter(
+            ([name]) => !(mapNames as readonly string[]).includes(name),
+          ),
+        ),
+        call_marks: marks,
+      },
     });
     return this.#preventions;
   }
@@ -488,6 +500,19 @@ export class HookKernel {
 
   deleteEntries(entries: readonly { readonly map: EntryMap; readonly key: Uint8Array }[]): void {
     for (const { map, key } of entries) this.#map(map).delete(key);
+  }
+
+  readEntry(map: EntryMap, key: Uint8Array): Uint8Array | undefined {
+    const value = new Uint8Array(this.#map(map).valueBytes);
+    return this.#map(map).lookup(key, value) ? value : undefined;
+  }
+
+  keysOf(map: EntryMap): Uint8Array[] {
+    const keys: Uint8Array[] = [];
+    this.#map(map).forEachKey((key) => {
+      keys.push(key.slice());
+    });
+    return keys;
   }
 
   writeHookConfig(index: number, config: Uint8Array): void {

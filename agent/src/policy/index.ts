@@ -11,6 +11,7 @@ export {
 } from './hook-kernel.js';
 export type { HookProgramFacts, ProgramKind } from './hook-program.js';
 export { hostRealPath, realPathIn } from './host-paths.js';
+export { type Execution, type KnownProcess, type ProcessList, processesInProc } from './known-processes.js';
 export {
   type HookReport,
   type HookStatus,

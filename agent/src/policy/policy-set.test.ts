@@ -24,7 +24,18 @@ const reason = existsSync(`${objects}hook.bpf.o`)
   : 'the objects are not built (make -C bpf)';
 if (reason !== undefined) console.warn(`the tests of policies in the kernel do not run: ${reason}`);
 
-const sharedNames = ['events', 'counters', 'failures', 'process_states', 'scratch_claims', 'scratch_slots'];
+const sharedNames = [
+  'events',
+  'counters',
+  'failures',
+  'process_states',
+  'scratch_claims',
+  'scratch_slots',
+  'lineage_configs',
+  'lineage_strings',
+  'lineage_pids',
+  'lineage_seeds',
+];
 const folder = `${tmpdir()}/weir-policy-set-${process.pid}-`;
 
 function policy(name: string, selectors: readonly object[], call = 'sys_openat', index = 1): string {

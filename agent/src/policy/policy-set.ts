@@ -6,6 +6,7 @@
 import {
   type FollowedLink,
   type HookPlan,
+  type Lineage,
   type Plan,
   type PlannedBinding,
   type Policy,
@@ -32,6 +33,8 @@ import { PolicyLoadError } from './errors.js';
 import type { HookKernel } from './hook-kernel.js';
 import type { HookProgram, HookProgramFacts } from './hook-program.js';
 import { hostRealPath } from './host-paths.js';
+import { type ProcessList, processesInProc, uptimeTicks } from './known-processes.js';
+import { Lineages } from './lineages.js';
 import { preventionOf, prevents } from './prevention.js';
 import { placesOf } from './tracepoint.js';
 
@@ -80,6 +83,8 @@ export interface PolicySetOptions {
   readonly hostNamespaces: HostNamespaces;
   /** How links of this host are followed; by default as its first process does. */
   readonly realPath?: RealPath;
+  /** What runs now, and where it comes from; by default what /proc says. */
+  readonly processes?: ProcessList;
 }
 
 interface ActiveHook {
@@ -100,6 +105,7 @@ interface ActiveScopes {
   readonly digest: string;
   readonly generation: number;
   readonly changing: bigint;
+  readonly lineages: readonly Lineage[];
   readonly entries: readonly MapEntry[];
 }
 
@@ -121,9 +127,10 @@ interface PreparedHook {
 }
 
 const noScopes: ActiveScopes = {
-  digest: digestOf({ scopeCount: 0, dimensions: [], changing: 0n }),
+  digest: digestOf({ scopeCount: 0, dimensions: [], changing: 0n, lineages: [] }),
   generation: 0,
   changing: 0n,
+  lineages: [],
   entries: [],
 };
 
@@ -168,6 +175,7 @@ function reasonOf(error: unknown): string {
 export class PolicySet {
   readonly bindings = new BindingTable();
   readonly #options: PolicySetOptions;
+  readonly #lineages: Lineages;
   readonly #hooks = new Map<string, ActiveHook>();
   readonly #freeHookIds: number[] = [];
   readonly #policyIds = new Map<string, number>();
@@ -184,6 +192,7 @@ export class PolicySet {
 
   constructor(options: PolicySetOptions) {
     this.#options = options;
+    this.#lineages = new Lineages(options.kernel, options.processes ?? processesInProc, uptimeTicks);
   }
 
   /**
@@ -517,12 +526,13 @@ export class PolicySet {
       if (digest !== scopes.digest) {
         // One that was written in vain is written anew: the other place holds the one in force.
         const generation = scopes.generation + 1;
-        const entries = encodeScopeEntries(scopePlan, generation, hostNamespaces);
+        this.#lineages.include(scopePlan.lineages);
+        const entries = encodeScopeEntries(scopePlan, generation, hostNamespaces, this.#lineages.numbers());
         kernel.writeEntries(entries);
         written.push(...entries);
         kernel.writeScopeConfig(generation, encodeScopeConfig(scopePlan, generation));
         stale.push(...scopes.entries);
-        scopes = { digest, generation, changing: scopePlan.changing, entries };
+        scopes = { digest, generation, changing: scopePlan.changing, lineages: scopePlan.lineages, entries };
       }
       for (const hook of hooks) {
         current = hook;
@@ -585,6 +595,7 @@ export class PolicySet {
       }
     } catch (error) {
       kernel.deleteEntries(written);
+      await this.#lineages.retain(this.#scopes.lineages);
       throw new CommitError(current, error);
     }
     for (const [key, hook] of this.#hooks) {
@@ -613,6 +624,7 @@ export class PolicySet {
     this.#freeHookIds.push(...freed);
     kernel.counts.keep(this.#bindingIdsInForce());
     kernel.sweep(scopes.generation, new Set([...next.values()].map((hook) => hook.configId)));
+    await this.#lineages.retain(scopes.lineages);
   }
 
   #bindingId(hook: HookPlan, selector: { readonly policyId: number; readonly hookIndex: number }): number {

@@ -15,6 +15,10 @@ const sharedNames = [
   'process_states',
   'scratch_claims',
   'scratch_slots',
+  'lineage_configs',
+  'lineage_strings',
+  'lineage_pids',
+  'lineage_seeds',
 ] as const;
 const programNames = ['process_exec', 'process_clone', 'process_exit', 'agent_signalled'] as const;
 

@@ -72,8 +72,16 @@ export class ProcessTable {
 
   /** Text of a span of an entry's image. */
   textOf(slot: number, offset: number, length: number): string {
+    return bytesToText(this.#view(slot, offset, length));
+  }
+
+  /** Bytes of a span of an entry's image, copied. */
+  bytesOf(slot: number, offset: number, length: number): Uint8Array {
+    return this.#view(slot, offset, length).slice();
+  }
+
+  #view(slot: number, offset: number, length: number): Uint8Array {
     const start = this.handle.stringsAt(slot);
-    if (start < 0 || length === 0) return '';
-    return bytesToText(this.#arena.subarray(start + offset, start + offset + length));
+    return start < 0 ? new Uint8Array() : this.#arena.subarray(start + offset, start + offset + length);
   }
 }

@@ -5,6 +5,7 @@ export {
   type CallArgument,
   type DescribedCall,
   type DescribedSocket,
+  type ProcessOrigin,
   type ReferenceHit,
   referenceHits,
 } from '../reference.js';

@@ -16,7 +16,7 @@ import type {
   SetDimension,
   StringDimension,
 } from '../plan-types.js';
-import type { CallArgument, DescribedCall, ReferenceHit } from '../reference.js';
+import type { CallArgument, DescribedCall, ProcessOrigin, ReferenceHit } from '../reference.js';
 import { orderKey } from '../values.js';
 
 /** The key that a trie is asked with: cut to what it takes. */
@@ -161,17 +161,58 @@ const capabilitySets: Readonly<Record<number, 'Permitted' | 'Effective' | 'Inher
   [ScopeAttribute.capInheritable]: 'Inheritable',
 };
 
-function setOf(attribute: number, { process }: DescribedCall): number[] {
-  const set = capabilitySets[attribute];
-  if (set === undefined) throw new Error('a set of a process is one of capabilities');
-  return (process.capabilities?.[set] ?? []).map((name) =>
-    (capabilityNames as readonly string[]).indexOf(name),
-  );
+const changedSets: Readonly<Record<number, 'Permitted' | 'Effective' | 'Inheritable'>> = {
+  [ScopeAttribute.capPermittedChanges]: 'Permitted',
+  [ScopeAttribute.capEffectiveChanges]: 'Effective',
+  [ScopeAttribute.capInheritableChanges]: 'Inheritable',
+};
+
+function capabilityNumbers(names: readonly string[] = []): number[] {
+  return names.map((name) => (capabilityNames as readonly string[]).indexOf(name));
 }
 
-function lookUpSet(dimension: SetDimension, members: readonly number[]): Mask {
+/** The lineages of a process by their keys: each origin is asked whether one begins with it. */
+function lineagesOf(plan: Plan, origins: readonly ProcessOrigin[] = []): string[] {
+  return plan.scopes.lineages
+    .filter((lineage) =>
+      origins.some(({ binary, pid, namespacePid }, generation) => {
+        if ('inherited' in lineage) {
+          const number = Number(lineage.kind === 'pid' ? pid : namespacePid);
+          return lineage.values.includes(number) && (lineage.inherited || generation === 0);
+        }
+        const text = latin1(binary);
+        return lineage.values.map(latin1).some((value) => {
+          if (lineage.kind === 'reverse') return text.endsWith(value);
+          return lineage.exact ? text === value : text.startsWith(value);
+        });
+      }),
+    )
+    .map(({ key }) => key);
+}
+
+function setOf(plan: Plan, attribute: number, { process }: DescribedCall): (number | string)[] {
+  if (attribute === ScopeAttribute.lineage) return lineagesOf(plan, process.origins);
+  if (attribute === ScopeAttribute.parentLineage) return lineagesOf(plan, process.origins?.slice(1));
+  const now = process.capabilities;
+  if (attribute in capabilitySets) return capabilityNumbers(now?.[capabilitySets[attribute] as 'Permitted']);
+  if (attribute === ScopeAttribute.namespaceChanges) {
+    return process.namespaces.flatMap((inode, kind) =>
+      inode === (process.atExec?.namespaces[kind] ?? inode) ? [] : [kind],
+    );
+  }
+  const set = changedSets[attribute];
+  if (set === undefined) throw new Error('a set of a process is one of capabilities, changes or lineages');
+  const then = process.atExec?.capabilities[set] ?? [];
+  return capabilityNumbers([
+    ...(now?.[set] ?? []).filter((name) => !then.includes(name)),
+    ...then.filter((name) => now?.[set].includes(name) !== true),
+  ]);
+}
+
+function lookUpSet(dimension: SetDimension, members: readonly (number | string)[]): Mask {
   let turned = 0n;
-  for (const { member, mask } of dimension.entries) if (members.includes(member)) turned |= mask;
+  for (const { member, mask } of dimension.entries)
+    if (members.includes(typeof member === 'number' ? member : member.lineage)) turned |= mask;
   return dimension.defaultMask ^ turned;
 }
 
@@ -182,7 +223,7 @@ export function interpretScopes(plan: Plan, call: DescribedCall): Mask {
     if (dimension.kind === 'range' || dimension.kind === 'bits' || dimension.kind === 'address')
       throw new Error('a scope compares no numbers and no addresses');
     const { argument } = dimension;
-    if (dimension.kind === 'set') mask &= lookUpSet(dimension, setOf(argument, call));
+    if (dimension.kind === 'set') mask &= lookUpSet(dimension, setOf(plan, argument, call));
     else if (dimension.kind === 'integer')
       mask &= lookUpInteger(dimension, numberOf(argument, call), call.hostNamespaces);
     else mask &= lookUpText(dimension, textOf(argument, call));

@@ -79,6 +79,10 @@ export interface RandomWorld {
   readonly namespacePids?: readonly string[];
   /** Names of capabilities; none by default. */
   readonly capabilities?: readonly string[];
+  /** Whether policies may follow descent; not by default. */
+  readonly follows?: boolean;
+  /** Whether policies may ask what changed since the last exec; not by default. */
+  readonly changes?: boolean;
 }
 
 const negations = ['', 'Not'] as const;
@@ -218,11 +222,17 @@ function processTerms(random: Random, world: RandomWorld): string[] {
   const { parents = [], pids = [], namespacePids = [], capabilities = [] } = world;
   const inOrNot = () => random.pick(['In', 'NotIn']);
   if (parents.length > 0 && random.chance(15))
-    lines.push('matchParentBinaries:', `- {${textTerm(random, parents, ['In', 'NotIn'])}}`);
+    lines.push(
+      'matchParentBinaries:',
+      `- {${textTerm(random, parents, ['In', 'NotIn'])}${followed(random, world, 'followChildren')}}`,
+    );
   if (pids.length > 0 && random.chance(12)) {
     const isOwn = random.chance(50);
     const values = random.some(isOwn ? namespacePids : pids, 1, 3);
-    lines.push('matchPIDs:', `- {operator: ${inOrNot()}, isNamespacePID: ${isOwn}, values: ${list(values)}}`);
+    lines.push(
+      'matchPIDs:',
+      `- {operator: ${inOrNot()}, isNamespacePID: ${isOwn}, values: ${list(values)}${followed(random, world, 'followForks')}}`,
+    );
   }
   if (capabilities.length > 0 && random.chance(15)) {
     const type = random.pick(['', 'type: Effective, ', 'type: Permitted, ', 'type: Inheritable, ']);
@@ -230,7 +240,20 @@ function processTerms(random: Random, world: RandomWorld): string[] {
     const values = list(random.some(capabilities, 1, 3));
     lines.push('matchCapabilities:', `- {${type}${own}operator: ${inOrNot()}, values: ${values}}`);
   }
+  if (world.changes === true && random.chance(15)) {
+    const names = random.some(['Uts', 'Ipc', 'Pid', 'User', 'Net'], 1, 3);
+    lines.push('matchNamespaceChanges:', `- {operator: ${inOrNot()}, values: ${list(names)}}`);
+  }
+  if (world.changes === true && capabilities.length > 0 && random.chance(15)) {
+    const type = random.pick(['Effective', 'Permitted', 'Inheritable']);
+    const values = list(random.some(capabilities, 1, 3));
+    lines.push('matchCapabilityChanges:', `- {type: ${type}, operator: ${inOrNot()}, values: ${values}}`);
+  }
   return lines;
+}
+
+function followed(random: Random, world: RandomWorld, field: string): string {
+  return world.follows === true && random.chance(30) ? `, ${field}: true` : '';
 }
 
 function selector(
@@ -250,7 +273,13 @@ function selector(
   if (random.chance(40)) {
     const count = random.pick([1, 1, 2]);
     lines.push('matchBinaries:');
-    for (let n = 0; n < count; n++) lines.push(`- {${textTerm(random, world.binaries, ['In', 'NotIn'])}}`);
+    // The program that is about to run descends from none yet.
+    const follows = /bprm_/.test(hook.call) ? { ...world, follows: false } : world;
+    for (let n = 0; n < count; n++) {
+      lines.push(
+        `- {${textTerm(random, world.binaries, ['In', 'NotIn'])}${followed(random, follows, 'followChildren')}}`,
+      );
+    }
   }
   if (random.chance(30) && world.namespaces.length > 0) {
     const { name, inodes } = random.pick(world.namespaces);

@@ -660,6 +660,18 @@ export const ScopeAttribute = {
   capEffective: 5,
   /** set of capabilities of the current thread */
   capInheritable: 6,
+  /** set of the lineages that the process is of */
+  lineage: 7,
+  /** set of the lineages that its parent was of when it made the process */
+  parentLineage: 8,
+  /** set of the namespace_kinds that are others than at the last exec */
+  namespaceChanges: 9,
+  /** set of capabilities that it has and had not at the last exec, or the other way round */
+  capPermittedChanges: 10,
+  /** set of capabilities that it has and had not at the last exec, or the other way round */
+  capEffectiveChanges: 11,
+  /** set of capabilities that it has and had not at the last exec, or the other way round */
+  capInheritableChanges: 12,
   /** inode number of the namespace; the others follow in the order of namespace_kind */
   namespaceUts: 16,
 } as const;
@@ -673,7 +685,33 @@ export const scopeAttributeNames: Readonly<Record<number, string>> = {
   4: 'cap_permitted',
   5: 'cap_effective',
   6: 'cap_inheritable',
+  7: 'lineage',
+  8: 'parent_lineage',
+  9: 'namespace_changes',
+  10: 'cap_permitted_changes',
+  11: 'cap_effective_changes',
+  12: 'cap_inheritable_changes',
   16: 'namespace_uts',
+};
+
+/** Bits of what lineages begin with, as bit values. */
+export const LineageUse = {
+  /** the front of the path of a binary */
+  forward: 1,
+  /** the end of the path of a binary */
+  reverse: 2,
+  /** a process id in the host's pid namespace */
+  pid: 4,
+  /** a process id in its own pid namespace */
+  namespacePid: 8,
+} as const;
+export type LineageUse = (typeof LineageUse)[keyof typeof LineageUse];
+/** Names of lineage_use, by number, as events and the archive spell them. */
+export const lineageUseNames: Readonly<Record<number, string>> = {
+  1: 'forward',
+  2: 'reverse',
+  4: 'pid',
+  8: 'namespace_pid',
 };
 
 /** Per-CPU counters of the kernel stage. */
@@ -3430,6 +3468,124 @@ export function writeScopeConfig(view: DataView, at: number, value: ScopeConfig)
 /** Makes a ScopeConfig of zeros, with the given fields set. */
 export function makeScopeConfig(fields: Partial<ScopeConfig> = {}): ScopeConfig {
   return { ...readScopeConfig(zeros, 0), ...fields };
+}
+
+export const LINEAGE_CONFIG_REVISION_AT = 0;
+export const LINEAGE_CONFIG_RECYCLED_AT = 4;
+export const LINEAGE_CONFIG_DIMENSION_ID_AT = 8;
+export const LINEAGE_CONFIG_USES_AT = 12;
+export const LINEAGE_CONFIG_UNINHERITED_AT = 16;
+export const LINEAGE_CONFIG_GIVEN_AT = 80;
+export const LINEAGE_CONFIG_BYTES = 2128;
+
+/** What processes inherit and pass on: lineages are numbers that keep their meaning over changes of policies. */
+export interface LineageConfig {
+  /** rises with each change that processes have to take over from lineage_seeds */
+  revision: number;
+  /** the last revision in which a number got another meaning */
+  recycled: number;
+  /** of the look-ups in lineage_strings (reverse: one more) and lineage_pids; never reused */
+  dimensionId: number;
+  /** lineage_use bits */
+  uses: number;
+  /** lineages that each process is of by itself alone */
+  uninherited: Mask;
+  /** revision in which each number got the meaning that it has */
+  given: readonly number[];
+}
+
+/** Reads 2128 bytes. @throws {RangeError} where they reach past the view. */
+export function readLineageConfig(view: DataView, at: number): LineageConfig {
+  return {
+    revision: view.getUint32(at, true),
+    recycled: view.getUint32(at + 4, true),
+    dimensionId: view.getUint32(at + 8, true),
+    uses: view.getUint32(at + 12, true),
+    uninherited: readMask(view, at + 16),
+    given: Array.from({ length: 512 }, (_, i) => view.getUint32(at + 80 + i * 4, true)),
+  };
+}
+
+/** Writes 2128 bytes. @throws {RangeError} where they reach past the view. */
+export function writeLineageConfig(view: DataView, at: number, value: LineageConfig): void {
+  view.setUint32(at, value.revision, true);
+  view.setUint32(at + 4, value.recycled, true);
+  view.setUint32(at + 8, value.dimensionId, true);
+  view.setUint32(at + 12, value.uses, true);
+  writeMask(view, at + 16, value.uninherited);
+  value.given.slice(0, 512).forEach((item, i) => {
+    view.setUint32(at + 80 + i * 4, item, true);
+  });
+}
+
+/** Makes a LineageConfig of zeros, with the given fields set. */
+export function makeLineageConfig(fields: Partial<LineageConfig> = {}): LineageConfig {
+  return { ...readLineageConfig(zeros, 0), ...fields };
+}
+
+export const LINEAGE_SEED_KEY_PID_AT = 0;
+export const LINEAGE_SEED_KEY_RESERVED_AT = 4;
+export const LINEAGE_SEED_KEY_START_TICKS_AT = 8;
+export const LINEAGE_SEED_KEY_BYTES = 16;
+
+/** A process, as /proc tells of it. */
+export interface LineageSeedKey {
+  pid: number;
+  /** 0 */
+  reserved: number;
+  /** start on the boot-time clock, in hundredths of a second */
+  startTicks: bigint;
+}
+
+/** Reads 16 bytes. @throws {RangeError} where they reach past the view. */
+export function readLineageSeedKey(view: DataView, at: number): LineageSeedKey {
+  return {
+    pid: view.getUint32(at, true),
+    reserved: view.getUint32(at + 4, true),
+    startTicks: view.getBigUint64(at + 8, true),
+  };
+}
+
+/** Writes 16 bytes. @throws {RangeError} where they reach past the view. */
+export function writeLineageSeedKey(view: DataView, at: number, value: LineageSeedKey): void {
+  view.setUint32(at, value.pid, true);
+  view.setUint32(at + 4, value.reserved, true);
+  view.setBigUint64(at + 8, value.startTicks, true);
+}
+
+/** Makes a LineageSeedKey of zeros, with the given fields set. */
+export function makeLineageSeedKey(fields: Partial<LineageSeedKey> = {}): LineageSeedKey {
+  return { ...readLineageSeedKey(zeros, 0), ...fields };
+}
+
+export const LINEAGE_SEED_LINEAGE_AT = 0;
+export const LINEAGE_SEED_PARENT_LINEAGE_AT = 64;
+export const LINEAGE_SEED_BYTES = 128;
+
+/** Lineages of a process that the kernel has not seen begin: it was there before, or its state is lost with its leader. */
+export interface LineageSeed {
+  lineage: Mask;
+  /** of its parent */
+  parentLineage: Mask;
+}
+
+/** Reads 128 bytes. @throws {RangeError} where they reach past the view. */
+export function readLineageSeed(view: DataView, at: number): LineageSeed {
+  return {
+    lineage: readMask(view, at),
+    parentLineage: readMask(view, at + 64),
+  };
+}
+
+/** Writes 128 bytes. @throws {RangeError} where they reach past the view. */
+export function writeLineageSeed(view: DataView, at: number, value: LineageSeed): void {
+  writeMask(view, at, value.lineage);
+  writeMask(view, at + 64, value.parentLineage);
+}
+
+/** Makes a LineageSeed of zeros, with the given fields set. */
+export function makeLineageSeed(fields: Partial<LineageSeed> = {}): LineageSeed {
+  return { ...readLineageSeed(zeros, 0), ...fields };
 }
 
 export const SELECTOR_KEY_CONFIG_ID_AT = 0;

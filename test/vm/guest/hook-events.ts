@@ -61,6 +61,10 @@ const sharedMapNames = [
   'process_states',
   'scratch_claims',
   'scratch_slots',
+  'lineage_configs',
+  'lineage_strings',
+  'lineage_pids',
+  'lineage_seeds',
 ];
 
 /** The process sensor and a set of policies. `close` takes all out of the kernel. */

@@ -51,7 +51,18 @@ export interface HookEvent {
   readonly returnAction: string;
 }
 
-const sharedMaps = ['events', 'counters', 'failures', 'process_states', 'scratch_claims', 'scratch_slots'];
+const sharedMaps = [
+  'events',
+  'counters',
+  'failures',
+  'process_states',
+  'scratch_claims',
+  'scratch_slots',
+  'lineage_configs',
+  'lineage_strings',
+  'lineage_pids',
+  'lineage_seeds',
+];
 /** Kinds of records that hooks make. */
 const hookKinds = new Set<number>([
   EventKind.kprobe,

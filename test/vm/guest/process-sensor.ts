@@ -91,7 +91,18 @@ export class ProcessSensor {
       counters: this.#object.map('counters'),
       failures: this.#object.map('failures'),
     };
-    const shared = ['events', 'counters', 'failures', 'process_states', 'scratch_claims', 'scratch_slots'];
+    const shared = [
+      'events',
+      'counters',
+      'failures',
+      'process_states',
+      'scratch_claims',
+      'scratch_slots',
+      'lineage_configs',
+      'lineage_strings',
+      'lineage_pids',
+      'lineage_seeds',
+    ];
     this.#shared = Object.fromEntries(shared.map((name) => [name, this.#object.map(name)]));
     this.#programs = new Map(programNames.map((name) => [name, this.#object.program(name)]));
     this.#reader = new RingReader(this.#maps.events, { onReady: () => {} });

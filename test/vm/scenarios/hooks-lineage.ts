@@ -6,37 +6,11 @@ import assert from 'node:assert/strict';
 import { spawn } from 'node:child_process';
 import { copyFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { type HookEvent, type Hooks, policyOf, withHooks } from '../guest/hooks.js';
+import { type HookEvent, type Hooks, withHooks } from '../guest/hooks.js';
+import { compare, line, numberOf, onPrctl, seen } from '../guest/prctl-calls.js';
 import { type ScenarioContext, scenario } from '../scenario.js';
 
 const nobody = 65534;
-
-/** A policy on prctl whose one selector has these parts. */
-const onPrctl = (name: string, parts: object) => policyOf(name, 'sys_prctl', ['int'], [parts]);
-
-const numberOf = (args: HookEvent['args']) => Number(BigInt.asIntN(64, args[0]?.value ?? 0n));
-
-/** Which of the numbers each policy saw. */
-function seen(events: readonly HookEvent[], numbers: readonly number[]): Record<string, number[]> {
-  const found: Record<string, number[]> = {};
-  for (const { policy, args } of events) {
-    const number = numberOf(args);
-    if (!numbers.includes(number)) continue;
-    found[policy] ??= [];
-    found[policy].push(number);
-  }
-  return found;
-}
-
-/** Compares what each policy saw with what it should have, in a text that a person can read. */
-function compare(found: Record<string, number[]>, expected: Record<string, number[]>): void {
-  const text = (all: Record<string, number[]>) =>
-    Object.keys(expected).map((name) => `${name}: ${(all[name] ?? []).join(' ')}`);
-  assert.deepEqual(text(found), text(expected));
-}
-
-/** A line for the program `calls`: prctl with an option that there is not. */
-const line = (number: number) => `prctl\t${number}\t0\t0\t0\t0\n`;
 
 async function idsAndCapabilities({ run, folder, waitFor }: ScenarioContext, hooks: Hooks): Promise<void> {
   // Its number is in a policy that is loaded while it runs.
