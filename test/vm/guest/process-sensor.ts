@@ -91,18 +91,7 @@ export class ProcessSensor {
       counters: this.#object.map('counters'),
       failures: this.#object.map('failures'),
     };
-    const shared = [
-      'events',
-      'counters',
-      'failures',
-      'process_states',
-      'scratch_claims',
-      'scratch_slots',
-      'lineage_configs',
-      'lineage_strings',
-      'lineage_pids',
-      'lineage_seeds',
-    ];
+    const shared = ['events', 'counters', 'failures', 'process_states', 'scratch_claims', 'scratch_slots'];
     this.#shared = Object.fromEntries(shared.map((name) => [name, this.#object.map(name)]));
     this.#programs = new Map(programNames.map((name) => [name, this.#object.program(name)]));
     this.#reader = new RingReader(this.#maps.events, { onReady: () => {} });
