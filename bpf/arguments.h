@@ -5,6 +5,7 @@
 #ifndef WEIR_ARGUMENTS_H
 #define WEIR_ARGUMENTS_H
 
+#include "buffer.h"
 #include "hook_kernel.h"
 #include "hook_maps.h"
 #include "counters.h"
@@ -12,20 +13,23 @@
 #include "path.h"
 #include "socket.h"
 
+/* A path that is too long is read from its end, a string or a buffer from its front. */
+static __always_inline bool is_read_from_front(const struct weir_argument *argument) {
+    return argument->type == WEIR_ARGUMENT_TYPE_STRING || argument->type == WEIR_ARGUMENT_TYPE_DATA_LOC ||
+           is_buffer(argument->type);
+}
+
 /* What of a text is known, for look-ups from either end. */
 static __always_inline bool front_known(const struct weir_argument *argument) {
     if (argument->flags & WEIR_ARGUMENT_FLAG_UNREADABLE)
         return false;
-    // A path that is too long is read from its end, a string from its front.
-    return argument->type == WEIR_ARGUMENT_TYPE_STRING || argument->type == WEIR_ARGUMENT_TYPE_DATA_LOC ||
-           !(argument->flags & WEIR_ARGUMENT_FLAG_TRUNCATED);
+    return is_read_from_front(argument) || !(argument->flags & WEIR_ARGUMENT_FLAG_TRUNCATED);
 }
 
 static __always_inline bool end_known(const struct weir_argument *argument) {
     if (argument->flags & WEIR_ARGUMENT_FLAG_UNREADABLE)
         return false;
-    return (argument->type != WEIR_ARGUMENT_TYPE_STRING && argument->type != WEIR_ARGUMENT_TYPE_DATA_LOC) ||
-           !(argument->flags & WEIR_ARGUMENT_FLAG_TRUNCATED);
+    return !is_read_from_front(argument) || !(argument->flags & WEIR_ARGUMENT_FLAG_TRUNCATED);
 }
 
 static __always_inline void set_unreadable(struct weir_argument *argument) {

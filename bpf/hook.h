@@ -81,8 +81,10 @@ __noinline int match_dimension(__u32 slot, __u32 config_index, __u32 place, __u3
     __u32 part = place >> 8;
     struct hook_work *work = hook_work_of(slot);
     struct text_slot *text =
-        text_of(slot, kind == WEIR_DIMENSION_KIND_REVERSE || kind == WEIR_DIMENSION_KIND_ADDRESS ? TURNED_TEXT
-                                                                                                 : number);
+        text_of(slot, kind == WEIR_DIMENSION_KIND_REVERSE || kind == WEIR_DIMENSION_KIND_ADDRESS ||
+                              part == WEIR_ARGUMENT_PART_SIZED
+                          ? TURNED_TEXT
+                          : number);
 
     if (!work || !text)
         return 0;
@@ -95,7 +97,7 @@ __noinline int match_dimension(__u32 slot, __u32 config_index, __u32 place, __u3
     __u64 value = argument->value;
     bool is_known;
 
-    if (part && kind != WEIR_DIMENSION_KIND_ADDRESS)
+    if (part && part != WEIR_ARGUMENT_PART_SIZED && kind != WEIR_DIMENSION_KIND_ADDRESS)
         value = socket_number((void *)text->bytes, part);
     if (kind == WEIR_DIMENSION_KIND_FORWARD)
         is_known = front_known(argument);
@@ -120,6 +122,8 @@ __noinline int match_dimension(__u32 slot, __u32 config_index, __u32 place, __u3
 
         // The key's own length, with no NUL behind it. An empty one finds nothing.
         found = look_up_forward(text, length - 1, id);
+    } else if (part == WEIR_ARGUMENT_PART_SIZED) {
+        found = look_up_forward(text, size_text(slot, number), id);
     } else {
         if (kind == WEIR_DIMENSION_KIND_REVERSE)
             turn_text(slot, number, argument->payload.length);
@@ -182,10 +186,24 @@ static __always_inline bool match_arguments(void *ctx, __u32 slot, __u32 config_
             is_known = get_value(ctx, slot, spec.arguments[i].index, &raw) == 0;
         if (spec.arguments[i].type == WEIR_ARGUMENT_TYPE_FILE && is_file_behind(raw))
             return false;
-        if (!is_known)
+        if (!is_known) {
             set_unreadable(argument);
-        else if (is_raw)
+        } else if (is_raw && is_buffer(spec.arguments[i].type)) {
+            __u64 size = ~0ULL;
+
+            if (takes_registers && spec.arguments[i].size)
+                size = syscall_argument(registers, spec.arguments[i].size - 1);
+            else if (spec.arguments[i].size)
+                get_value(ctx, slot, spec.arguments[i].size - 1, &size);
+            if (spec.arguments[i].flags & ARGUMENT_AT_RETURN) {
+                keep_place(argument, raw, size);
+                continue;
+            }
+            work->bytes_left = ~0ULL;
+            read_buffer(slot, i | (is_user ? IN_USER_MEMORY : 0), spec.arguments[i].type, raw, size);
+        } else if (is_raw) {
             read_argument(argument, slot, i, spec.arguments[i].type, spec.arguments[i].flags, is_user, raw);
+        }
 #pragma clang loop unroll(disable)
         for (; d < WEIR_LIMIT_DIMENSIONS_PER_HOOK; d++) {
             if (d >= spec.entry_dimension_count || spec.dimensions[d].argument != i)
@@ -279,6 +297,23 @@ static __always_inline int run_hook(void *ctx, argument_matcher match, bool may_
     return error;
 }
 
+/* Reads a buffer whose place was kept at the entry: as many bytes as the call says that it has put there. */
+static __always_inline void read_kept_place(__u32 slot, __u32 i, __u64 returned) {
+    struct hook_work *work = hook_work_of(slot);
+
+    if (!work)
+        return;
+    struct weir_argument *argument = &work->arguments[i];
+    __u64 address = argument->value;
+    __u64 size = argument->original_length == UNKNOWN_SIZE ? ~0ULL : argument->original_length;
+    __s64 bytes = spec.arguments[i].flags & ARGUMENT_NARROW_RETURN ? (__s64)(__s32)returned : (__s64)returned;
+    bool is_user = spec.arguments[i].source == WEIR_ARGUMENT_SOURCE_SYSCALL;
+
+    argument->value = 0;
+    work->bytes_left = bytes < 0 ? 0 : bytes;
+    read_buffer(slot, i | (is_user ? IN_USER_MEMORY : 0), spec.arguments[i].type, address, size);
+}
+
 /*
  * At the return of a call: takes back what its entry left, reads what only now can be read, matches it, acts
  * and posts.
@@ -311,11 +346,15 @@ static __always_inline void run_return(void *ctx) {
             struct weir_argument *argument = &work->arguments[i];
             __u64 raw = 0;
 
-            if (spec.arguments[i].source != WEIR_ARGUMENT_SOURCE_RETURNED)
+            bool is_copy = spec.arguments[i].flags & ARGUMENT_AT_RETURN;
+
+            if (spec.arguments[i].source != WEIR_ARGUMENT_SOURCE_RETURNED && !is_copy)
                 continue;
             argument->flags = WEIR_ARGUMENT_FLAG_RETURNED;
             if (bpf_get_func_ret(ctx, &raw))
                 argument->flags |= WEIR_ARGUMENT_FLAG_UNREADABLE;
+            else if (is_copy)
+                read_kept_place(slot, i, raw);
             else
                 read_argument(argument, slot, i, spec.arguments[i].type, spec.arguments[i].flags, false, raw);
 #pragma clang loop unroll(disable)

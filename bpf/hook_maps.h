@@ -150,6 +150,7 @@ struct hook_work {
     __u32 entry_action;
     __u32 return_action;
     __u64 user_value; // what read_user_value() has read
+    __u64 bytes_left; // of the buffer that is being read
     struct weir_mask candidates;
     // Selectors whose event waits for the return, and of those that acted at the entry, what they did.
     struct weir_mask returning;

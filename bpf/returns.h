@@ -12,7 +12,7 @@
 // The kernel skips programs at a return where it interrupts itself, and for calls that are under way while
 // any program is attached to the same function or taken from it. So a thread has a list of its calls, and
 // forgets by the address those that cannot be any more: a stack grows down, so that a call further down than
-// a new one has returned. Each is counted.
+// a new one has returned; and a system call begins on an empty stack. Each is counted.
 
 #ifndef WEIR_RETURNS_H
 #define WEIR_RETURNS_H
@@ -113,7 +113,8 @@ static __always_inline bool has_returned(__u64 context, __u64 here, __u64 stack)
 
     // Interrupts come on top of what a thread does, and are over when it goes on.
     if (here - stack < WEIR_KERNEL_STACK_BYTES)
-        return !is_thread_call || context <= here;
+        // A system call's own depth tells nothing: kernels move it at random (RANDOMIZE_KSTACK_OFFSET).
+        return HOOK_HAS(WEIR_HOOK_FEATURE_SYSTEM_CALL) || !is_thread_call || context <= here;
     return !is_thread_call && here - context < WEIR_KERNEL_STACK_BYTES;
 }
 

@@ -24,6 +24,8 @@ export type Term = TextTerm | IntegerTerm | RangeTerm | BitsTerm | AddressTerm |
 export interface TextTerm {
   readonly kind: 'forward' | 'reverse';
   readonly argument: number;
+  /** argument_part; the whole argument by default. */
+  readonly part?: number;
   readonly negated: boolean;
   /** Values are ORed. Of `forward`: exact or a prefix; of `reverse`: a suffix. */
   readonly exact: boolean;
@@ -145,6 +147,7 @@ function textDimension(group: Group, defaultMask: Mask, kind: 'forward' | 'rever
   return {
     kind,
     argument: group.argument,
+    ...partOf(group),
     defaultMask,
     entries: nodes(named, defaultMask).map(([key, mask]) => {
       const exact = kind === 'forward' && key.endsWith('\0');

@@ -747,7 +747,6 @@ describe('validate', () => {
         'spec.options[5].value',
         `${hook}.data`,
         `${hook}.args[0].resolve`,
-        `${hook}.args[2].type`,
         `${selector}.matchWorkloads[0]`,
         `${selector}.matchArgs[7].operator`,
         `${selector}.matchActions[4].action`,

@@ -21,11 +21,24 @@ export interface PlannedArgument {
   readonly ownAddress?: boolean;
   /** It is what the function returned; `index` says nothing. */
   readonly returned?: boolean;
+  readonly buffer?: PlannedBuffer;
+}
+
+/** How many bytes an argument has that is a buffer, and when they are read. */
+export interface PlannedBuffer {
+  /** Number of the parameter that says how many bytes, or pieces, from 0. */
+  readonly sizeIndex?: number;
+  /** They are read at the return of the call, which says how many there are. */
+  readonly copied: boolean;
+  /** The call returns 32 bits. */
+  readonly narrow: boolean;
 }
 
 /** A look-up by bytes. In a `reverse` dimension keys are stored as written; whoever writes the map reverses them. */
 export interface StringDimension {
   readonly kind: 'forward' | 'reverse';
+  /** argument_part: with `sized`, keys begin with the number of bytes. */
+  readonly part?: number;
   /** Position in the hook's arguments; of a scope dimension, the scope_attribute. */
   readonly argument: number;
   readonly defaultMask: Mask;

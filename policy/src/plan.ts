@@ -10,6 +10,7 @@ import {
   ScopeAttribute,
 } from '@weir/schema';
 import { parseNetwork } from './addresses.js';
+import { bufferOf, isBuffer, isSameBuffer, sizedTerm } from './buffers.js';
 import { canDeny, type ResolvedCall } from './calls.js';
 import { buildDimensions, type Term } from './dimensions.js';
 import { enforcerCalls, enforcerEffects } from './enforcers.js';
@@ -24,6 +25,7 @@ import type {
   Plan,
   PlannedArgument,
   PlannedBinding,
+  PlannedBuffer,
   PlannedSelector,
   ScopePlan,
 } from './plan-types.js';
@@ -56,6 +58,7 @@ interface Slot {
   readonly type: number;
   readonly index: number;
   readonly returned: boolean;
+  readonly buffer: PlannedBuffer | undefined;
   shown: boolean;
 }
 
@@ -178,6 +181,7 @@ function argumentTerm(
   const type = typeInfo(argument.type);
   if (type?.family === 'syscall') return syscallTerm(term, policy, slot, path);
   if (type?.family === 'socket') return socketTerm(term, argument.type, ownAddress, slot, path);
+  if (isBuffer(argument.type) && /^(Not)?(Equal|In)$/.test(term.operator)) return sizedTerm(term, slot, path);
   if (type?.family !== 'integer') return textTerm(term.operator, term.values, slot, path);
   return integerTerm(term, type, argument.type, slot, path);
 }
@@ -304,13 +308,17 @@ class Planner {
     shown: boolean,
     policy: Policy,
     path: string,
-    returned = false,
+    { returned = false, buffer }: { readonly returned?: boolean; readonly buffer?: PlannedBuffer } = {},
   ): number {
     let position = hook.slots.findIndex(
-      (slot) => slot.type === type && slot.index === index && slot.returned === returned,
+      (slot) =>
+        slot.type === type &&
+        slot.index === index &&
+        slot.returned === returned &&
+        isSameBuffer(slot.buffer, buffer),
     );
     if (position < 0) {
-      position = hook.slots.push({ type, index, returned, shown: false }) - 1;
+      position = hook.slots.push({ type, index, returned, buffer, shown: false }) - 1;
       const entries = hook.slots.filter((slot) => !slot.returned).length;
       if (!returned && entries === limits.arguments_per_hook + 1) {
         this.refuse(
@@ -404,7 +412,12 @@ class Planner {
     args.forEach((argument, position) => {
       const type = typeInfo(argument.type)?.type ?? 0;
       if (type === ArgumentType.nop) return;
-      slotOf.set(position, this.slot(hook, type, argument.index, true, policy, `${path}.args[${position}]`));
+      const buffer = bufferOf(argument, kprobe);
+      const more = buffer === undefined ? {} : { buffer };
+      slotOf.set(
+        position,
+        this.slot(hook, type, argument.index, true, policy, `${path}.args[${position}]`, more),
+      );
     });
     const shown = [...slotOf.keys()];
     const returns = kprobe?.return === true;
@@ -491,7 +504,7 @@ class Planner {
     const returned = kprobe?.returnArg;
     const type = typeInfo(returned?.type ?? '')?.type;
     if (returned === undefined || type === undefined || type === ArgumentType.nop) return undefined;
-    return this.slot(hook, type, returned.index, true, policy, `${path}.returnArg`, true);
+    return this.slot(hook, type, returned.index, true, policy, `${path}.returnArg`, { returned: true });
   }
 
   private finishHook(key: string, hook: HookBuilder): HookPlan {
@@ -530,11 +543,12 @@ class Planner {
       denies,
       returns: hook.selectors.some((selector) => selector.returns === true),
       arguments: hook.slots.map(
-        ({ type, index, shown, returned }): PlannedArgument => ({
+        ({ type, index, shown, returned, buffer }): PlannedArgument => ({
           type,
           index,
           hidden: !shown,
           ...(returned ? { returned } : {}),
+          ...(buffer === undefined ? {} : { buffer }),
           ...(type === ArgumentType.sockaddr && namesOwnAddress(hook.call) ? { ownAddress: true } : {}),
         }),
       ),

@@ -2,6 +2,7 @@
 // Owns what this version of the kernel stage does not do: each such field is refused by name when a policy is
 // planned, so that no policy is in force and means less than it says. As the kernel stage grows, lines leave this file.
 import { limits } from '@weir/schema';
+import { isBuffer } from './buffers.js';
 import type { TracepointName } from './calls.js';
 import type { PolicyIssue } from './error.js';
 import { hooksOf, type PolicyHook } from './hooks.js';
@@ -20,6 +21,10 @@ import { toBytes } from './values.js';
 /** Argument types that hook programs read. */
 const readableTypes = new Set([
   'string',
+  'char_buf',
+  'const_buf',
+  'char_iovec',
+  'iov_iter',
   'fd',
   'file',
   'path',
@@ -104,12 +109,11 @@ function checkArgument(
       `the type ${argument.type} ${later}: it reads integers, ${[...readableTypes].join(', ')}`,
     );
   }
-  for (const field of ['resolve', 'btfType', 'btfTypeModule', 'sizeArgIndex', 'source'] as const) {
+  for (const field of ['resolve', 'btfType', 'btfTypeModule', 'source'] as const) {
     if (argument[field] !== undefined) report(`${at}.${field}`, `${field} ${later}`);
   }
-  for (const field of ['returnCopy', 'maxData'] as const) {
-    if (argument[field] === true) report(`${at}.${field}`, `${field} ${later}`);
-  }
+  if (argument.maxData === true)
+    report(`${at}.maxData`, `maxData ${later}: of a buffer up to 4095 bytes are read`);
 }
 
 function checkArguments(
@@ -123,13 +127,13 @@ function checkArguments(
   });
 }
 
-function checkTexts(values: readonly string[], path: string, report: Report): void {
+function checkTexts(values: readonly string[], path: string, report: Report, most = textBytesMax): void {
   values.forEach((value, index) => {
     const bytes = toBytes(value).length;
-    if (bytes > textBytesMax) {
+    if (bytes > most) {
       report(
         `${path}.values[${index}]`,
-        `has ${bytes} bytes: this version takes texts of up to ${textBytesMax} bytes`,
+        `has ${bytes} bytes: this version takes texts of up to ${most} bytes`,
       );
     }
   });
@@ -147,7 +151,11 @@ function checkOperator(item: ArgumentTerm, argument: Argument | undefined, path:
   if (!plannedOperators.has(item.operator)) {
     report(`${path}.operator`, `${item.operator} ${later}: it does ${[...plannedOperators].join(', ')}`);
   }
-  if (argument !== undefined) checkTexts(item.values, path, report);
+  if (argument !== undefined) {
+    // Of the bytes of a buffer, two say how many there are.
+    const sized = isBuffer(argument.type) && /^(Not)?(Equal|In)$/.test(item.operator);
+    checkTexts(item.values, path, report, textBytesMax - (sized ? 2 : 0));
+  }
   item.values.forEach((value, index) => {
     if (family === 'socket' && /Map$/.test(item.operator)) {
       report(
@@ -214,6 +222,14 @@ function checkHook(policy: Policy, { fields, kprobe, path, calls }: PolicyHook, 
   checkUserFields(policy, fields, path, report);
   const args = fields.args ?? [];
   checkArguments(args, `${path}.args`, calls[0]?.item.tracepoint, report);
+  const kind = calls[0]?.item.kind;
+  args.forEach(({ type }, position) => {
+    if ((kind === 'tracepoint' || kind === 'user') && isBuffer(type))
+      report(
+        `${path}.args[${position}].type`,
+        `${type} here ${later}: it is read of functions of the kernel`,
+      );
+  });
   for (const selector of expandSelectors(policy, fields, path)) {
     checkSelector(selector, args, kprobe?.returnArg, report);
     if (!calls.some(({ item }) => binariesMeanNext(policy, item.meaning, args, selector))) continue;

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Owns what a policy's fields must mean together: names that must exist, hooks and what they can do; terms and actions
 // are judged beside it. What this version cannot do yet is judged in `support.ts`.
+import { bufferIssues, isBuffer } from './buffers.js';
 import { canDeny, isRingCall, lsmCall, type ResolvedCall, resolveCall } from './calls.js';
 import { checkEnforcers } from './enforcers.js';
 import type { PolicyIssue } from './error.js';
@@ -106,9 +107,13 @@ function isKernelObject(name: string, family: TypeFamily | undefined): boolean {
   );
 }
 
-function checkArguments(findings: Findings, hook: HookKind, path: string): void {
+function checkArguments(findings: Findings, fields: HookFields, hook: HookKind, path: string): void {
   hook.args.forEach((argument, position) => {
     const at = `${path}.args[${position}]`;
+    if (hook.call !== null) {
+      for (const [field, message] of bufferIssues(argument, fields.return === true))
+        findings.error('conflict', `${at}.${field}`, message);
+    }
     const type = typeInfo(argument.type);
     if (hook.call !== null && argument.index > 5) {
       findings.error(
@@ -160,6 +165,7 @@ function checkArguments(findings: Findings, hook: HookKind, path: string): void 
 }
 
 interface HookFields {
+  readonly return?: boolean | undefined;
   readonly args?: readonly Argument[] | undefined;
   readonly selectors?: Kprobe['selectors'];
   readonly returnArg?: Argument | undefined;
@@ -167,7 +173,7 @@ interface HookFields {
 }
 
 function checkHook(findings: Findings, fields: HookFields, hook: HookKind, path: string): void {
-  checkArguments(findings, hook, path);
+  checkArguments(findings, fields, hook, path);
   const macros = findings.policy.spec.selectorsMacros ?? {};
   fields.selectors?.forEach((selector, index) => {
     selector.macros?.forEach((name, position) => {
@@ -241,6 +247,13 @@ function checkReturn(
       'missing-field',
       `${path}.returnArg`,
       'is missing: with return: true it says the type of what the call returns, such as {index: 0, type: int}',
+    );
+  }
+  if (kprobe.returnArg !== undefined && isBuffer(kprobe.returnArg.type)) {
+    findings.error(
+      'wrong-type',
+      `${path}.returnArg.type`,
+      `${kprobe.returnArg.type}: nothing says how many bytes a returned buffer has; write string, or read the argument with returnCopy: true`,
     );
   }
   for (const { item: call, path: at } of calls) {

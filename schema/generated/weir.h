@@ -205,6 +205,7 @@ enum weir_hook_feature {
     WEIR_HOOK_FEATURE_ENFORCER = 16, // a selector is an enforcer
     WEIR_HOOK_FEATURE_ENFORCER_ONLY = 32, // all selectors are enforcers: of a thread of which nothing is asked there is nothing to do
     WEIR_HOOK_FEATURE_RETURNS = 64, // the event of a selector comes at the return of the call
+    WEIR_HOOK_FEATURE_SYSTEM_CALL = 128, // the hook is the entry of a system call
 };
 
 // Bits of a selector, as bit values.
@@ -241,6 +242,7 @@ enum weir_argument_part {
     WEIR_ARGUMENT_PART_PROTOCOL = 5, // of a socket
     WEIR_ARGUMENT_PART_FAMILY = 6, // of a socket
     WEIR_ARGUMENT_PART_STATE = 7, // of a socket
+    WEIR_ARGUMENT_PART_SIZED = 8, // the number of its bytes (two bytes, the higher first), then its bytes
 };
 
 // Where the raw value of an argument is taken from.
@@ -933,9 +935,9 @@ struct weir_hook_argument {
     __u8 type; // argument_type
     __u8 index; // parameter number, or number of the field of a tracepoint, from 0
     __u8 source; // argument_source
-    __u8 flags; // bits: 1, read for matching only, in no event; 2, an address (sockaddr) that is the socket's own, not its peer's; 4, its content is read at the return of the call, as many bytes as that says
+    __u8 flags; // bits: 1, read for matching only, in no event; 2, an address (sockaddr) that is the socket's own, not its peer's; 4, its bytes are read at the return of the call, as many as that says; 8, the call returns 32 bits
     __u16 offset; // of a field of a tracepoint: where it lies in the record
-    __u16 size; // of a field of a tracepoint: its bytes
+    __u16 size; // of a field of a tracepoint: its bytes; of a buffer: 1 + number of the parameter that says how many bytes, or pieces, 0 where none does
 };
 _Static_assert(sizeof(struct weir_hook_argument) == 8, "hook_argument");
 _Static_assert(__builtin_offsetof(struct weir_hook_argument, type) == 0, "hook_argument.type");

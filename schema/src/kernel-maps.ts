@@ -50,6 +50,7 @@ export const argumentPart = enumeration('argument_part', 'What of an argument a 
   protocol: [5, 'of a socket'],
   family: [6, 'of a socket'],
   state: [7, 'of a socket'],
+  sized: [8, 'the number of its bytes (two bytes, the higher first), then its bytes'],
 });
 
 export const argumentSource = enumeration(
@@ -124,6 +125,7 @@ export const hookFeature = enumeration(
       'all selectors are enforcers: of a thread of which nothing is asked there is nothing to do',
     ],
     returns: [64, 'the event of a selector comes at the return of the call'],
+    system_call: [128, 'the hook is the entry of a system call'],
   },
 );
 
@@ -149,10 +151,14 @@ export const hookArgument = layout('hook_argument', 'How an argument of a hook i
   field(
     'flags',
     'u8',
-    "bits: 1, read for matching only, in no event; 2, an address (sockaddr) that is the socket's own, not its peer's; 4, its content is read at the return of the call, as many bytes as that says",
+    "bits: 1, read for matching only, in no event; 2, an address (sockaddr) that is the socket's own, not its peer's; 4, its bytes are read at the return of the call, as many as that says; 8, the call returns 32 bits",
   ),
   field('offset', 'u16', 'of a field of a tracepoint: where it lies in the record'),
-  field('size', 'u16', 'of a field of a tracepoint: its bytes'),
+  field(
+    'size',
+    'u16',
+    'of a field of a tracepoint: its bytes; of a buffer: 1 + number of the parameter that says how many bytes, or pieces, 0 where none does',
+  ),
 ]);
 
 export const userArgument = layout('user_argument', 'Where a program keeps an argument (.rodata).', [

@@ -75,6 +75,8 @@ export type HostNamespaces = readonly (bigint | undefined)[];
 const NO_SCOPE = 0xffff;
 const HIDDEN = 1;
 const OWN_ADDRESS = 2;
+const AT_RETURN = 4;
+const NARROW_RETURN = 8;
 const PURPOSE_VALUE = 0;
 const PURPOSE_UNDECIDED = 1;
 const PURPOSE_INTERVAL = 2;
@@ -117,7 +119,8 @@ export function wordsFor(selectorCount: number): number {
 
 /** Whether a dimension is looked up at the return of the call. */
 function isOfReturn(hook: HookPlan, dimension: Dimension): boolean {
-  return hook.arguments[dimension.argument]?.returned === true;
+  const argument = hook.arguments[dimension.argument];
+  return argument?.returned === true || argument?.buffer?.copied === true;
 }
 
 /**
@@ -153,6 +156,15 @@ export function checkLimits(hook: HookPlan): void {
       );
     }
   }
+}
+
+function argumentFlags({ hidden, ownAddress, buffer }: PlannedArgument): number {
+  return (
+    (hidden ? HIDDEN : 0) |
+    (ownAddress === true ? OWN_ADDRESS : 0) |
+    (buffer?.copied === true ? AT_RETURN : 0) |
+    (buffer?.narrow === true ? NARROW_RETURN : 0)
+  );
 }
 
 function sourceOf(hook: HookPlan, argument: PlannedArgument): number {
@@ -191,7 +203,8 @@ export function encodeSpec(
           index: argument.index,
           source: sourceOf(hook, argument),
           ...places[position],
-          flags: (argument.hidden ? HIDDEN : 0) | (argument.ownAddress === true ? OWN_ADDRESS : 0),
+          ...(argument.buffer?.sizeIndex === undefined ? {} : { size: argument.buffer.sizeIndex + 1 }),
+          flags: argumentFlags(argument),
         }),
       ),
       dimensions: dimensions.map((dimension) =>
@@ -302,11 +315,12 @@ function selectorFlags({
 }
 
 /** What the selectors of a hook use beyond the plain. */
-function featuresOf({ selectors, returns }: HookPlan): number {
+function featuresOf({ selectors, returns, syscall }: HookPlan): number {
   const notifying = (1 << Action.notifyenforcer) | (1 << Action.cleanupenforcernotification);
   const isEnforcing = selectors.every(({ isEnforcer }) => isEnforcer === true);
   let features = isEnforcing ? HookFeature.enforcerOnly : 0;
   if (returns) features |= HookFeature.returns;
+  if (returns && syscall) features |= HookFeature.systemCall;
   for (const { rateLimit, stacks, actions, isEnforcer } of selectors) {
     if ((actions & notifying) !== 0) features |= HookFeature.notify;
     if (isEnforcer === true) features |= HookFeature.enforcer;

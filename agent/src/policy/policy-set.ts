@@ -495,7 +495,10 @@ export class PolicySet {
         calls: hook.calls,
         ignoreMissing: ignoresMissing(hook),
         spec: encodeSpec(hook, hookId, specId, placesOf(hook)),
-        lastParameter: Math.max(-1, ...hook.arguments.map((argument) => argument.index)),
+        lastParameter: Math.max(
+          -1,
+          ...hook.arguments.flatMap(({ index, buffer }) => [index, buffer?.sizeIndex ?? -1]),
+        ),
       });
       return { plan: hook, hookId, specId, shape, program };
     } catch (error) {

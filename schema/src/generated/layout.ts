@@ -477,6 +477,8 @@ export const HookFeature = {
   enforcerOnly: 32,
   /** the event of a selector comes at the return of the call */
   returns: 64,
+  /** the hook is the entry of a system call */
+  systemCall: 128,
 } as const;
 export type HookFeature = (typeof HookFeature)[keyof typeof HookFeature];
 /** Names of hook_feature, by number, as events and the archive spell them. */
@@ -488,6 +490,7 @@ export const hookFeatureNames: Readonly<Record<number, string>> = {
   16: 'enforcer',
   32: 'enforcer_only',
   64: 'returns',
+  128: 'system_call',
 };
 
 /** Bits of a selector, as bit values. */
@@ -572,6 +575,8 @@ export const ArgumentPart = {
   family: 6,
   /** of a socket */
   state: 7,
+  /** the number of its bytes (two bytes, the higher first), then its bytes */
+  sized: 8,
 } as const;
 export type ArgumentPart = (typeof ArgumentPart)[keyof typeof ArgumentPart];
 /** Names of argument_part, by number, as events and the archive spell them. */
@@ -584,6 +589,7 @@ export const argumentPartNames: Readonly<Record<number, string>> = {
   5: 'protocol',
   6: 'family',
   7: 'state',
+  8: 'sized',
 };
 
 /** Where the raw value of an argument is taken from. */
@@ -3119,11 +3125,11 @@ export interface HookArgument {
   index: number;
   /** argument_source */
   source: number;
-  /** bits: 1, read for matching only, in no event; 2, an address (sockaddr) that is the socket's own, not its peer's; 4, its content is read at the return of the call, as many bytes as that says */
+  /** bits: 1, read for matching only, in no event; 2, an address (sockaddr) that is the socket's own, not its peer's; 4, its bytes are read at the return of the call, as many as that says; 8, the call returns 32 bits */
   flags: number;
   /** of a field of a tracepoint: where it lies in the record */
   offset: number;
-  /** of a field of a tracepoint: its bytes */
+  /** of a field of a tracepoint: its bytes; of a buffer: 1 + number of the parameter that says how many bytes, or pieces, 0 where none does */
   size: number;
 }
 
