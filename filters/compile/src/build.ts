@@ -195,12 +195,12 @@ export async function buildFilter(options: BuildOptions): Promise<BuildResult> {
   const memoryBytesMax = options.memoryBytesMax ?? 4 * 1024 * 1024;
   const outFile = resolve(options.outFile ?? join(folder, 'build', `${manifest.name}.wasm`));
 
-  const { module, warnings } = await compile(
+  const { module, warnings } = await compile({
     sourceFile,
-    entrySource(`./${basename(sourceFile, '.ts')}`, configures),
+    entry: entrySource(`./${basename(sourceFile, '.ts')}`, configures),
     memoryBytesMax,
-    options.textFile,
-  );
+    textFile: options.textFile,
+  });
   const section = new TextEncoder().encode(JSON.stringify(manifest));
   const bytes = appendCustomSection(module, MANIFEST_SECTION, section);
   const accepted = acceptModule(bytes, { memoryBytesMax });
@@ -225,12 +225,22 @@ export async function buildFilter(options: BuildOptions): Promise<BuildResult> {
   };
 }
 
-async function compile(
-  sourceFile: string,
-  entry: string,
-  memoryBytesMax: number,
-  textFile: string | undefined,
+export interface CompileOptions {
+  /** In the folder that imports are relative to. */
+  sourceFile: string;
+  /** Source of the entry, which imports the rest. */
+  entry: string;
+  memoryBytesMax: number;
+  textFile?: string | undefined;
+  /** Compiles quickly, keeps names, and has the loader's `abort`, which is told the place. */
+  forTests?: boolean;
+}
+
+/** Compiles an entry. @throws {FilterBuildError} with diagnostics where it does not compile. */
+export async function compile(
+  options: CompileOptions,
 ): Promise<{ module: Uint8Array; warnings: Diagnostic[] }> {
+  const { sourceFile, entry, memoryBytesMax, textFile, forTests = false } = options;
   const folder = dirname(sourceFile);
   const read = reader(entry, sdkFolder());
   const raw: CompilerDiagnostic[] = [];
@@ -243,10 +253,10 @@ async function compile(
       ...(textFile === undefined ? [] : ['--textFile', 'filter.wat']),
       ...['--runtime', 'stub'],
       ...['--enable', 'simd'],
-      ...['--optimizeLevel', '3', '--shrinkLevel', '0', '--converge'],
+      ...(forTests ? ['--debug'] : ['--optimizeLevel', '3', '--shrinkLevel', '0', '--converge']),
       ...['--exportStart', 'weir_start'],
       ...['--maximumMemory', String(Math.floor(memoryBytesMax / PAGE_BYTES))],
-      ...['--use', `abort=~lib/${SDK}/log/weirAbort`],
+      ...(forTests ? [] : ['--use', `abort=~lib/${SDK}/log/weirAbort`]),
     ],
     {
       readFile: read,

@@ -22,12 +22,13 @@ import { BATCH_HEADER_BYTES, severityNames } from '@weir/schema';
 import { BatchDecoder, BatchReader, type DecodedAnnotation, readSegment } from '@weir/segment';
 import { FilterBuildError } from './error.js';
 import { batchOfEvents, isJudged } from './events.js';
+import { runUnitTests, UNIT_TEST_SUFFIX } from './unit-tests.js';
 
 export interface TestOptions {
   /** The module, as built. */
   module: Uint8Array;
   /**
-   * Test files, or folders that hold some. A recording (JSON lines, a batch or a segment) is judged as it is: its
+   * Test files (`.json` with cases, `.unit.ts` with unit tests), or folders that hold some. A recording (JSON lines, a batch or a segment) is judged as it is: its
    * verdicts are counted, and it fails only where the filter does.
    */
   tests: readonly string[];
@@ -244,7 +245,7 @@ async function testFiles(paths: readonly string[]): Promise<string[]> {
     else
       files.push(
         ...names
-          .filter((name) => name.endsWith('.json'))
+          .filter((name) => name.endsWith('.json') || name.endsWith(UNIT_TEST_SUFFIX))
           .sort()
           .map((name) => join(path, name)),
       );
@@ -386,6 +387,10 @@ export async function testFilter(options: TestOptions): Promise<TestResult> {
   const started = performance.now();
   const cases: CaseResult[] = [];
   for (const file of await testFiles(options.tests)) {
+    if (file.endsWith(UNIT_TEST_SUFFIX)) {
+      cases.push(...(await runUnitTests(file)));
+      continue;
+    }
     const { config, cases: found } = await readCases(file);
     for (const one of found) cases.push(await runCase(options, config, file, one));
   }
@@ -401,7 +406,8 @@ export async function testFilter(options: TestOptions): Promise<TestResult> {
 export function formatTest(result: TestResult): string {
   const lines: string[] = [];
   for (const one of result.cases) {
-    lines.push(`${one.passed ? 'ok  ' : 'FAIL'} ${one.name} (${one.kept} kept, ${one.dropped} dropped)`);
+    const judged = one.file.endsWith(UNIT_TEST_SUFFIX) ? '' : ` (${one.kept} kept, ${one.dropped} dropped)`;
+    lines.push(`${one.passed ? 'ok  ' : 'FAIL'} ${one.name}${judged}`);
     for (const failure of one.failures) lines.push(`       ${failure}`);
     if (!one.passed) for (const line of one.log) lines.push(`       log: ${line}`);
   }

@@ -123,7 +123,7 @@ function redact(secret: Bytes): i32 {
   return 1;
 }
 
-function endOfToken(text: Bytes, start: i32): i32 {
+export function endOfToken(text: Bytes, start: i32): i32 {
   let end = start;
   while (end < text.length) {
     const byte = <u32>text.at(end);
