@@ -16,7 +16,7 @@ import { Users } from './identity/users.js';
 import { Accounting, type CpuBooks, type CpuLoss, decodeAccounting } from './join/accounting.js';
 import { Bindings } from './join/bindings.js';
 import { Join } from './join/join.js';
-import { lossRecord } from './join/loss-record.js';
+import { lossRecord, tamperRecord } from './join/own-record.js';
 import { knownProcesses } from './known-processes.js';
 import { BOOKS_CPUS_MAX, Losses, splitBooks } from './losses.js';
 import { labelled, type Metric, metricsText, single } from './metrics/prometheus.js';
@@ -30,7 +30,6 @@ import { AgentSocket } from './socket/server.js';
 import type { AgentStatus, FilterLogLine } from './socket/types.js';
 import { Spool, type SpoolLossStage } from './spool/index.js';
 import { RunningMarker } from './tamper/marker.js';
-import { tamperRecord } from './tamper/record.js';
 import { TamperWatch } from './tamper/watch.js';
 import { FilterTrust } from './trust.js';
 
@@ -153,7 +152,7 @@ export class Agent {
       ...(spool === undefined ? {} : { store: spool }),
       say: (stage, count, onTaken) => {
         const sequence = this.pipeline.nextSequence();
-        const record = lossRecord(stage, BigInt(count), nowNs(), sequence);
+        const record = lossRecord(stage, BigInt(count), { timeNs: nowNs(), sequence });
         return this.pipeline.say(record, onTaken) ? sequence : undefined;
       },
       note: (stage, count) => {
@@ -302,7 +301,7 @@ export class Agent {
 
   #sayTampered(message: string): void {
     this.fail('tamper', new Error(message));
-    this.pipeline.say(tamperRecord(message, nowNs(), this.pipeline.nextSequence()));
+    this.pipeline.say(tamperRecord(message, { timeNs: nowNs(), sequence: this.pipeline.nextSequence() }));
   }
 
   /** Looks for gaps in the numbers, and at what the kernel stage has counted as lost. */

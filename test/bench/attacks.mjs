@@ -8,12 +8,10 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { buildFilter } from '@weir/filter-compile';
 import { FilterHost } from '@weir/filter-host';
-import { ArgumentType, EventKind } from '@weir/schema';
-import { BatchWriter } from '@weir/segment';
 import binaryen from 'binaryen';
+import { batchOf, events, RECORDS } from './support/filter-events.mjs';
 
 const tiny = process.argv.includes('--tiny');
-const RECORDS = 3000;
 const ROUNDS = tiny ? 10 : 400;
 const INNOCENTS = 10;
 
@@ -101,49 +99,6 @@ const below = [
   }),
 ];
 
-function makeBatch() {
-  const paths = [
-    '/proc/self/status',
-    '/usr/lib/x86_64-linux-gnu/libc.so',
-    '/etc/passwd',
-    '/var/log/app/today.log',
-    '/home/u/project/src/main.c',
-  ];
-  const writer = new BatchWriter({ node: 'node-1', cluster: 'bench' });
-  const parent = writer.process({
-    pid: 900,
-    startNs: 9n,
-    binary: '/usr/lib/systemd/systemd',
-    arguments: ['--user'],
-  });
-  const processes = Array.from({ length: 64 }, (_, index) =>
-    writer.process({
-      pid: 1000 + index,
-      startNs: BigInt(1000 + index),
-      parentIndex: parent,
-      binary: '/usr/bin/python3',
-      cwd: '/home/u',
-    }),
-  );
-  const binding = writer.binding({
-    eventKind: EventKind.kprobe,
-    policyName: 'files',
-    functionName: 'security_file_open',
-  });
-  for (let index = 0; index < RECORDS; index++) {
-    writer.event({
-      kind: EventKind.kprobe,
-      pid: 1000 + (index % 64),
-      timeNs: BigInt(index) * 1000n,
-      process: processes[index % 64],
-      parent,
-      binding,
-      arguments: [{ type: ArgumentType.file, payload: paths[index % paths.length] }],
-    });
-  }
-  return writer.finish();
-}
-
 async function judge(host, batch) {
   const slot = await host.acquireWhenFree();
   slot.bytes.set(batch);
@@ -165,7 +120,7 @@ async function makeHost(modules) {
   return { host, reports, innocents, ns: [], seen: 0 };
 }
 
-const batch = makeBatch();
+const batch = batchOf(events());
 const innocents = await Promise.all(
   Array.from({ length: INNOCENTS }, (_, index) => build(`innocent-${index}`, stateful(index))),
 );

@@ -10,7 +10,7 @@ import { ProcessTable, type ProcessTableOptions } from '../process/table.js';
 import { Accounting, decodeAccounting } from './accounting.js';
 import { Bindings } from './bindings.js';
 import { Join, type Joined, type SlotViews, slotViews } from './join.js';
-import { lossRecord } from './loss-record.js';
+import { lossRecord } from './own-record.js';
 
 const container = '0123456789abcdef'.repeat(4);
 
@@ -449,7 +449,7 @@ describe('accounting', () => {
   it('makes a loss record that is valid', () => {
     const { join } = setup();
     const slot = slotViews(new Uint8Array(1 << 20));
-    const joined = makeBatch(join, slot, [lossRecord(0, 17n, 5n, 6n)]);
+    const joined = makeBatch(join, slot, [lossRecord(0, 17n, { timeNs: 5n, sequence: 6n })]);
     const batch = slot.bytes.slice(0, joined.byteLength);
     expect(decode(batch).record(0).loss).toMatchObject({ count: 17n, stage: 'ring_full' });
   });
