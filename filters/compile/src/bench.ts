@@ -3,7 +3,7 @@
 // very host that runs in the agent; and what its module's bytes are.
 import { readFile } from 'node:fs/promises';
 import { extname } from 'node:path';
-import { FilterHost } from '@weir/filter-host';
+import { type Budget, defaultBudget, FilterHost } from '@weir/filter-host';
 import { BATCH_HEADER_BYTES, BATCH_HEADER_RECORD_COUNT_AT } from '@weir/schema';
 import { BatchReader, readSegment } from '@weir/segment';
 import { FilterBuildError } from './error.js';
@@ -36,6 +36,8 @@ export interface BenchResult {
   eventsPerSecond: number;
   fuelPerEvent: number;
   memoryBytes: number;
+  /** What it may use on an agent that sets nothing else. */
+  budget: Budget;
   madeUp: boolean;
 }
 
@@ -119,7 +121,12 @@ export async function benchFilter(options: BenchOptions): Promise<BenchResult> {
   const fixtureEvents = batches.reduce((sum, batch) => sum + recordsOf(batch), 0);
   if (fixtureEvents === 0) throw new FilterBuildError('test', 'there is no event to judge');
   // The watchdog stays; what is measured is fuel and time, not a limit of either.
-  const host = await FilterHost.create({ trapsMax: Number.MAX_SAFE_INTEGER, timeLimitMs: 10_000 });
+  const host = await FilterHost.create({
+    trapsMax: Number.MAX_SAFE_INTEGER,
+    timeLimitMs: 10_000,
+    averageFuel: Number.MAX_SAFE_INTEGER,
+    averageNs: Number.MAX_SAFE_INTEGER,
+  });
   try {
     const source = config === undefined ? { bytes: module } : { bytes: module, config };
     await host.setFilters([source]).catch((cause: unknown) => {
@@ -168,11 +175,17 @@ export async function benchFilter(options: BenchOptions): Promise<BenchResult> {
       eventsPerSecond: 1e9 / nsPerEvent,
       fuelPerEvent: (end.fuel - warm.fuel) / judged,
       memoryBytes: end.memoryBytes,
+      budget: { ...defaultBudget, ...end.manifest.budget },
       madeUp: fixtures.length === 0,
     };
   } finally {
     await host.close();
   }
+}
+
+function beyond(unit: string, used: number, budget: number): string[] {
+  if (used <= budget) return [];
+  return [`  beyond its budget of ${budget} ${unit} an event: an agent would stop it (filter.json, budget)`];
 }
 
 export function formatBench(result: BenchResult): string {
@@ -184,6 +197,8 @@ export function formatBench(result: BenchResult): string {
     `${result.name} ${result.version}: ${whole(result.eventsPerSecond)} events/s, ${result.nsPerEvent.toFixed(1)} ns an event`,
     `  fuel ${result.fuelPerEvent.toFixed(1)} an event, memory ${whole(result.memoryBytes / 1024)} KiB`,
     `  ${whole(result.judged)} judged of ${from} over and over: ${whole(result.dropped)} dropped, ${whole(result.traps)} trapped`,
+    ...beyond('units of fuel', result.fuelPerEvent, result.budget.averageFuel),
+    ...beyond('ns', result.nsPerEvent, result.budget.averageNs),
   ].join('\n');
 }
 

@@ -1,15 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 import { describe, expect, it } from 'vitest';
-import { Averages, type Budget, budgetOf } from './budget.js';
+import { Averages, budgetOf, defaultBudget } from './budget.js';
 import { ProcessorShare } from './processor.js';
 
-const defaults: Budget = {
-  fuelPerEvent: 50_000,
-  fuelPerCall: 1_000_000,
-  fuelPerBatch: 200_000_000,
-  averageFuel: 20_000,
-  averageNs: 20_000,
-};
+const defaults = defaultBudget;
 
 describe('a budget', () => {
   it('is the default where the manifest asks for nothing', () => {
@@ -77,20 +71,35 @@ describe('averages', () => {
 describe('the share of processor time', () => {
   it('is all where it cannot be read', () => {
     const share = new ProcessorShare(() => undefined);
-    share.add(60e6);
-    expect(share.share).toBe(1);
+    share.begin(0);
+    share.end(60e6);
+    expect(share.of(5e6, 60e6)).toBe(5e6);
   });
 
-  it('is what the thread was given of the time that it was at work', () => {
+  it('is what the thread was given of the time that it was at work, looked at now and then', () => {
     let ns = 1e6;
     const share = new ProcessorShare(() => ns);
     ns += 20e6;
-    share.add(49e6);
+    share.begin(1000e6);
+    share.end(1049e6);
     expect(share.share).toBe(1);
-    share.add(1e6);
+    // What it waits between two batches does not count.
+    share.begin(5000e6);
+    share.end(5001e6);
     expect(share.share).toBeCloseTo(0.4);
     ns += 70e6;
-    share.add(60e6);
+    share.begin(6000e6);
+    share.end(6060e6);
     expect(share.share).toBe(1);
+  });
+
+  it('is looked at for what took long by the clock, so that one long wait is told from long work', () => {
+    let ns = 1e6;
+    const share = new ProcessorShare(() => ns);
+    share.begin(0);
+    ns += 3e6;
+    expect(share.of(30e6, 30e6)).toBeCloseTo(3e6);
+    ns += 40e6;
+    expect(share.of(40e6, 70e6)).toBeCloseTo(40e6);
   });
 });

@@ -7,6 +7,15 @@ import { FilterHostError } from './error.js';
 /** All fields of a budget, in force. */
 export type Budget = Readonly<Record<BudgetField, number>>;
 
+/** What a filter may use that asks for nothing, where the host sets nothing else. */
+export const defaultBudget: Budget = {
+  fuelPerEvent: 50_000,
+  fuelPerCall: 1_000_000,
+  fuelPerBatch: 200_000_000,
+  averageFuel: 20_000,
+  averageNs: 20_000,
+};
+
 /** What a manifest may ask for where the host sets nothing else. */
 const defaultCaps: Budget = {
   fuelPerEvent: 500_000,

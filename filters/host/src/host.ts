@@ -10,6 +10,7 @@ import {
   BATCH_HEADER_OFFSETS_AT_AT,
   BATCH_HEADER_RECORD_COUNT_AT,
 } from '@weir/schema';
+import { defaultBudget } from './budget.js';
 import { FilterHostError } from './error.js';
 import { type Allowed, CounterRows, type Loaded, prepare, statusOf } from './loaded.js';
 import {
@@ -65,11 +66,7 @@ const defaults = {
   trapsMax: 16,
   trapWindowMs: 60_000,
   logLinesMax: 16,
-  fuelPerCall: 1_000_000,
-  fuelPerEvent: 50_000,
-  fuelPerBatch: 200_000_000,
-  averageFuel: 20_000,
-  averageNs: 20_000,
+  ...defaultBudget,
   fuelPerLoad: 200_000_000,
 };
 

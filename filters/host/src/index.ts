@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // Public names of the filter host.
+export { type Budget, defaultBudget } from './budget.js';
 export { FilterHostError } from './error.js';
 export { FilterHost } from './host.js';
 export {

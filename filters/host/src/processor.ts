@@ -6,6 +6,8 @@ import { readFileSync } from 'node:fs';
 
 /** Time at work between two looks. */
 const LOOK_NS = 50e6;
+/** What took so long by the clock is looked at by itself: several times the grain of what the kernel says. */
+const LONG_NS = 20e6;
 
 /** Processor time that the calling thread has used, in ns; undefined where that cannot be read. */
 export function ownProcessorNs(): number | undefined {
@@ -24,18 +26,41 @@ export class ProcessorShare {
   readonly #processorNs: () => number | undefined;
   #last: number | undefined;
   #busyNs = 0;
+  #begunNs = 0;
 
   constructor(processorNs: () => number | undefined) {
     this.#processorNs = processorNs;
     this.#last = processorNs();
   }
 
-  /** Adds time on the clock during which the thread was at work. */
-  add(busyNs: number): void {
-    this.#busyNs += busyNs;
-    if (this.#busyNs < LOOK_NS) return;
+  /** The thread begins to work. */
+  begin(nowNs: number): void {
+    this.#begunNs = nowNs;
+  }
+
+  /** It waits again. */
+  end(nowNs: number): void {
+    this.#worked(nowNs);
+    if (this.#busyNs >= LOOK_NS) this.#look();
+  }
+
+  /** Processor time of what has just ended and took so long by the clock. */
+  of(tookNs: number, nowNs: number): number {
+    if (tookNs >= LONG_NS) {
+      this.#worked(nowNs);
+      this.#look();
+    }
+    return tookNs * this.share;
+  }
+
+  #worked(nowNs: number): void {
+    this.#busyNs += nowNs - this.#begunNs;
+    this.#begunNs = nowNs;
+  }
+
+  #look(): void {
     const now = this.#processorNs();
-    if (now !== undefined && this.#last !== undefined) {
+    if (now !== undefined && this.#last !== undefined && this.#busyNs > 0) {
       this.share = Math.min(1, (now - this.#last) / this.#busyNs);
     }
     this.#last = now;

@@ -67,8 +67,8 @@ export interface RunnerContext {
   enter(phase: number, row: number): void;
   leave(): void;
   nowNs(): number;
-  /** Processor time for each ns on the clock; see ProcessorShare. */
-  processorShare(): number;
+  /** Processor time of what has just ended and took so long by the clock; see ProcessorShare. */
+  processorNs(tookNs: number, nowNs: number): number;
 }
 
 /** Ends a filter's turn: it answered what cannot be, or ended where no record can be named. */
@@ -246,8 +246,9 @@ export class FilterRunner {
     }
     this.#redactor?.apply(batch, notes);
     this.#count(Counter.events, judged);
-    const tookNs = this.#context.nowNs() - start;
-    const processorNs = tookNs * this.#context.processorShare();
+    const end = this.#context.nowNs();
+    const tookNs = end - start;
+    const processorNs = this.#context.processorNs(tookNs, end);
     this.#count(Counter.nanoseconds, tookNs);
     this.#count(Counter.processorNs, processorNs);
     const fuel = (this.#context.counters[this.#row + Counter.fuel] as number) - fuelBefore;

@@ -48,7 +48,7 @@ const context: RunnerContext = {
     Atomics.store(control, Control.phase, Phase.host);
   },
   nowNs,
-  processorShare: () => processor.share,
+  processorNs: (tookNs, now) => processor.of(tookNs, now),
 };
 
 let runners: FilterRunner[] = [];
@@ -152,9 +152,9 @@ for (;;) {
     Atomics.wait(control, Control.wake, wake);
     continue;
   }
-  const began = nowNs();
+  processor.begin(nowNs());
   judge(control[Control.ring + ((completed >>> 0) % bounds.slots)] as number);
-  processor.add(nowNs() - began);
+  processor.end(nowNs());
   Atomics.add(control, Control.completed, 1);
   post({ type: 'done' });
 }
