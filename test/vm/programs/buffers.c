@@ -6,6 +6,7 @@
 //   read FD COUNT       readv FD COUNT COUNT ...
 //   fill FD COUNT       writes so many letters x
 //   wild FD COUNT       writes from an address that is not there
+//   truncate PATH COUNT
 
 #define _GNU_SOURCE
 #include <errno.h>
@@ -52,6 +53,8 @@ static long perform(char **field, int count) {
     }
     if (strcmp(name, "wild") == 0)
         return syscall(SYS_write, fd, (void *)0x1000, strtoul(field[2], NULL, 0));
+    if (strcmp(name, "truncate") == 0)
+        return syscall(SYS_truncate, field[1], strtoul(field[2], NULL, 0));
     for (int i = 2; i < count; i++) {
         size_t length =
             strcmp(name, "writev") == 0 ? unhex(memory + at, field[i]) : strtoul(field[i], NULL, 0);
