@@ -233,6 +233,27 @@ static __always_inline void read_argument(struct weir_argument *argument, __u32 
     }
 }
 
+/* Of takes_registers in hook.bpf.c. */
+enum { BY_32_BIT_ENTRY = 2 };
+
+/* What the n-th argument of a system call by the 32-bit entry was: 32 bits, whatever is above them. */
+static __always_inline __u32 syscall_argument_32(const struct pt_regs___x86 *registers, __u8 index) {
+    switch (index) {
+    case 0:
+        return BPF_CORE_READ(registers, bx);
+    case 1:
+        return BPF_CORE_READ(registers, cx);
+    case 2:
+        return BPF_CORE_READ(registers, dx);
+    case 3:
+        return BPF_CORE_READ(registers, si);
+    case 4:
+        return BPF_CORE_READ(registers, di);
+    default:
+        return BPF_CORE_READ(registers, bp);
+    }
+}
+
 /* What the n-th argument of the system call was. */
 static __always_inline __u64 syscall_argument(const struct pt_regs___x86 *registers, __u8 index) {
     switch (index) {

@@ -13,7 +13,8 @@ const volatile __u32 syscall_number = 0;
 // 1: an LSM hook may be made to fail. Else what it returns is 0, whatever it is: the verifier asks of each
 // hook another range.
 const volatile __u32 denies = 0;
-// 1: the hooked function is a system call's entry, whose one parameter points to the saved registers.
+// 1: the hooked function is a system call's entry, whose one parameter points to the saved registers. 2: it
+// is the entry of 32-bit programs, whose arguments are in other registers.
 const volatile __u32 takes_registers = 0;
 // Bits of the security functions through which a clone of mark_function has its call denied.
 const volatile __u64 denying_functions = 0;

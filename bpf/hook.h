@@ -141,7 +141,7 @@ __noinline int match_dimension(__u32 slot, __u32 config_index, __u32 place, __u3
 /* Reads the arguments and matches each. Returns whether a selector is left. Dimensions are in order of
  * arguments. */
 static __always_inline bool match_arguments(void *ctx, __u32 slot, __u32 config_index, value_getter get_value,
-                                            bool takes_registers, bool is_user) {
+                                            __u32 takes_registers, bool is_user) {
     struct pt_regs___x86 *registers = NULL;
     struct hook_work *work = hook_work_of(slot);
     __u32 d = 0;
@@ -180,7 +180,9 @@ static __always_inline bool match_arguments(void *ctx, __u32 slot, __u32 config_
                                            spec.arguments[i].offset, spec.arguments[i].size, &raw);
             if (!is_raw)
                 set_unreadable(argument);
-        } else if (takes_registers)
+        } else if (takes_registers == BY_32_BIT_ENTRY)
+            raw = syscall_argument_32(registers, spec.arguments[i].index);
+        else if (takes_registers)
             raw = syscall_argument(registers, spec.arguments[i].index);
         else
             is_known = get_value(ctx, slot, spec.arguments[i].index, &raw) == 0;

@@ -11,7 +11,7 @@
 
 /* The registers of a system call on x86-64, in which its arguments came. */
 struct pt_regs___x86 {
-    unsigned long di, si, dx, r10, r8, r9;
+    unsigned long di, si, dx, r10, r8, r9, bx, cx, bp;
 };
 
 struct fdtable {

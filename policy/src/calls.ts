@@ -5,6 +5,7 @@
 import { suggestion } from './nearest.js';
 import type { UserPlace } from './plan-types.js';
 import { entryName, syscallNames } from './syscall-names.js';
+import { syscallNumber32 } from './syscall-numbers.js';
 
 export interface ResolvedCall {
   /** The kernel's name of the function, or of the LSM hook; of a place in a program what it is called in texts. */
@@ -28,14 +29,30 @@ export interface TracepointName {
   readonly raw: boolean;
 }
 
+/** The entry of a system call for 32-bit programs and for int 0x80. Its name is the kernel's own. */
+function resolveEntry32(prefix: string, name: string, syscall: boolean): ResolvedCall | string {
+  if (!syscall)
+    return 'is the entry of a system call, whose arguments are in saved registers: write syscall: true';
+  if (syscallNumber32(name) === undefined) return 'names no 32-bit system call';
+  const symbol = `__ia32_${prefix}${entryName(name)}`;
+  return { symbol, kind: 'syscall', meaning: symbol, syscallName: name };
+}
+
+/** Whether a system call's entry is that of 32-bit programs. */
+export function isEntry32(symbol: string): boolean {
+  return symbol.startsWith('__ia32_');
+}
+
 /** Resolves the name of a function as policies spell it, or says what is wrong with it. */
 export function resolveCall(call: string, syscall: boolean): ResolvedCall | string {
   if (!/^[A-Za-z_][A-Za-z0-9_.]*$/.test(call)) {
     return 'is no name of a kernel function: letters, digits and "_" make one';
   }
-  if (/^__(ia32|arm64)_/.test(call)) {
-    return 'names an entry of another ABI: only 64-bit x86 entries can be hooked by this version; write sys_NAME, and see the warning on 32-bit callers';
+  if (call.startsWith('__arm64_')) {
+    return 'names an entry of another ABI: those of x86 can be hooked; write sys_NAME';
   }
+  const entry32 = /^__ia32_((?:compat_)?sys_)(.+)$/.exec(call);
+  if (entry32 !== null) return resolveEntry32(entry32[1] ?? '', entry32[2] ?? '', syscall);
   const entry = /^(?:__x64_)?sys_(.+)$/.exec(call);
   if (syscall) {
     const name = entry?.[1];

@@ -4,6 +4,7 @@
 import { canDeny, type ResolvedCall, type TracepointName } from './calls.js';
 import { enforcerCalls } from './enforcers.js';
 import { formatIssue, type PolicyIssue } from './error.js';
+import { generateLists, type KernelNames, ungenerated } from './generated-lists.js';
 import { hooksOf } from './hooks.js';
 import { partCalls, sharedCall } from './listed-calls.js';
 import { denialPoints, lsmPathOf } from './lsm-paths.js';
@@ -26,6 +27,8 @@ export interface KernelFacts {
   readonly release?: string;
   /** Whether the kernel has a function that can be hooked. */
   readonly hasFunction?: (symbol: string) => boolean;
+  /** What it has, for lists that are made from it. */
+  readonly names?: KernelNames;
   /** Whether it has a tracepoint; undefined where that cannot be said. */
   readonly hasTracepoint?: (name: TracepointName) => boolean | undefined;
 }
@@ -256,9 +259,13 @@ function hookText(policy: Policy, facts: KernelFacts): string[] {
 }
 
 /** Says what a policy would do. Never throws for what is wrong with it: that is in `errors` and in the text. */
-export function check(policy: Policy, facts: KernelFacts = {}): PolicyCheck {
-  const { errors: wrong, warnings } = validate(policy);
-  const errors = wrong.length > 0 ? wrong : unsupported(policy);
+export function check(given: Policy, facts: KernelFacts = {}): PolicyCheck {
+  const { policy, issues } =
+    facts.names === undefined ? { policy: given, issues: [] } : generateLists(given, facts.names);
+  const { errors: wrong, warnings: found } = validate(policy);
+  const errors = wrong.length > 0 ? wrong : [...issues, ...unsupported(policy)];
+  // What lists come to is not known here; on a node it is.
+  const warnings = [...found, ...ungenerated(policy)];
   const lacking: PolicyIssue[] = [];
   const kernel = `this kernel${facts.release === undefined ? '' : ` (${facts.release})`}`;
   for (const { ignoreMissing, calls } of hooksOf(policy)) {

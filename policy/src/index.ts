@@ -12,6 +12,7 @@ export {
   type PolicyIssueCode,
   policyIssueCodes,
 } from './error.js';
+export { generateLists, type KernelNames } from './generated-lists.js';
 export { type FollowedLink, followLinks, type RealPath, resolveLinks } from './links.js';
 export {
   denialPoints,

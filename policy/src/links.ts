@@ -109,6 +109,7 @@ export function resolveLinks(
   const kprobes = hooks(spec.kprobes, 'kprobes');
   const fentries = hooks(spec.fentries, 'fentries');
   const lsmhooks = hooks(spec.lsmhooks, 'lsmhooks');
+  const tracepoints = hooks(spec.tracepoints, 'tracepoints');
   const macros = Object.fromEntries(
     Object.entries(spec.selectorsMacros ?? {}).map(([name, macro]) => [
       name,
@@ -123,6 +124,7 @@ export function resolveLinks(
         ...(kprobes === undefined ? {} : { kprobes }),
         ...(fentries === undefined ? {} : { fentries }),
         ...(lsmhooks === undefined ? {} : { lsmhooks }),
+        ...(tracepoints === undefined ? {} : { tracepoints }),
         ...(spec.selectorsMacros === undefined ? {} : { selectorsMacros: macros }),
       },
     },

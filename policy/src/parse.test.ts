@@ -512,7 +512,20 @@ describe('validate', () => {
       'spec.kprobes[0].call',
       /write syscall: true/,
     ],
-    ['a 32-bit entry', kprobe('call: __ia32_sys_setns'), 'wrong-call', 'spec.kprobes[0].call', /another ABI/],
+    [
+      'an entry of arm64',
+      kprobe('call: __arm64_sys_dup'),
+      'wrong-call',
+      'spec.kprobes[0].call',
+      /another ABI/,
+    ],
+    [
+      'a 32-bit entry that there is not',
+      kprobe('call: __ia32_sys_setnss'),
+      'wrong-call',
+      'spec.kprobes[0].call',
+      /names no 32-bit system call/,
+    ],
     [
       'a kernel object of a system call',
       kprobe('call: sys_openat, args: [{index: 1, type: file}]'),
@@ -664,6 +677,12 @@ describe('validate', () => {
     [
       'what a system call hook does not see',
       kprobe('call: sys_openat'),
+      'blind-spot',
+      'spec.kprobes[0].call',
+    ],
+    [
+      'what the hook of a 32-bit entry does not see',
+      kprobe('call: __ia32_compat_sys_openat'),
       'blind-spot',
       'spec.kprobes[0].call',
     ],

@@ -15,6 +15,7 @@ import { canDeny, type ResolvedCall } from './calls.js';
 import { buildDimensions, type Term } from './dimensions.js';
 import { enforcerCalls, enforcerEffects } from './enforcers.js';
 import { type PolicyIssue, throwIssues } from './error.js';
+import { ungenerated } from './generated-lists.js';
 import { hooksOf, type PolicyHook } from './hooks.js';
 import { partCalls, sharedCall } from './listed-calls.js';
 import { type TypeInfo, typeInfo } from './names.js';
@@ -633,7 +634,7 @@ export function plan(policies: readonly PlanInput[]): Plan {
   throwIssues(
     policies.flatMap(({ policy }) => {
       const { errors } = validate(policy);
-      return errors.length > 0 ? errors : unsupported(policy);
+      return errors.length > 0 ? errors : [...ungenerated(policy), ...unsupported(policy)];
     }),
   );
   const planner = new Planner();

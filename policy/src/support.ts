@@ -218,7 +218,7 @@ function checkSelector(
 }
 
 function checkHook(policy: Policy, { fields, kprobe, path, calls }: PolicyHook, report: Report): void {
-  if (kprobe !== undefined) checkKprobe(policy, kprobe, path, report);
+  if (kprobe !== undefined) checkKprobe(kprobe, path, report);
   checkUserFields(policy, fields, path, report);
   const args = fields.args ?? [];
   checkArguments(args, `${path}.args`, calls[0]?.item.tracepoint, report);
@@ -243,11 +243,7 @@ function checkHook(policy: Policy, { fields, kprobe, path, calls }: PolicyHook, 
   }
 }
 
-function checkKprobe(policy: Policy, kprobe: Kprobe, path: string, report: Report): void {
-  const list = policy.spec.lists?.find((other) => kprobe.call === `list:${other.name}`);
-  if (list?.type?.startsWith('generated_') === true) {
-    report(`${path}.call`, `a list of the type ${list.type} ${later}: name the functions`);
-  }
+function checkKprobe(kprobe: Kprobe, path: string, report: Report): void {
   if (kprobe.returnArg !== undefined) checkArgument(kprobe.returnArg, `${path}.returnArg`, undefined, report);
   // Post says what is done anyway.
   if (kprobe.returnArgAction !== undefined && kprobe.returnArgAction !== 'Post')

@@ -2,11 +2,12 @@
 // Owns what a policy's fields must mean together: names that must exist, hooks and what they can do; terms and actions
 // are judged beside it. What this version cannot do yet is judged in `support.ts`.
 import { bufferIssues, isBuffer } from './buffers.js';
-import { canDeny, isRingCall, lsmCall, type ResolvedCall, resolveCall } from './calls.js';
+import { canDeny, isEntry32, isRingCall, lsmCall, type ResolvedCall, resolveCall } from './calls.js';
 import { checkEnforcers } from './enforcers.js';
 import type { PolicyIssue } from './error.js';
 import { expandedItemsMax, findTooLarge } from './expanded-size.js';
 import { Findings, type HookKind } from './findings.js';
+import { namePattern } from './name-pattern.js';
 import { type TypeFamily, typeInfo } from './names.js';
 import { quote, suggestion } from './nearest.js';
 import type { Policy } from './parse.js';
@@ -14,6 +15,7 @@ import { resolveCalls } from './resolve-calls.js';
 import { expandSelectors, type Located } from './selectors.js';
 import type { Argument, Kprobe } from './shape.js';
 import { fieldPath } from './source.js';
+import { syscallNumber32 } from './syscall-numbers.js';
 import { checkTracepoint } from './tracepoints.js';
 import { uprobeCalls } from './user-places.js';
 import { checkActions } from './validate-actions.js';
@@ -69,6 +71,13 @@ function checkLists(findings: Findings): void {
     if (!generated && (list.values ?? []).length === 0) {
       findings.error('missing-field', `${path}.values`, 'is empty: name at least one function');
     }
+    if (list.type === 'generated_ftrace' && list.pattern === undefined) {
+      findings.error('missing-field', `${path}.pattern`, 'is missing: it says which functions are meant');
+    }
+    const pattern = generated ? namePattern(list.pattern ?? '') : '';
+    if (generated && typeof pattern === 'string') {
+      findings.error('wrong-value', `${path}.pattern`, `is no pattern of names: ${pattern}`);
+    }
     if (list.pattern !== undefined && !generated) {
       findings.error('conflict', `${path}.pattern`, 'belongs to lists of a generated type only');
     }
@@ -76,7 +85,7 @@ function checkLists(findings: Findings): void {
       list.values?.forEach((value, position) => {
         if (findings.isFull) return;
         const resolved = resolveCall(value, true);
-        if (typeof resolved === 'string' && !value.startsWith('__ia32_')) {
+        if (typeof resolved === 'string') {
           findings.error('wrong-call', `${path}.values[${position}]`, `${quote(value)} ${resolved}`);
         }
       });
@@ -302,12 +311,25 @@ function checkKprobes(findings: Findings, part: 'kprobes' | 'fentries'): void {
     };
     checkHook(findings, kprobe, hook, path);
     const entries = all.filter((call) => call.kind === 'syscall');
-    if (entries.length > 0) {
+    const names = (of: boolean) =>
+      new Set(entries.filter(({ symbol }) => isEntry32(symbol) === of).map((call) => call.syscallName));
+    const [by64, by32] = [names(false), names(true)];
+    // A call that is in a list by both of its entries is seen by both.
+    if ([...by64].some((name) => !by32.has(name) && syscallNumber32(name) !== undefined)) {
       findings.warn(
         'blind-spot',
         `${path}.call`,
-        'sees calls of 64-bit programs only: the same call from a 32-bit program (int 0x80) passes by it',
+        'sees calls of 64-bit programs only: the same call by the 32-bit entry (a 32-bit program, int 0x80) passes by it; __ia32_sys_NAME (or __ia32_compat_sys_NAME, where the kernel has that) is hooked beside it in a list',
       );
+    }
+    if ([...by32].some((name) => !by64.has(name))) {
+      findings.warn(
+        'blind-spot',
+        `${path}.call`,
+        'sees calls by the 32-bit entry only: write sys_NAME beside it in a list for those of 64-bit programs',
+      );
+    }
+    if (entries.length > 0) {
       const ring = entries.filter((call) => isRingCall(call.syscallName)).map((call) => call.syscallName);
       if (ring.length > 0) {
         findings.warn(

@@ -21,6 +21,7 @@ import type { EntryMap, HostNamespaces, MapEntry } from './encode.js';
 import { errnoOf, explainRefusal, PolicyLoadError } from './errors.js';
 import { HookProgram, type ProgramKind, templates } from './hook-program.js';
 import { hostRoot } from './host-paths.js';
+import { systemCallEntries } from './kernel-names.js';
 import { type Denial, type Prevention, Preventions, u64 } from './prevention.js';
 import { attachUser, type UserRequest } from './user-hooks.js';
 
@@ -63,6 +64,9 @@ export interface HookKernelOptions {
   /** Other sizes of maps than the object's own, by name. */
   readonly maxEntries?: Readonly<Record<string, number>>;
 }
+
+/** Of takes_registers: the call's arguments are in the registers of the 32-bit entry. */
+const BY_32_BIT_ENTRY = 2;
 
 const mapNames = [
   'hook_states',
@@ -120,16 +124,6 @@ export function readHostNamespaces(procPath = '/proc'): HostNamespaces {
       return (error as NodeJS.ErrnoException).code === 'ENOENT' ? 0n : initialNamespaces[name];
     }
   });
-}
-
-/** The entries of system calls that the running kernel has, by /proc/kallsyms. */
-function systemCallEntries(): ReadonlySet<string> {
-  try {
-    const text = readFileSync('/proc/kallsyms', 'latin1');
-    return new Set(Array.from(text.matchAll(/ (__x64_sys_\w+)\n/g), ([, name]) => name ?? ''));
-  } catch {
-    return new Set();
-  }
 }
 
 function checkParameters({ symbol, lastParameter }: LoadRequest, known: KernelFunction): void {
@@ -367,7 +361,9 @@ export class HookKernel {
     } else if (kind === 'tracepoint') {
       rodata.is_record = u32(1);
     } else if (kind !== 'raw-tracepoint') {
-      rodata.takes_registers = u32(request.syscall ? 1 : 0);
+      rodata.takes_registers = u32(
+        request.syscall ? (symbol.startsWith('__ia32_') ? BY_32_BIT_ENTRY : 1) : 0,
+      );
       if (kind === 'lsm') rodata.denies = u32(request.denies ? 1 : 0);
       if (denial !== undefined) rodata.denying_functions = u64(denial.functions);
     }

@@ -5,12 +5,15 @@
 // version in force.
 import {
   type FollowedLink,
+  generateLists,
   type HookPlan,
+  type KernelNames,
   type Lineage,
   type Plan,
   type PlannedBinding,
   type Policy,
   PolicyError,
+  type PolicyIssue,
   plan,
   type RealPath,
   resolveLinks,
@@ -33,6 +36,7 @@ import { PolicyLoadError } from './errors.js';
 import type { HookKernel } from './hook-kernel.js';
 import type { HookProgram, HookProgramFacts } from './hook-program.js';
 import { hostRealPath } from './host-paths.js';
+import { RunningKernelNames } from './kernel-names.js';
 import { type ProcessList, processesInProc, uptimeTicks } from './known-processes.js';
 import { Lineages } from './lineages.js';
 import { preventionOf, prevents } from './prevention.js';
@@ -85,6 +89,8 @@ export interface PolicySetOptions {
   readonly realPath?: RealPath;
   /** What runs now, and where it comes from; by default what /proc says. */
   readonly processes?: ProcessList;
+  /** What this kernel has; by default it is asked. */
+  readonly names?: KernelNames;
 }
 
 interface ActiveHook {
@@ -115,6 +121,8 @@ interface Candidate {
   readonly id: number;
   readonly policy: Policy;
   readonly links: readonly FollowedLink[];
+  /** Why its lists cannot be made from this kernel. */
+  readonly issues: readonly PolicyIssue[];
 }
 
 /** A program that was attached for a hook, and waits for its turn. */
@@ -176,6 +184,7 @@ export class PolicySet {
   readonly bindings = new BindingTable();
   readonly #options: PolicySetOptions;
   readonly #lineages: Lineages;
+  readonly #names: KernelNames;
   readonly #hooks = new Map<string, ActiveHook>();
   readonly #freeHookIds: number[] = [];
   readonly #policyIds = new Map<string, number>();
@@ -193,6 +202,7 @@ export class PolicySet {
   constructor(options: PolicySetOptions) {
     this.#options = options;
     this.#lineages = new Lineages(options.kernel, options.processes ?? processesInProc, uptimeTicks);
+    this.#names = options.names ?? new RunningKernelNames();
   }
 
   /**
@@ -348,7 +358,8 @@ export class PolicySet {
       this.#policyIds.set(key, id);
     }
     const { policy: resolved, followed } = resolvePolicyPaths(policy, this.#options.realPath);
-    return { key, id, policy: resolved, links: followed };
+    const made = generateLists(resolved, this.#names);
+    return { key, id, policy: made.policy, links: followed, issues: made.issues };
   }
 
   #hooksOf(policyId: number): ActiveHook[] {
@@ -384,6 +395,8 @@ export class PolicySet {
     chosen: ReadonlyMap<string, Candidate>,
   ): Plan | undefined {
     try {
+      const [issue, ...others] = candidates.flatMap(({ issues }) => issues);
+      if (issue !== undefined) throw new PolicyError([issue, ...others]);
       const planned = plan(candidates);
       for (const hook of planned.hooks) checkLimits(hook);
       return planned;

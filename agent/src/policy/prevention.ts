@@ -36,7 +36,7 @@ export function preventionOf(hook: HookPlan): Prevention | undefined {
   if (!hook.syscall || hook.calls !== undefined) return undefined;
   if (!hook.selectors.some(prevents)) return undefined;
   const isNeeded = hook.selectors.some((selector) => does(selector, Action.override));
-  const path = lsmPathOf(hook.symbol.replace(/^__(x64|ia32)_sys_/, ''));
+  const path = lsmPathOf(hook.symbol.replace(/^__(x64_|ia32_(compat_)?)sys_/, ''));
   return path === undefined ? undefined : { path, isNeeded };
 }
 

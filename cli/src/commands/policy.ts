@@ -13,7 +13,7 @@ import { socketOption } from './agent-socket.js';
 import { listHooks } from './policy-hooks.js';
 
 /** Functions of this kernel, where /proc/kallsyms names them. */
-function kernelFunctions(): ((symbol: string) => boolean) | undefined {
+function kernelFunctions(): ReadonlySet<string> | undefined {
   const path = '/proc/kallsyms';
   if (!existsSync(path)) return undefined;
   const names = new Set<string>();
@@ -21,7 +21,19 @@ function kernelFunctions(): ((symbol: string) => boolean) | undefined {
     const [, type, name] = line.split(/\s/);
     if (name !== undefined && /^[tTwW]$/.test(type ?? '')) names.add(name);
   }
-  return names.size === 0 ? undefined : (symbol) => names.has(symbol);
+  return names.size === 0 ? undefined : names;
+}
+
+/** What is known by the names of functions. Whether one has a type, by which it is hooked, is seen when it is loaded. */
+function factsOf(functions: ReadonlySet<string>) {
+  return {
+    hasFunction: (symbol: string) => functions.has(symbol),
+    names: {
+      systemCalls: () => [...functions].filter((name) => name.startsWith('__x64_sys_')),
+      functions: () => [...functions],
+      canHook: () => true,
+    },
+  };
 }
 
 /** Tracepoints of this kernel, as far as tracefs is mounted and can be read. */
@@ -40,10 +52,14 @@ export const policyCommands: readonly Command[] = [
     options: { 'no-kernel': { type: 'boolean' } },
     takes: [1, 1000],
     async run({ output, positionals, flag }) {
-      const hasFunction = flag('no-kernel') ? undefined : kernelFunctions();
+      const functions = flag('no-kernel') ? undefined : kernelFunctions();
       const facts = flag('no-kernel')
         ? {}
-        : { release: release(), hasTracepoint, ...(hasFunction === undefined ? {} : { hasFunction }) };
+        : {
+            release: release(),
+            hasTracepoint,
+            ...(functions === undefined ? {} : factsOf(functions)),
+          };
       let wrong = 0;
       for (const { path, bytes } of readFiles(positionals, /\.ya?ml$/)) {
         try {

@@ -90,6 +90,46 @@ export default scenario(
       const refused = await hooks.tryApply(list('strict', calls, own, { ignore: {} }));
       assert.match(refused[0]?.reason ?? '', /has no function __x64_sys_.*ignore.callNotFound/);
 
+      // Lists that are made from the kernel: all of its calls, and functions by a pattern.
+      const generated = (name: string, type: string, pattern: string | undefined, hook: object) =>
+        policyWith(name, {
+          lists: [{ name: 'made', type, ...(pattern === undefined ? {} : { pattern }) }],
+          kprobes: [{ call: 'list:made', ...hook }],
+        });
+      const removed = join(folder, 'removed');
+      writeFileSync(removed, '');
+      const [all, functions] = await hooks.apply(
+        generated('all', 'generated_syscalls', undefined, {
+          syscall: true,
+          args: [{ index: 0, type: 'int' }],
+          selectors: [one(77)],
+        }),
+        generated('functions', 'generated_ftrace', '^security_inode_(un)?link$', {
+          syscall: false,
+          selectors: [own],
+        }),
+      );
+      assert.ok((all?.hooks.length ?? 0) > 320, `${all?.hooks.length} system calls`);
+      assert.deepEqual(all?.skippedHooks, []);
+      assert.deepEqual(functions?.hooks, ['security_inode_link', 'security_inode_unlink']);
+      hooks.events();
+      await make(
+        line('getpid', 77),
+        line('lseek', 78, 0, 0),
+        line('clock_gettime', 77),
+        line('unlink', `"${removed}`),
+      );
+      assert.deepEqual(
+        hooks.events().map(({ policy, symbol }) => [policy, symbol]),
+        [
+          ['all', '__x64_sys_getpid'],
+          ['all', '__x64_sys_clock_gettime'],
+          ['functions', 'security_inode_unlink'],
+        ],
+      );
+      const nothing = await hooks.tryApply(generated('nothing', 'generated_ftrace', '^no_such_', {}));
+      assert.match(nothing[0]?.reason ?? '', /spec\.lists\[0\]\.pattern.*in no function that can be hooked/);
+
       // A kill: calls with a security function on their way have programs of their own, and do not take effect.
       const bare = calls.filter((name) => lsmPathOf(name) === undefined).slice(0, 60);
       assert.ok(bare.includes('dup') && !bare.includes('unlinkat'));
