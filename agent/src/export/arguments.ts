@@ -205,6 +205,8 @@ export function argumentText(argument: DecodedArgument): string {
       return capabilities(argument.value).join(',');
     case ArgumentType.cred:
       return `uid=${argument.credential?.uid} euid=${argument.credential?.euid}`;
+    case ArgumentType.syscall64:
+      return `${argument.value & 0xffffffffn}${argument.value >> 32n === 0n ? '' : '/i386'}`;
     case ArgumentType.userNamespace:
       return `user:[${argument.userNamespace?.inode}]`;
     default:

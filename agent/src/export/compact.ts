@@ -98,10 +98,11 @@ function rest(record: DecodedRecord): string {
   return `${placeText(hook, record.kind)}(${shown.join(', ')})${action}${policy}`;
 }
 
-/** What was called: of a program its file too. */
+/** What was called: of a program its file too, of a tracepoint its subsystem. */
 function placeText({ binding, functionOffset }: DecodedHook, kind: string): string {
   const name = part(binding?.functionName ?? '?');
   if (kind === 'usdt') return `${part(binding?.subsystem ?? '?')}:${part(binding?.provider ?? '?')}:${name}`;
+  if (kind === 'tracepoint') return `${part(binding?.subsystem ?? '?')}:${name}`;
   if (kind !== 'uprobe') return name;
   return `${part(binding?.subsystem ?? '?')}:${name === '' ? `0x${functionOffset.toString(16)}` : name}`;
 }

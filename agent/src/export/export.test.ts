@@ -226,6 +226,31 @@ describe('JSON', () => {
     ]);
   });
 
+  it('shows tracepoints with their subsystem, and system calls with the entry by which they came', () => {
+    const decoder = batch((writer) => {
+      const { process } = netserver(writer);
+      const kind = EventKind.tracepoint;
+      const names = { subsystem: 'raw_syscalls', functionName: 'sys_enter', message: 'm', tags: ['t'] };
+      const binding = writer.binding({ eventKind: kind, policyName: 'p', ...names });
+      const calls = [41n, (1n << 32n) | 41n].map((value) => ({
+        type: ArgumentType.syscall64,
+        index: 4,
+        value,
+      }));
+      writer.event({ kind, pid: 68790, timeNs: 1n, process, action: 1, binding, arguments: calls });
+    });
+    expect(json(decoder, 0).process_tracepoint).toMatchObject({
+      subsys: 'raw_syscalls',
+      event: 'sys_enter',
+      args: [{ syscall_id: { id: 41, abi: 'x64' } }, { syscall_id: { id: 41, abi: 'i386' } }],
+      action: 'KPROBE_ACTION_POST',
+      policy_name: 'p',
+      message: 'm',
+      tags: ['t'],
+    });
+    expect(compactEvent(decoder, 0).split('] ')[1]).toBe('raw_syscalls:sys_enter(41, 41/i386) policy=p');
+  });
+
   it('names what addresses of stacks stand for, as far as it is known', () => {
     const decoder = batch((writer) => {
       const { process } = netserver(writer);
