@@ -93,9 +93,11 @@ function rest(record: DecodedRecord): string {
     .filter((argument) => !argument.flags.includes('hidden'))
     .map((argument) => part(argumentText(argument)));
   const would = (record.flagBits & RecordFlag.monitor) !== 0 ? 'would ' : '';
-  const action = hook.action === 'post' || hook.action === 'unknown' ? '' : ` ${would}${hook.action}`;
+  const actions = [hook.action, hook.returnAction].filter((action) => !/^(post|unknown)$/.test(action));
+  const action = actions.map((name) => ` ${would}${name}`).join('');
+  const returned = hook.returnValue === undefined ? '' : ` = ${part(argumentText(hook.returnValue))}`;
   const policy = hook.binding === undefined ? '' : ` policy=${part(hook.binding.policyName)}`;
-  return `${placeText(hook, record.kind)}(${shown.join(', ')})${action}${policy}`;
+  return `${placeText(hook, record.kind)}(${shown.join(', ')})${returned}${action}${policy}`;
 }
 
 /** What was called: of a program its file too, of a tracepoint its subsystem. */

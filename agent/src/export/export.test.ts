@@ -155,11 +155,12 @@ describe('JSON', () => {
           },
           { type: ArgumentType.cred, index: 6, payload: credentials },
         ],
-        returnValue: { type: ArgumentType.int32, value: 0n },
+        returnValue: { type: ArgumentType.int32, value: BigInt.asUintN(64, -13n) },
+        returnAction: 10,
       });
     });
     expect(compactEvent(decoder, 0)).toContain('10.0.0.1:1234 -> 10.0.0.2:443');
-    expect(compactEvent(decoder, 0)).toContain('10.0.0.2:443, uid=1000 euid=0)');
+    expect(compactEvent(decoder, 0)).toContain('10.0.0.2:443, uid=1000 euid=0) = -13 sigkill signal');
     expect(json(decoder).process_kprobe).toMatchObject({
       function_name: 'security_file_open',
       args: [
@@ -178,7 +179,8 @@ describe('JSON', () => {
           },
         },
       ],
-      return: { int_arg: 0 },
+      return: { int_arg: -13 },
+      return_action: 'KPROBE_ACTION_SIGNAL',
       action: 'KPROBE_ACTION_SIGKILL',
       policy_name: 'files',
       message: 'opened',
