@@ -441,7 +441,7 @@ describe('the path of an event', () => {
     expect(traps).toBeGreaterThan(0);
     expect(host.status()[0]?.quarantine).toBeUndefined();
     expect((await judge(clean)).errors).toBe(0);
-  });
+  }, 300_000);
 
   it('annotates every event of a batch that holds more of them than the SDK has room for', async () => {
     const { records, lost } = await judge(busyBatch(3000));
@@ -449,5 +449,5 @@ describe('the path of an event', () => {
     expect(
       records().filter((record) => record.annotation?.labels['filter.accessors.value'] !== undefined).length,
     ).toBe(3000);
-  });
+  }, 300_000);
 });
