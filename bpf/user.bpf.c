@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause)
-// Entry points of hooks in programs and libraries. A template, cloned for each place in a file; what a run
-// does is in hook.h, how it gets arguments in user.h.
+// Entry points of hooks in programs and libraries, and where these are mapped: templates, the first cloned
+// for each place in a file. What a run does is in hook.h, how it gets arguments in user.h and mapping.h.
 
+#include "mapping.h"
 #include "user.h"
 
 char LICENSE[] SEC("license") = "Dual BSD/GPL";
@@ -15,5 +16,13 @@ static __noinline int match_user(void *ctx, __u32 slot, __u32 config_index) {
 SEC("uprobe")
 int observe_user(void *ctx) {
     run_hook(ctx, match_user, false);
+    return 0;
+}
+
+/* Where a mapping is told of to a perf event. */
+SEC("fentry/perf_event_mmap_output")
+int observe_mapping(__u64 *ctx) {
+    if (is_mapping_to_run(ctx))
+        run_hook(ctx, match_mapping, false);
     return 0;
 }

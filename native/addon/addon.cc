@@ -30,6 +30,7 @@ Napi::Object initialise(Napi::Env env, Napi::Object exports) {
     exports.Set("openRing", Napi::Function::New<weir::openRing>(env));
     exports.Set("openTable", Napi::Function::New<weir::openTable>(env));
     exports.Set("openJoin", Napi::Function::New<weir::openJoin>(env));
+    exports.Set("openMappingEvent", Napi::Function::New<weir::openMappingEvent>(env));
     exports.Set("enableStats", Napi::Function::New<weir::enableStats>(env));
     exports.Set("waitGracePeriod", Napi::Function::New<weir::waitGracePeriod>(env));
     exports.Set("kernelFunction", Napi::Function::New<weir::kernelFunction>(env));

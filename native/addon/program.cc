@@ -532,6 +532,30 @@ Napi::Value openPinnedLink(const Napi::CallbackInfo &info) {
     return Link::wrap(env, std::move(fd), Fd());
 }
 
+// A perf event to which the kernel tells what is mapped on one CPU, with build ids. It has no buffer: what it
+// is told goes nowhere but to programs that look on.
+Napi::Value openMappingEvent(const Napi::CallbackInfo &info) {
+    Napi::Env env = info.Env();
+    const int cpu = info[0].ToNumber().Int32Value();
+    bool lossless = false;
+    struct perf_event_attr attributes = {};
+    attributes.type = PERF_TYPE_SOFTWARE;
+    attributes.config = PERF_COUNT_SW_DUMMY;
+    attributes.size = sizeof(attributes);
+    attributes.mmap = 1;
+    attributes.mmap2 = 1;
+    attributes.build_id = 1;
+    // Software events have no use for it.
+    attributes.config1 = info[1].As<Napi::BigInt>().Uint64Value(&lossless);
+    Fd event(static_cast<int>(syscall(SYS_perf_event_open, &attributes, -1, cpu, -1, PERF_FLAG_FD_CLOEXEC)));
+    if (!event.valid()) {
+        throwError(env, "ATTACH_FAILED", "no event of mappings can be opened on CPU " + std::to_string(cpu),
+                   errno);
+        return env.Undefined();
+    }
+    return Link::wrap(env, Fd(), std::move(event));
+}
+
 Napi::Value enableStats(const Napi::CallbackInfo &info) {
     Napi::Env env = info.Env();
     Fd fd(bpf_enable_stats(BPF_STATS_RUN_TIME));

@@ -48,6 +48,7 @@ class Link : public Napi::ObjectWrap<Link> {
 };
 
 Napi::Value openPinnedLink(const Napi::CallbackInfo &info);
+Napi::Value openMappingEvent(const Napi::CallbackInfo &info);
 Napi::Value enableStats(const Napi::CallbackInfo &info);
 
 } // namespace weir

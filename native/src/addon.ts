@@ -150,6 +150,7 @@ export interface RawAddon {
       userNames: Uint8Array;
     },
   ): RawJoin;
+  openMappingEvent(cpu: number, mark: bigint): RawLink;
   enableStats(): RawLink;
   waitGracePeriod(done: (error: Error | null) => void): void;
   kernelFunction(

@@ -47,6 +47,7 @@ export {
   type CloneOptions,
   cloneProgram,
   enableProgramStats,
+  openMappingEvent,
   openPinnedLink,
   type ProgramStats,
 } from './program.js';

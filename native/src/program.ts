@@ -229,6 +229,14 @@ export function cloneProgram(template: BpfProgram, options: CloneOptions = {}): 
   );
 }
 
+/**
+ * Lets the kernel tell of what is mapped on a CPU, with build ids, for as long as the returned link is open: to programs
+ * that look on at `perf_event_mmap_output`, which know the event by its mark (`attr.config1`).
+ */
+export function openMappingEvent(cpu: number, mark: bigint): BpfLink {
+  return link(() => raw().openMappingEvent(cpu, mark));
+}
+
 /** Turns the kernel's run statistics on for as long as the returned link is open. */
 export function enableProgramStats(): BpfLink {
   return link(() => raw().enableStats());

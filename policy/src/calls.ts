@@ -10,7 +10,7 @@ import { syscallNumber32 } from './syscall-numbers.js';
 export interface ResolvedCall {
   /** The kernel's name of the function, or of the LSM hook; of a place in a program what it is called in texts. */
   readonly symbol: string;
-  readonly kind: 'security' | 'syscall' | 'function' | 'lsm' | 'tracepoint' | 'user';
+  readonly kind: 'security' | 'syscall' | 'function' | 'lsm' | 'tracepoint' | 'user' | 'mapping';
   /** The kernel function whose arguments and verdict these are: of an LSM hook the one that calls it; empty for a place in a program. */
   readonly meaning: string;
   /** Name of the system call without a prefix, empty for others. */
@@ -91,6 +91,9 @@ export function callerOfHook(hook: string): string {
   if (Object.hasOwn(callersOfHooks, hook)) return callersOfHooks[hook] ?? '';
   return `security_${hook.replace(/_security$/, '')}`;
 }
+
+/** Where the kernel tells of files that are mapped to run (kernel/events/core.c). */
+export const mappingFunction = 'perf_event_mmap_output';
 
 /** An LSM hook as a policy names it. */
 export function lsmCall(hook: string): ResolvedCall {

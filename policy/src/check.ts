@@ -175,6 +175,8 @@ function enforcerText(policy: Policy, facts: KernelFacts): string[] {
 
 /** How a function or LSM hook would be attached. */
 function attachment(call: ResolvedCall, denies: boolean, returns: boolean): string {
+  if (call.kind === 'mapping')
+    return 'fentry, and an event of mappings on each CPU: sees what is mapped to run';
   if (call.tracepoint !== undefined)
     return call.tracepoint.raw
       ? 'raw tracepoint (tp_btf): observes the values with which it is called'

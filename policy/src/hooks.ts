@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Owns the list of a policy's hooks, of every kind that a plan can have, each with its calls and its number: kprobes
-// first, then fentries, lsmhooks, tracepoints, uprobes and usdts, counted through.
-import { lsmCall, type ResolvedCall } from './calls.js';
+// first, then fentries, lsmhooks, tracepoints, uprobes, usdts and the loader, counted through.
+import { lsmCall, mappingFunction, type ResolvedCall } from './calls.js';
 import type { Policy } from './parse.js';
 import { resolveCalls } from './resolve-calls.js';
 import type { Located } from './selectors.js';
@@ -15,12 +15,41 @@ export interface PolicyHook {
   /** Its number among all hooks of the policy. */
   readonly hookIndex: number;
   /** What all kinds of hooks have. */
-  readonly fields: Kprobe | LsmHook | Tracepoint | Uprobe | Usdt;
+  readonly fields:
+    | Kprobe
+    | LsmHook
+    | Tracepoint
+    | Uprobe
+    | Usdt
+    | Pick<Kprobe, 'args' | 'selectors' | 'message' | 'tags'>;
   /** undefined for another kind than kprobes and fentries. */
   readonly kprobe: Kprobe | undefined;
   /** True where the policy does without what is not there. */
   readonly ignoreMissing: boolean;
   readonly calls: readonly Located<ResolvedCall>[];
+}
+
+/** What `loader` shows of each file that is mapped to run: its path, and its build id. */
+const mappingArguments = [
+  { index: 0, type: 'path' },
+  { index: 1, type: 'const_buf' },
+];
+
+/** The hook of `loader`: it has no selectors, and matches always. */
+function loaderHook(hookIndex: number): PolicyHook {
+  return {
+    path: 'spec.loader',
+    hookIndex,
+    fields: { args: mappingArguments },
+    kprobe: undefined,
+    ignoreMissing: false,
+    calls: [
+      {
+        item: { symbol: mappingFunction, kind: 'mapping', meaning: '', syscallName: '' },
+        path: 'spec.loader',
+      },
+    ],
+  };
 }
 
 /** The hooks of a policy. What is wrong with a call is validation's to say: it is left out here. */
@@ -40,7 +69,7 @@ export function hooksOf(policy: Policy): PolicyHook[] {
       const ignoreMissing = kprobe.ignore?.callNotFound === true;
       return { path, hookIndex: first + index, fields: kprobe, kprobe, ignoreMissing, calls };
     });
-  return [
+  const hooks: PolicyHook[] = [
     ...functions(kprobes, 'kprobes', 0),
     ...functions(fentries, 'fentries', kprobes.length),
     ...lsmhooks.map((hook, index): PolicyHook => {
@@ -89,4 +118,5 @@ export function hooksOf(policy: Policy): PolicyHook[] {
       };
     }),
   ];
+  return policy.spec.loader === true ? [...hooks, loaderHook(hooks.length)] : hooks;
 }

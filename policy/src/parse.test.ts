@@ -760,7 +760,6 @@ describe('validate', () => {
     expect(fields).toEqual(
       expect.arrayContaining([
         'spec.uprobes[0].btfPath',
-        'spec.loader',
         'spec.podSelector',
         'spec.hostSelector',
         'spec.options[5].value',

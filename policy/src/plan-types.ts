@@ -143,7 +143,7 @@ export type Dimension =
 /** What a selector does where it is the first of its policy to match. Its bit is its position in the hook's list. */
 export interface PlannedSelector {
   readonly policyId: number;
-  /** Number of the hook in its policy (kprobes, fentries, lsmhooks, tracepoints, uprobes, usdts), and of the selector in that hook. */
+  /** Number of the hook in its policy (kprobes, fentries, lsmhooks, tracepoints, uprobes, usdts, the loader), and of the selector in that hook. */
   readonly hookIndex: number;
   readonly selectorIndex: number;
   /** Bits of `action`: bit n is action n. Post is implied and explicit here; NoPost takes it away. */

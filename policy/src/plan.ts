@@ -275,6 +275,7 @@ function hookKey(call: ResolvedCall): string {
   if (call.calls !== undefined) return `syscalls:${call.calls.join(' ')}`;
   if (call.kind === 'tracepoint')
     return `${call.tracepoint?.raw === true ? 'raw-tracepoint' : 'tracepoint'}:${call.symbol}`;
+  if (call.kind === 'mapping') return 'loader';
   if (call.place?.kind === 'marker') return `usdt:${call.symbol}`;
   // One policy may be refused for the digest of its file while another takes any.
   if (call.place !== undefined) return `uprobe:${[call.symbol, ...call.place.digests].join('#')}`;
@@ -283,6 +284,7 @@ function hookKey(call: ResolvedCall): string {
 
 function eventKindOf(call: ResolvedCall): number {
   if (call.kind === 'tracepoint') return EventKind.tracepoint;
+  if (call.kind === 'mapping') return EventKind.loader;
   if (call.place !== undefined) return call.place.kind === 'marker' ? EventKind.usdt : EventKind.uprobe;
   return call.kind === 'lsm' ? EventKind.lsm : EventKind.kprobe;
 }

@@ -218,6 +218,7 @@ function checkSelector(
 }
 
 function checkHook(policy: Policy, { fields, kprobe, path, calls }: PolicyHook, report: Report): void {
+  if (calls[0]?.item.kind === 'mapping') return;
   if (kprobe !== undefined) checkKprobe(kprobe, path, report);
   checkUserFields(policy, fields, path, report);
   const args = fields.args ?? [];
@@ -295,7 +296,6 @@ export function unsupported(policy: Policy): PolicyIssue[] {
       }
     });
   });
-  if (spec.loader === true) report('spec.loader', `loader ${later}`);
   for (const part of ['podSelector', 'containerSelector', 'hostSelector', 'nodeSelector'] as const) {
     if (spec[part] != null)
       report(`spec.${part}`, `${part} ${later}: the policy would hold for every process of the node`);

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-import { EventKind } from '@weir/schema';
+import { ArgumentType, EventKind } from '@weir/schema';
 import { describe, expect, it } from 'vitest';
 import { check } from './check.js';
 import { formatIssue } from './error.js';
@@ -123,6 +123,25 @@ describe('places in programs', () => {
       expect.stringMatching(/matchActions\[0\]\.action: Override in a program needs a kernel/),
       expect.stringMatching(/spec\.usdts\[0\]\.selectors\[0\]\.matchActions\[0\]\.action: Set /),
     ]);
+  });
+
+  it('are joined by what is mapped to run: a hook that shows path and build id, whatever else a policy has', () => {
+    const policy = policyOf({ loader: true, uprobes: [{ path: '/bin/bash', symbols: ['main'] }] });
+    expect(unsupported(policy)).toEqual([]);
+    const [, loader] = hooks(policy);
+    expect(loader).toMatchObject({
+      key: 'loader',
+      eventKind: EventKind.loader,
+      symbol: 'perf_event_mmap_output',
+      arguments: [
+        { type: ArgumentType.path, index: 0 },
+        { type: ArgumentType.constBuf, index: 1 },
+      ],
+      bindings: [{ hookIndex: 1 }],
+    });
+    expect(loader?.selectors).toHaveLength(1);
+    expect(check(policy).text).toContain('sees what is mapped to run');
+    expect(hooks(policyOf({ loader: false }))).toEqual([]);
   });
 
   it('are told of by the check, whatever bytes their path has', () => {

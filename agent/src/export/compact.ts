@@ -30,6 +30,7 @@ const colours: Readonly<Record<string, string>> = {
   tracepoint: '33',
   uprobe: '33',
   usdt: '33',
+  loader: '36',
   alert: '35',
   loss: '31',
   tamper: '31',
@@ -89,6 +90,7 @@ function rest(record: DecodedRecord): string {
       break;
   }
   if (hook === undefined) return '';
+  if (record.kind === 'loader') return mapping(hook);
   const shown = hook.arguments
     .filter((argument) => !argument.flags.includes('hidden'))
     .map((argument) => part(argumentText(argument)));
@@ -98,6 +100,13 @@ function rest(record: DecodedRecord): string {
   const returned = hook.returnValue === undefined ? '' : ` = ${part(argumentText(hook.returnValue))}`;
   const policy = hook.binding === undefined ? '' : ` policy=${part(hook.binding.policyName)}`;
   return `${placeText(hook, record.kind)}(${shown.join(', ')})${returned}${action}${policy}`;
+}
+
+/** A file that is mapped to run, and its build id. */
+function mapping({ arguments: [path, buildId], binding }: DecodedHook): string {
+  const id = Buffer.from(buildId?.payload ?? []).toString('hex');
+  const policy = binding === undefined ? '' : ` policy=${part(binding.policyName)}`;
+  return `${part(path?.text ?? '?')}${id === '' ? '' : ` build-id=${id}`}${policy}`;
 }
 
 /** What was called: of a program its file too, of a tracepoint its subsystem. */

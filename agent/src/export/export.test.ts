@@ -188,6 +188,28 @@ describe('JSON', () => {
     });
   });
 
+  it('shows files that are mapped to run, with their build ids', () => {
+    const decoder = batch((writer) => {
+      const { process } = netserver(writer);
+      const kind = EventKind.loader;
+      const binding = writer.binding({
+        eventKind: kind,
+        policyName: 'p',
+        functionName: 'perf_event_mmap_output',
+      });
+      const event = { kind, pid: 68790, timeNs: 1n, process, binding };
+      const path = { type: ArgumentType.path, payload: '/usr/lib/libc.so.6' };
+      for (const payload of [Uint8Array.of(1, 2, 255), new Uint8Array(0)])
+        writer.event({ ...event, arguments: [path, { type: ArgumentType.constBuf, index: 1, payload }] });
+    });
+    const loaded = json(decoder, 0).process_loader;
+    expect(loaded).toMatchObject({ path: '/usr/lib/libc.so.6', buildid: 'AQL/' });
+    expect(Object.keys(loaded).sort()).toEqual(['buildid', 'path', 'process']);
+    expect(json(decoder, 1).process_loader).not.toHaveProperty('buildid');
+    expect(compactEvent(decoder, 0)).toMatch(/\/usr\/lib\/libc\.so\.6 build-id=0102ff policy=p$/);
+    expect(compactEvent(decoder, 1)).toMatch(/\/usr\/lib\/libc\.so\.6 policy=p$/);
+  });
+
   it('shows places in programs as they are known: by file, symbol, offset, marker', () => {
     const decoder = batch((writer) => {
       const { process } = netserver(writer);

@@ -170,6 +170,14 @@ function uprobeJson({ binding, functionOffset }: DecodedHook): Record<string, un
   };
 }
 
+/** A file that is mapped to run; the build id as proto3 JSON has bytes. */
+function loaderJson({ arguments: [path, buildId] }: DecodedHook): Record<string, unknown> {
+  return {
+    path: path?.text ?? '',
+    ...compact({ buildid: buildId === undefined ? '' : Buffer.from(buildId.payload).toString('base64') }),
+  };
+}
+
 /** Makes lines of JSON from batches. Keeps the texts of processes from one batch to the next. */
 export class JsonEncoder {
   readonly #options: JsonOptions;
@@ -291,6 +299,7 @@ export class JsonEncoder {
 
   #hook(hook: DecodedHook, { kindNumber: kind, process }: DecodedRecord): string {
     const { binding } = hook;
+    if (kind === EventKind.loader) return `,${jsonText(loaderJson(hook)).slice(1, -1)}`;
     const shown = (arguments_: DecodedHook['arguments']) =>
       arguments_.filter((argument) => !argument.flags.includes('hidden')).map(argumentJson);
     const place =

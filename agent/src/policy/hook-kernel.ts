@@ -4,6 +4,7 @@
 import { existsSync, readFileSync, statSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import {
+  type BpfLink,
   type BpfMap,
   type BpfObject,
   type BpfProgram,
@@ -22,6 +23,7 @@ import { errnoOf, explainRefusal, PolicyLoadError } from './errors.js';
 import { HookProgram, type ProgramKind, templates } from './hook-program.js';
 import { hostRoot } from './host-paths.js';
 import { systemCallEntries } from './kernel-names.js';
+import { newMappingMark, openMappingEvents } from './mappings.js';
 import { type Denial, type Prevention, Preventions, u64 } from './prevention.js';
 import { attachUser, type UserRequest } from './user-hooks.js';
 
@@ -41,6 +43,8 @@ export interface LoadRequest {
   readonly returns: boolean;
   /** Of a hook in a program: where. */
   readonly user?: UserRequest | undefined;
+  /** It is told of files that are mapped to run. */
+  readonly isMapping?: boolean;
   /** What is to be kept from taking effect. */
   readonly prevention?: Prevention | undefined;
   readonly spec: Uint8Array;
@@ -195,6 +199,7 @@ export class HookKernel {
     this.open();
     const { symbol } = request;
     if (request.user !== undefined) return this.#attachUser(request, request.user);
+    if (request.isMapping === true) return this.#attachMapping(request);
     if (request.lsmCaller !== null) return this.#attachLsm(request, request.lsmCaller);
     if (request.calls !== undefined) return this.#attachListed(request, request.calls);
     if (request.tracepoint !== undefined)
@@ -277,6 +282,32 @@ export class HookKernel {
     } catch {
       // Not to be seen: what works without it is taken.
       return false;
+    }
+  }
+
+  #attachMapping({ symbol, spec }: LoadRequest): HookProgram {
+    if (kernelFunction(symbol) === undefined)
+      throw new PolicyLoadError('no-function', `loader: this kernel has no function ${symbol} to hook`);
+    const mark = newMappingMark();
+    const { type } = templates.mapping;
+    let program: BpfProgram;
+    try {
+      program = cloneProgram(this.#template('mapping'), {
+        rodata: { spec, mapping_mark: u64(mark) },
+        name: 'mapping',
+        attachTarget: symbol,
+      });
+    } catch (error) {
+      throw explainRefusal('load', type, symbol, error);
+    }
+    let events: BpfLink[] = [];
+    try {
+      events = openMappingEvents(mark);
+      return new HookProgram('mapping', program, program.attach(), { events });
+    } catch (error) {
+      for (const event of events) event.close();
+      program.close();
+      throw error instanceof PolicyLoadError ? error : explainRefusal('attach', type, symbol, error);
     }
   }
 
@@ -419,7 +450,9 @@ export class HookKernel {
     try {
       const { objectPath } = this.#options;
       const path =
-        kind === 'user' ? (this.#options.userPath ?? join(dirname(objectPath), 'user.bpf.o')) : objectPath;
+        kind === 'user' || kind === 'mapping'
+          ? (this.#options.userPath ?? join(dirname(objectPath), 'user.bpf.o'))
+          : objectPath;
       const object = this.#load([templates[kind].name], path);
       const template = object.program(templates[kind].name);
       this.#objects.set(kind, { object, template });

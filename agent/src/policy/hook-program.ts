@@ -20,7 +20,8 @@ export type ProgramKind =
   | 'tracepoint'
   | 'raw-tracepoint'
   | 'return'
-  | 'user';
+  | 'user'
+  | 'mapping';
 
 export const templates: Readonly<Record<ProgramKind, { readonly name: string; readonly type: string }>> = {
   observe: { name: 'observe_function', type: 'fentry' },
@@ -33,6 +34,7 @@ export const templates: Readonly<Record<ProgramKind, { readonly name: string; re
   'raw-tracepoint': { name: 'observe_raw_tracepoint', type: 'tp_btf' },
   return: { name: 'at_return', type: 'fexit' },
   user: { name: 'observe_user', type: 'uprobe' },
+  mapping: { name: 'observe_mapping', type: 'fentry' },
 };
 
 /** What the kernel says of a loaded program. */
@@ -63,6 +65,8 @@ export class HookProgram {
   readonly #atReturn: HookProgram | undefined;
   /** Of a hook that stands for several places: those at the others. */
   readonly #others: readonly AttachedProgram[];
+  /** What the kernel tells of only while they are open. */
+  readonly #events: readonly BpfLink[];
   #link: BpfLink | undefined;
 
   constructor(
@@ -75,6 +79,7 @@ export class HookProgram {
       readonly atReturn?: HookProgram | undefined;
       readonly missing?: readonly string[];
       readonly others?: readonly AttachedProgram[];
+      readonly events?: readonly BpfLink[];
     } = {},
   ) {
     this.kind = kind;
@@ -82,6 +87,7 @@ export class HookProgram {
     this.#link = link;
     this.#denial = more.denial;
     this.#others = more.others ?? [];
+    this.#events = more.events ?? [];
     this.unprevented = more.unprevented;
     this.#atReturn = more.atReturn;
     this.missing = more.missing ?? [];
@@ -122,6 +128,7 @@ export class HookProgram {
     this.#link?.close();
     this.#link = undefined;
     this.#program.close();
+    for (const event of this.#events) event.close();
     this.#atReturn?.close();
     for (const { program, link } of this.#others) {
       link.close();

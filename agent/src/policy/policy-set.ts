@@ -19,7 +19,7 @@ import {
   resolveLinks,
   type ScopePlan,
 } from '@weir/policy';
-import { limits } from '@weir/schema';
+import { EventKind, limits } from '@weir/schema';
 import { type Binding, BindingTable } from './bindings.js';
 import type { HookCounts, PolicyCounts } from './counts.js';
 import {
@@ -503,6 +503,7 @@ export class PolicySet {
           hook.user === undefined
             ? undefined
             : { place: hook.user, indexes: hook.arguments.map((argument) => argument.index) },
+        isMapping: hook.eventKind === EventKind.loader,
         prevention: preventionOf(hook),
         tracepoint: hook.tracepoint,
         calls: hook.calls,
