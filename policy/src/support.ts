@@ -252,9 +252,19 @@ function checkKprobe(kprobe: Kprobe, path: string, report: Report): void {
   if ((kprobe.data ?? []).length > 0) report(`${path}.data`, `data ${later}`);
 }
 
+/** Argument types that are read of programs, beside integers. */
+const userTypes = new Set(['string', 'fd', 'sockaddr', 'nop']);
+
 /** What of `uprobes` and `usdts` cannot be had. */
 function checkUserFields(policy: Policy, fields: PolicyHook['fields'], path: string, report: Report): void {
   if (!('path' in fields)) return;
+  fields.args?.forEach(({ type }, position) => {
+    if (type === 'auto' || typeInfo(type)?.family === 'integer' || userTypes.has(type)) return;
+    report(
+      `${path}.args[${position}].type`,
+      `the type ${type} in a program ${later}: it reads integers, ${[...userTypes].join(', ')} there`,
+    );
+  });
   if (fields.btfPath !== undefined) report(`${path}.btfPath`, `btfPath ${later}: resolve has no use for it`);
   if ('symbols' in fields || 'offsets' in fields || 'addrs' in fields) {
     if (fields.return === true) report(`${path}.return`, `return: true ${later}`);

@@ -113,12 +113,20 @@ describe('places in programs', () => {
   it('refuses by name what cannot be had', () => {
     const issues = [
       uprobe({ symbols: ['a'], return: true }),
+      uprobe({
+        symbols: ['a'],
+        args: [
+          { index: 0, type: 'char_buf', sizeArgIndex: 2 },
+          { index: 1, type: 'int' },
+        ],
+      }),
       uprobe({ symbols: ['a'], btfPath: '/x' }),
       uprobe({ symbols: ['a'], selectors: [{ matchActions: [{ action: 'Override', argError: -1 }] }] }),
       usdt({ selectors: [{ matchActions: [{ action: 'Set', argIndex: 0, argValue: 1 }] }] }),
     ].map((policy) => unsupported(policy).map(formatIssue).join());
     expect(issues).toEqual([
       expect.stringMatching(/spec\.uprobes\[0\]\.return: /),
+      expect.stringMatching(/^[^,]*spec\.uprobes\[0\]\.args\[0\]\.type: the type char_buf in a program/),
       expect.stringMatching(/spec\.uprobes\[0\]\.btfPath: /),
       expect.stringMatching(/matchActions\[0\]\.action: Override in a program needs a kernel/),
       expect.stringMatching(/spec\.usdts\[0\]\.selectors\[0\]\.matchActions\[0\]\.action: Set /),
