@@ -222,6 +222,28 @@ static __always_inline bool match_arguments(void *ctx, __u32 slot, __u32 config_
  * left. */
 typedef int (*argument_matcher)(void *ctx, __u32 slot, __u32 config_index);
 
+/*
+ * What is returned where there is no memory to look at a call with, and policies deny what cannot be decided:
+ * an error where the process is in scope of such a selector, or may be.
+ */
+static __always_inline int deny_unseen(void *ctx, const struct weir_hook_config *config,
+                                       const struct weir_mask *in_scope) {
+    __u64 denying = 0;
+
+#pragma unroll
+    for (__u32 word = 0; word < WEIR_LIMIT_MASK_WORDS; word++)
+        denying |= config->holding.words[word] & (in_scope ? in_scope->words[word] : ~0ULL);
+    if (!denying)
+        return 0;
+    // It would fall upon whoever was interrupted.
+    if (!is_on_thread_stack(ctx)) {
+        count(WEIR_KERNEL_COUNTER_ENFORCE_FAILED);
+        return 0;
+    }
+    count(WEIR_KERNEL_COUNTER_ENFORCED);
+    return ERROR_NOT_PERMITTED;
+}
+
 /* Returns what the hooked function is to return, 0 where it goes on; it matters with may_deny only. */
 static __always_inline int run_hook(void *ctx, argument_matcher match, bool may_deny) {
     __u32 hook_id = spec.hook_id;
@@ -258,6 +280,8 @@ static __always_inline int run_hook(void *ctx, argument_matcher match, bool may_
 
     if (!scratch_claim(&slot)) { // counted there; what this hit would have done is not known
         count(WEIR_KERNEL_COUNTER_UNDECIDED);
+        if (may_deny && HOOK_HAS(WEIR_HOOK_FEATURE_HOLDS_UNDECIDED))
+            return deny_unseen(ctx, config, in_scope);
         return 0;
     }
     struct hook_work *work = hook_work_of(slot);

@@ -48,6 +48,12 @@ static __always_inline bool mask_and(struct weir_mask *mask, const struct weir_m
     return left != 0;
 }
 
+static __always_inline void mask_or(struct weir_mask *mask, const struct weir_mask *other) {
+#pragma unroll
+    for (__u32 word = 0; word < WEIR_LIMIT_MASK_WORDS; word++)
+        mask->words[word] |= other->words[word];
+}
+
 static __always_inline void mask_copy(struct weir_mask *mask, const struct weir_mask *other, __u32 words) {
 #pragma unroll
     for (__u32 word = 0; word < WEIR_LIMIT_MASK_WORDS; word++) {

@@ -206,6 +206,7 @@ __noinline int evaluate_candidates(__u32 slot, __u32 config_index) {
     if (!state || !scopes || scopes->generation != config->scope_generation) {
         work->undecided_count++;
         count(WEIR_KERNEL_COUNTER_UNDECIDED);
+        mask_or(&work->candidates, &config->holding);
         return 0;
     }
     // Here and not where it is looked up, for the stack that all frames share.

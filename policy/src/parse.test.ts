@@ -762,7 +762,6 @@ describe('validate', () => {
         'spec.uprobes[0].btfPath',
         'spec.podSelector',
         'spec.hostSelector',
-        'spec.options[5].value',
         `${hook}.data`,
         `${hook}.args[0].resolve`,
         `${selector}.matchWorkloads[0]`,

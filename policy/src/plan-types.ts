@@ -159,6 +159,8 @@ export interface PlannedSelector {
   readonly notification?: PlannedNotification;
   /** True of an enforcer: it does what a selector of its policy has asked for, where one has. Absent of others. */
   readonly isEnforcer?: true;
+  /** It enforces, and its policy has on-undecided: deny: what of its conditions is not known holds. Absent where not. */
+  readonly holdsUndecided?: true;
   /** Stacks that its events have. Absent where they have none. */
   readonly stacks?: { readonly kernel: boolean; readonly user: boolean };
   /** Number of its scope, or null where it holds for every process. */
@@ -263,6 +265,8 @@ export interface ScopePlan {
   readonly dimensions: readonly Dimension[];
   /** The scopes that look at what may change while a process runs. */
   readonly changing: Mask;
+  /** The scopes that hold as far as they cannot be decided. */
+  readonly holding: Mask;
   /** In order of their keys. */
   readonly lineages: readonly Lineage[];
 }

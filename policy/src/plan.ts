@@ -46,6 +46,7 @@ import { socketNumber } from './socket-names.js';
 import { unsupported } from './support.js';
 import { syscallValues } from './syscall-values.js';
 import { textTerm } from './text-term.js';
+import { holdsUndecided } from './undecided.js';
 import { validate } from './validate.js';
 import { integerRange, orderKey, parseBits, parseInteger, parseRange, parseTypedInteger } from './values.js';
 
@@ -77,15 +78,20 @@ class Scopes {
   private readonly numbers = new Map<string, number>();
   readonly terms: Term[][] = [];
   readonly origins: { readonly policy: Policy; readonly path: string }[] = [];
+  holding = 0n;
 
-  /** The number of the scope that is the conjunction of these terms: the same one for the same terms. */
-  number(terms: readonly Term[], policy: Policy, path: string): number | null {
+  /**
+   * The number of the scope that is the conjunction of these terms: the same one for the same terms, and the same
+   * meaning of what cannot be decided.
+   */
+  number(terms: readonly Term[], holds: boolean, policy: Policy, path: string): number | null {
     if (terms.length === 0) return null;
-    const key = terms.map(termKey).sort().join('\n');
+    const key = [...terms.map(termKey).sort(), String(holds)].join('\n');
     const known = this.numbers.get(key);
     if (known !== undefined) return known;
     const number = this.terms.length;
     this.numbers.set(key, number);
+    if (holds) this.holding |= 1n << BigInt(number);
     this.terms.push([...terms].sort((a, b) => (termKey(a) < termKey(b) ? -1 : 1)));
     this.origins.push({ policy, path });
     return number;
@@ -469,6 +475,7 @@ class Planner {
         );
       }
       scopeTerms.push(...processTerms(selector));
+      const holds = holdsUndecided(policy, selector);
       if (hook.selectors.length === limits.selectors_per_hook) {
         this.refuse(
           policy,
@@ -482,10 +489,11 @@ class Planner {
         selectorIndex,
         ...effectsOf(selector.matchActions),
         monitor,
+        ...(holds ? { holdsUndecided: true as const } : {}),
         ...rateLimitOf(selector),
         ...notificationOf(selector),
         ...stacksOf(selector),
-        scope: this.scopes.number(scopeTerms, policy, selector.path),
+        scope: this.scopes.number(scopeTerms, holds, policy, selector.path),
         shownArguments: [
           ...shown.map((position) => slotOf.get(position) ?? 0),
           ...(returnSlot === undefined ? [] : [returnSlot]),
@@ -570,7 +578,7 @@ class Planner {
         over.path,
         `the policies need more than ${limits.selectors_per_hook} different scopes (conditions on the process)`,
       );
-      return { scopeCount: 0, dimensions: [], changing: 0n, lineages: [] };
+      return { scopeCount: 0, dimensions: [], changing: 0n, holding: 0n, lineages: [] };
     }
     const dimensions = buildDimensions(terms.length, terms, limits.dimensions_per_hook, (bit, term) => {
       const origin = origins[bit];
@@ -586,7 +594,8 @@ class Planner {
     terms.forEach((ofScope, number) => {
       if (ofScope.some(({ argument }) => scopeAttributeChanges(argument))) changing |= 1n << BigInt(number);
     });
-    return { scopeCount: terms.length, dimensions, changing, lineages: this.lineages() };
+    const { holding } = this.scopes;
+    return { scopeCount: terms.length, dimensions, changing, holding, lineages: this.lineages() };
   }
 
   private lineages(): Lineage[] {

@@ -8,13 +8,7 @@ import type { PolicyIssue } from './error.js';
 import { hooksOf, type PolicyHook } from './hooks.js';
 import { typeInfo } from './names.js';
 import { type Policy, policyIssue } from './parse.js';
-import {
-  binariesMeanNext,
-  type ExpandedSelector,
-  expandSelectors,
-  findArgument,
-  optionValue,
-} from './selectors.js';
+import { binariesMeanNext, type ExpandedSelector, expandSelectors, findArgument } from './selectors.js';
 import type { Argument, ArgumentTerm, Kprobe } from './shape.js';
 import { toBytes } from './values.js';
 
@@ -315,13 +309,6 @@ export function unsupported(policy: Policy): PolicyIssue[] {
       report(`spec.options[${index}].value`, `${option.value} ${later}: it does fmod-ret`);
     }
   });
-  if (optionValue(policy, 'on-undecided', 'allow') === 'deny') {
-    const index = spec.options?.findIndex((option) => option.name === 'on-undecided') ?? 0;
-    report(
-      `spec.options[${index}].value`,
-      `on-undecided: deny ${later}: what cannot be decided is let through and counted`,
-    );
-  }
   for (const hook of hooksOf(policy)) checkHook(policy, hook, report);
   return issues;
 }

@@ -17,6 +17,7 @@ import type { Argument, Kprobe } from './shape.js';
 import { fieldPath } from './source.js';
 import { syscallNumber32 } from './syscall-numbers.js';
 import { checkTracepoint } from './tracepoints.js';
+import { checkUndecided } from './undecided.js';
 import { uprobeCalls } from './user-places.js';
 import { checkActions } from './validate-actions.js';
 import { checkArgumentTerm, checkProcessParts } from './validate-terms.js';
@@ -485,6 +486,7 @@ export function validate(policy: Policy): Validation {
   checkKprobes(findings, 'fentries');
   checkOtherHooks(findings);
   checkEnforcers(findings);
+  checkUndecided(findings);
   checkSelectorsOfObjects(findings);
   const hooks = [spec.kprobes, spec.fentries, spec.tracepoints, spec.lsmhooks, spec.uprobes, spec.usdts];
   if (spec.loader !== true && hooks.every((list) => (list ?? []).length === 0)) {

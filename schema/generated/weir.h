@@ -206,6 +206,7 @@ enum weir_hook_feature {
     WEIR_HOOK_FEATURE_ENFORCER_ONLY = 32, // all selectors are enforcers: of a thread of which nothing is asked there is nothing to do
     WEIR_HOOK_FEATURE_RETURNS = 64, // the event of a selector comes at the return of the call
     WEIR_HOOK_FEATURE_SYSTEM_CALL = 128, // the hook is the entry of a system call
+    WEIR_HOOK_FEATURE_HOLDS_UNDECIDED = 256, // a selector denies where its conditions on the process cannot be looked at
 };
 
 // Bits of a selector, as bit values.
@@ -1020,17 +1021,19 @@ struct weir_hook_config {
     __u32 scope_generation; // the generation of scopes whose numbers scope_of holds
     __u32 is_changing; // 1: a scope of its selectors looks at what may change while a process runs, so it is evaluated at each hit
     struct weir_mask unscoped; // selectors that hold for every process
+    struct weir_mask holding; // selectors that deny what cannot be decided
     __u16 scope_of[512]; // number of the scope of each selector, 65535 for none
     struct weir_mask defaults[32]; // mask of each dimension where its look-up finds nothing
 };
-_Static_assert(sizeof(struct weir_hook_config) == 3152, "hook_config");
+_Static_assert(sizeof(struct weir_hook_config) == 3216, "hook_config");
 _Static_assert(__builtin_offsetof(struct weir_hook_config, config_id) == 0, "hook_config.config_id");
 _Static_assert(__builtin_offsetof(struct weir_hook_config, selector_count) == 4, "hook_config.selector_count");
 _Static_assert(__builtin_offsetof(struct weir_hook_config, scope_generation) == 8, "hook_config.scope_generation");
 _Static_assert(__builtin_offsetof(struct weir_hook_config, is_changing) == 12, "hook_config.is_changing");
 _Static_assert(__builtin_offsetof(struct weir_hook_config, unscoped) == 16, "hook_config.unscoped");
-_Static_assert(__builtin_offsetof(struct weir_hook_config, scope_of) == 80, "hook_config.scope_of");
-_Static_assert(__builtin_offsetof(struct weir_hook_config, defaults) == 1104, "hook_config.defaults");
+_Static_assert(__builtin_offsetof(struct weir_hook_config, holding) == 80, "hook_config.holding");
+_Static_assert(__builtin_offsetof(struct weir_hook_config, scope_of) == 144, "hook_config.scope_of");
+_Static_assert(__builtin_offsetof(struct weir_hook_config, defaults) == 1168, "hook_config.defaults");
 
 // The scopes (what depends on the process alone) of all hooks.
 struct weir_scope_config {

@@ -126,6 +126,7 @@ export const hookFeature = enumeration(
     ],
     returns: [64, 'the event of a selector comes at the return of the call'],
     system_call: [128, 'the hook is the entry of a system call'],
+    holds_undecided: [256, 'a selector denies where its conditions on the process cannot be looked at'],
   },
 );
 
@@ -226,6 +227,7 @@ export const hookConfig = layout('hook_config', 'The selectors of a hook, of all
     '1: a scope of its selectors looks at what may change while a process runs, so it is evaluated at each hit',
   ),
   field('unscoped', { struct: mask, count: 1 }, 'selectors that hold for every process'),
+  field('holding', { struct: mask, count: 1 }, 'selectors that deny what cannot be decided'),
   field(
     'scope_of',
     { array: 'u16', count: limits.selectors_per_hook },

@@ -2,6 +2,7 @@
 // How a plan becomes bytes: ids, orders, keys and masks, and what is refused because the kernel's maps end.
 import type { HookPlan, ScopePlan, StringDimension } from '@weir/policy';
 import {
+  Action,
   ArgumentPart,
   ArgumentType,
   DimensionKind,
@@ -227,7 +228,7 @@ describe('a configuration', () => {
     expect(config.unscoped.words[0]).toBe(0b001n);
     expect(config.scopeOf.slice(0, 3)).toEqual([0xffff, 7, 300]);
     expect(config.defaults.slice(0, 2).map((mask) => mask.words[0])).toEqual([0b011n, 0b100n]);
-    expect(HOOK_CONFIG_BYTES).toBe(3152);
+    expect(HOOK_CONFIG_BYTES).toBe(3216);
   });
 
   it('makes an entry of each value, of what is undecided, and of each selector', () => {
@@ -292,6 +293,29 @@ describe('a configuration', () => {
     expect([features(hook), features(limited('global'))]).toEqual([0, HookFeature.rateLimit]);
   });
 
+  it('holds what cannot be decided for the selectors that deny it, where they are not in monitor mode', () => {
+    const denying = { actions: 1 << Action.sigkill, holdsUndecided: true as const };
+    const selectors = [
+      { ...selector(1, 0, null), ...denying },
+      selector(1, 1, 7),
+      { ...selector(2, 0, 300, [1, 0]), ...denying },
+    ];
+    const entries = encodeHookEntries({ ...hook, selectors }, 3, () => 1, host);
+    const undecided = keys(entries, 'integer_masks').filter(
+      ({ key }) => readIntegerKey(view(key), 0).purpose === 1,
+    );
+    // As without, and the first and the last bit.
+    expect(undecided.map(({ value }) => readMask(view(value), 0).words[0])).toEqual([0b111n, 0b101n]);
+    const ids = { configId: 3, scopeGeneration: 2, changingScopes: 0n };
+    // Without memory to look with, the second policy would deny what it only is to tell of.
+    expect(readHookConfig(view(encodeHookConfig({ ...hook, selectors }, ids)), 0).holding.words[0]).toBe(
+      0b001n,
+    );
+    const features = (plan: HookPlan) => readHookSpec(view(encodeSpec(plan, 0, 0)), 0).features;
+    expect(features({ ...hook, selectors }) & HookFeature.holdsUndecided).toBe(HookFeature.holdsUndecided);
+    expect(features(hook) & HookFeature.holdsUndecided).toBe(0);
+  });
+
   it('turns suffixes round', () => {
     const key = encodeTrieKey(1, bytes('.log'), true, false, 'x');
     expect(Buffer.from(key.subarray(8, 13)).toString('latin1')).toBe('gol.\0');
@@ -324,6 +348,7 @@ describe('a configuration', () => {
 describe('scopes', () => {
   const scopes: ScopePlan = {
     scopeCount: 2,
+    holding: 0n,
     changing: 0n,
     lineages: [],
     dimensions: [
@@ -360,6 +385,7 @@ describe('scopes', () => {
   it('turn the mask of an empty set over by each member', () => {
     const sets: ScopePlan = {
       scopeCount: 2,
+      holding: 0n,
       changing: 0b11n,
       lineages: [],
       dimensions: [
@@ -391,6 +417,7 @@ describe('scopes', () => {
   it('are refused where the namespaces of the host are not known', () => {
     const unknown: ScopePlan = {
       scopeCount: 1,
+      holding: 0n,
       changing: 0n,
       lineages: [],
       dimensions: [

@@ -245,6 +245,7 @@ export function encodeHookConfig(hook: HookPlan, ids: ConfigIds): Uint8Array {
         ? 1
         : 0,
       unscoped: { words: maskWords(unscoped) },
+      holding: { words: maskWords(deniersOfUndecided(hook)) },
       scopeOf: hook.selectors.map((selector) => selector.scope ?? NO_SCOPE),
       defaults: orderedDimensions(hook).map((dimension) => ({ words: maskWords(dimension.defaultMask) })),
     }),
@@ -261,7 +262,8 @@ export function encodeHookEntries(
 ): MapEntry[] {
   const firstId = (configId * limits.dimensions_per_hook) % 2 ** 32;
   const dimensions = orderedDimensions(hook);
-  const entries = encodeDimensions(dimensions, firstId, host, hook.symbol);
+  const holding = bitsWhere(hook.selectors, ({ holdsUndecided }) => holdsUndecided === true);
+  const entries = encodeDimensions(dimensions, firstId, host, hook.symbol, holding);
   dimensions.forEach((dimension, i) => {
     if (!isOfReturn(hook, dimension)) return;
     // Not from the configuration, which may be another one when the call returns.
@@ -314,13 +316,32 @@ function selectorFlags({
   );
 }
 
+function bitsWhere(
+  selectors: readonly PlannedSelector[],
+  holds: (selector: PlannedSelector) => boolean,
+): Mask {
+  return selectors.reduce((mask, selector, bit) => (holds(selector) ? mask | (1n << BigInt(bit)) : mask), 0n);
+}
+
+/** The selectors that deny, or kill, where the process cannot be looked at at all. */
+function deniersOfUndecided({ selectors }: HookPlan): Mask {
+  const denying = (1 << Action.sigkill) | (1 << Action.override);
+  return bitsWhere(
+    selectors,
+    ({ holdsUndecided, monitor, actions }) =>
+      holdsUndecided === true && !monitor && (actions & denying) !== 0,
+  );
+}
+
 /** What the selectors of a hook use beyond the plain. */
-function featuresOf({ selectors, returns, syscall }: HookPlan): number {
+function featuresOf(hook: HookPlan): number {
+  const { selectors, returns, syscall } = hook;
   const notifying = (1 << Action.notifyenforcer) | (1 << Action.cleanupenforcernotification);
   const isEnforcing = selectors.every(({ isEnforcer }) => isEnforcer === true);
   let features = isEnforcing ? HookFeature.enforcerOnly : 0;
   if (returns) features |= HookFeature.returns;
   if (returns && syscall) features |= HookFeature.systemCall;
+  if (deniersOfUndecided(hook) !== 0n) features |= HookFeature.holdsUndecided;
   for (const { rateLimit, stacks, actions, isEnforcer } of selectors) {
     if ((actions & notifying) !== 0) features |= HookFeature.notify;
     if (isEnforcer === true) features |= HookFeature.enforcer;
@@ -392,7 +413,7 @@ export function encodeScopeEntries(
   lineages: LineageNumbers,
 ): MapEntry[] {
   const first = (SCOPE_DIMENSIONS_FROM + generation * limits.dimensions_per_hook) % 2 ** 32;
-  return encodeDimensions(scopes.dimensions, first, host, 'scopes', lineages);
+  return encodeDimensions(scopes.dimensions, first, host, 'scopes', scopes.holding, lineages);
 }
 
 function encodeDimensions(
@@ -400,6 +421,7 @@ function encodeDimensions(
   firstId: number,
   host: HostNamespaces,
   where: string,
+  holding: Mask,
   lineages: LineageNumbers = new Map(),
 ): MapEntry[] {
   const entries: MapEntry[] = [];
@@ -414,7 +436,7 @@ function encodeDimensions(
     entries.push({
       map: 'integer_masks',
       key: integerKey(id, PURPOSE_UNDECIDED, 0n),
-      value: encodeMask(undecidedMask(dimension)),
+      value: encodeMask(undecidedMask(dimension) | holding),
     });
   });
   return entries;
@@ -422,7 +444,7 @@ function encodeDimensions(
 
 /**
  * The selectors that do not ask a dimension: their bit is set whatever is found. They alone may match where the
- * argument could not be read.
+ * argument could not be read, but for those that hold then.
  */
 function undecidedMask(dimension: Dimension): Mask {
   let mask = dimension.defaultMask;

@@ -135,7 +135,7 @@ interface PreparedHook {
 }
 
 const noScopes: ActiveScopes = {
-  digest: digestOf({ scopeCount: 0, dimensions: [], changing: 0n, lineages: [] }),
+  digest: digestOf({ scopeCount: 0, dimensions: [], changing: 0n, holding: 0n, lineages: [] }),
   generation: 0,
   changing: 0n,
   lineages: [],

@@ -7,7 +7,7 @@ export interface Span {
   length: number;
 }
 
-const zeros = new DataView(new ArrayBuffer(3152));
+const zeros = new DataView(new ArrayBuffer(3216));
 
 /** What a record tells. Numbers up to 40001 are those of the EventType that Tetragon clients know. */
 export const EventKind = {
@@ -479,6 +479,8 @@ export const HookFeature = {
   returns: 64,
   /** the hook is the entry of a system call */
   systemCall: 128,
+  /** a selector denies where its conditions on the process cannot be looked at */
+  holdsUndecided: 256,
 } as const;
 export type HookFeature = (typeof HookFeature)[keyof typeof HookFeature];
 /** Names of hook_feature, by number, as events and the archive spell them. */
@@ -491,6 +493,7 @@ export const hookFeatureNames: Readonly<Record<number, string>> = {
   32: 'enforcer_only',
   64: 'returns',
   128: 'system_call',
+  256: 'holds_undecided',
 };
 
 /** Bits of a selector, as bit values. */
@@ -3367,9 +3370,10 @@ export const HOOK_CONFIG_SELECTOR_COUNT_AT = 4;
 export const HOOK_CONFIG_SCOPE_GENERATION_AT = 8;
 export const HOOK_CONFIG_IS_CHANGING_AT = 12;
 export const HOOK_CONFIG_UNSCOPED_AT = 16;
-export const HOOK_CONFIG_SCOPE_OF_AT = 80;
-export const HOOK_CONFIG_DEFAULTS_AT = 1104;
-export const HOOK_CONFIG_BYTES = 3152;
+export const HOOK_CONFIG_HOLDING_AT = 80;
+export const HOOK_CONFIG_SCOPE_OF_AT = 144;
+export const HOOK_CONFIG_DEFAULTS_AT = 1168;
+export const HOOK_CONFIG_BYTES = 3216;
 
 /** The selectors of a hook, of all policies. */
 export interface HookConfig {
@@ -3383,13 +3387,15 @@ export interface HookConfig {
   isChanging: number;
   /** selectors that hold for every process */
   unscoped: Mask;
+  /** selectors that deny what cannot be decided */
+  holding: Mask;
   /** number of the scope of each selector, 65535 for none */
   scopeOf: readonly number[];
   /** mask of each dimension where its look-up finds nothing */
   defaults: readonly Mask[];
 }
 
-/** Reads 3152 bytes. @throws {RangeError} where they reach past the view. */
+/** Reads 3216 bytes. @throws {RangeError} where they reach past the view. */
 export function readHookConfig(view: DataView, at: number): HookConfig {
   return {
     configId: view.getUint32(at, true),
@@ -3397,23 +3403,25 @@ export function readHookConfig(view: DataView, at: number): HookConfig {
     scopeGeneration: view.getUint32(at + 8, true),
     isChanging: view.getUint32(at + 12, true),
     unscoped: readMask(view, at + 16),
-    scopeOf: Array.from({ length: 512 }, (_, i) => view.getUint16(at + 80 + i * 2, true)),
-    defaults: Array.from({ length: 32 }, (_, i) => readMask(view, at + 1104 + i * 64)),
+    holding: readMask(view, at + 80),
+    scopeOf: Array.from({ length: 512 }, (_, i) => view.getUint16(at + 144 + i * 2, true)),
+    defaults: Array.from({ length: 32 }, (_, i) => readMask(view, at + 1168 + i * 64)),
   };
 }
 
-/** Writes 3152 bytes. @throws {RangeError} where they reach past the view. */
+/** Writes 3216 bytes. @throws {RangeError} where they reach past the view. */
 export function writeHookConfig(view: DataView, at: number, value: HookConfig): void {
   view.setUint32(at, value.configId, true);
   view.setUint32(at + 4, value.selectorCount, true);
   view.setUint32(at + 8, value.scopeGeneration, true);
   view.setUint32(at + 12, value.isChanging, true);
   writeMask(view, at + 16, value.unscoped);
+  writeMask(view, at + 80, value.holding);
   value.scopeOf.slice(0, 512).forEach((item, i) => {
-    view.setUint16(at + 80 + i * 2, item, true);
+    view.setUint16(at + 144 + i * 2, item, true);
   });
   value.defaults.slice(0, 32).forEach((item, i) => {
-    writeMask(view, at + 1104 + i * 64, item);
+    writeMask(view, at + 1168 + i * 64, item);
   });
 }
 

@@ -120,7 +120,7 @@ async function checkStacks(hooks: Hooks, { folder, run }: ScenarioContext): Prom
 
 export default scenario(
   'events have the stacks that are asked for; rate limits hold events back, and nothing else',
-  { timeoutMs: 60_000 },
+  { timeoutMs: 120_000 },
   async (context) => {
     const { folder, run } = context;
     await withHooks(async (hooks) => {

@@ -43,7 +43,7 @@ function notifying(
 
 export default scenario(
   'enforcers do what selectors have asked for the thread that matched, once',
-  { timeoutMs: 60_000 },
+  { timeoutMs: 120_000 },
   async ({ folder, run }) => {
     const secret = join(folder, 'secret');
     const other = join(folder, 'other');

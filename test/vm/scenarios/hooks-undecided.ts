@@ -1,0 +1,109 @@
+// SPDX-License-Identifier: Apache-2.0
+// What cannot be decided: let through by default, denied where the policy says so; and nothing else is.
+
+import assert from 'node:assert/strict';
+import { closeSync, mkdirSync, openSync, rmdirSync, rmSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { RecordFlag } from '@weir/schema';
+import { policyOf, withHooks } from '../guest/hooks.js';
+import { scenario } from '../scenario.js';
+
+export default scenario(
+  'what cannot be decided is let through, or denied where the policy says so',
+  { timeoutMs: 120_000 },
+  async ({ folder, log }) => {
+    // A file whose path is longer than any that is read: where it begins is not known.
+    const part = 'd'.repeat(250);
+    process.chdir(folder);
+    let depth = 0;
+    for (; folder.length + depth * 251 <= 4096 + 250; depth++) {
+      mkdirSync(part);
+      process.chdir(part);
+    }
+    writeFileSync('deep', '');
+    const near = join(folder, 'near');
+    writeFileSync(near, '');
+    const open = (path: string): string => {
+      try {
+        closeSync(openSync(path, 'r'));
+        return 'opened';
+      } catch (error) {
+        return (error as NodeJS.ErrnoException).code ?? '';
+      }
+    };
+    const guard = (name: string, options: Readonly<Record<string, string>>, selectors: readonly object[]) =>
+      policyOf(
+        name,
+        'security_file_open',
+        ['file'],
+        selectors,
+        Object.entries(options).map(([option, value]) => ({ name: option, value })),
+      );
+    const secret = { matchArgs: [{ index: 0, operator: 'Prefix', values: ['/secret/'] }] };
+    const passes = { ...secret, matchActions: [{ action: 'Post' }] };
+    const denies = { ...secret, matchActions: [{ action: 'Override', argError: -13 }] };
+    const deny = { 'on-undecided': 'deny' };
+
+    await withHooks(async (hooks) => {
+      const result = () => [open('deep'), open(near)];
+      const before = hooks.counter('undecided');
+      await hooks.apply(guard('allows', {}, [denies]));
+      hooks.events();
+      assert.deepEqual(result(), ['opened', 'opened']);
+      assert.deepEqual(hooks.events(), []);
+      assert.ok(hooks.counter('undecided') > before);
+      assert.ok((hooks.set.report()[0]?.undecided ?? 0n) > 0n);
+
+      await hooks.apply(guard('denies', deny, [denies]));
+      hooks.events();
+      assert.deepEqual(result(), ['EACCES', 'opened']);
+      const [event, ...more] = hooks.events();
+      assert.deepEqual(more, []);
+      assert.deepEqual([event?.action, event?.error, event?.selector], ['override', -13, 0]);
+      assert.equal((event?.flags ?? 0) & RecordFlag.undecided, RecordFlag.undecided);
+
+      // A selector that only looks does not stand in the way of the one that denies.
+      await hooks.apply(guard('second', deny, [passes, denies]));
+      hooks.events();
+      assert.deepEqual(result(), ['EACCES', 'opened']);
+      assert.deepEqual(
+        hooks.events().map(({ selector }) => selector),
+        [1],
+      );
+
+      // What is decided otherwise, decides: another program, or another end of the path.
+      const elsewhere = [{ operator: 'In', values: ['/usr/bin/not-this'] }];
+      const ends = [...secret.matchArgs, { index: 0, operator: 'Postfix', values: ['/other'] }];
+      await hooks.apply(
+        guard('binary', deny, [{ ...denies, matchBinaries: elsewhere }]),
+        guard('end', deny, [{ ...denies, matchArgs: ends }]),
+      );
+      assert.deepEqual(result(), ['opened', 'opened']);
+
+      // The same condition of two policies, of which one denies what it does not know.
+      await hooks.apply(guard('one', {}, [denies]), guard('two', deny, [denies]));
+      hooks.events();
+      assert.deepEqual(result(), ['EACCES', 'opened']);
+      assert.deepEqual(
+        hooks.events().map(({ policy }) => policy),
+        ['two'],
+      );
+
+      await hooks.apply(guard('says', { ...deny, 'policy-mode': 'monitor' }, [denies]));
+      hooks.events();
+      assert.deepEqual(result(), ['opened', 'opened']);
+      const said = hooks.events();
+      assert.deepEqual(
+        said.map(({ flags }) => flags & (RecordFlag.monitor | RecordFlag.undecided)),
+        [RecordFlag.monitor | RecordFlag.undecided],
+      );
+      log(`${hooks.counter('undecided') - before} terms undecided`);
+    });
+    // By steps, as no call takes the whole path.
+    rmSync('deep');
+    for (; depth > 0; depth--) {
+      process.chdir('..');
+      rmdirSync(part);
+    }
+  },
+);
