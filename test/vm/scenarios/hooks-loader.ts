@@ -33,7 +33,7 @@ function mappings(events: readonly HookEvent[], pid: number): string[][] {
 
 export default scenario(
   'what is mapped to run is told of',
-  { timeoutMs: 60_000 },
+  { timeoutMs: 150_000 },
   async ({ folder, run }) => {
     await withHooks(async (hooks) => {
       const act = async (program: string, args: readonly string[]) => {

@@ -22,7 +22,7 @@ function values(event: HookEvent | undefined): (bigint | string)[] {
 
 export default scenario(
   'functions of a program are hooked',
-  { timeoutMs: 60_000 },
+  { timeoutMs: 150_000 },
   async ({ folder, run, log }) => {
     await withHooks(async (hooks) => {
       const act = async (...acts: string[]) => {

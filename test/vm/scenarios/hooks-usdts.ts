@@ -26,7 +26,7 @@ function values(event: HookEvent | undefined): (bigint | string)[] {
 
 const unsigned = (value: bigint) => BigInt.asUintN(64, value);
 
-export default scenario('markers of a program are hooked', { timeoutMs: 60_000 }, async ({ run }) => {
+export default scenario('markers of a program are hooked', { timeoutMs: 150_000 }, async ({ run }) => {
   await withHooks(async (hooks) => {
     const act = async (...acts: string[]) => {
       hooks.events();
