@@ -34,6 +34,7 @@ Napi::Object initialise(Napi::Env env, Napi::Object exports) {
     exports.Set("enableStats", Napi::Function::New<weir::enableStats>(env));
     exports.Set("waitGracePeriod", Napi::Function::New<weir::waitGracePeriod>(env));
     exports.Set("kernelFunction", Napi::Function::New<weir::kernelFunction>(env));
+    exports.Set("kernelField", Napi::Function::New<weir::kernelField>(env));
     exports.Set("probe", Napi::Function::New<weir::probe>(env));
     exports.Set("clockOffsetNs", Napi::Function::New<weir::clockOffsetNs>(env));
     exports.Set("copyRanges", Napi::Function::New<weir::copyRanges>(env));

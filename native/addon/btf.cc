@@ -54,7 +54,35 @@ const KernelBtf &kernelBtf() {
 
 constexpr int DEPTH_MAX = 16;
 
-std::string typeName(const struct btf *btf, uint32_t id, int depth = 0) {
+int find(const std::vector<std::pair<std::string_view, uint32_t>> &names, const std::string &name) {
+    const auto found =
+        std::lower_bound(names.begin(), names.end(), name,
+                         [](const auto &one, const std::string &wanted) { return one.first < wanted; });
+    return found == names.end() || found->first != name ? -ENOENT : static_cast<int>(found->second);
+}
+
+// The entry of a system call that takes no arguments is one function with two names, of which the types have
+// the inner one only (SYSCALL_DEFINE0 in asm/syscall_wrapper.h). Of other calls that name is another
+// function, with parameters of its own.
+int findEntryWithoutArguments(const KernelBtf &kernel, const std::string &name) {
+    constexpr std::string_view entry = "__x64_sys_";
+    if (name.compare(0, entry.size(), entry) != 0) {
+        return -ENOENT;
+    }
+    const int id = find(kernel.functions, "__do_sys_" + name.substr(entry.size()));
+    if (id < 0) {
+        return id;
+    }
+    const struct btf_type *function = btf__type_by_id(kernel.btf, static_cast<uint32_t>(id));
+    const struct btf_type *proto = btf__type_by_id(kernel.btf, function->type);
+    const bool takes_registers = proto != nullptr && btf_is_func_proto(proto) && btf_vlen(proto) == 1 &&
+                                 typeName(kernel.btf, btf_params(proto)->type) == "const struct pt_regs *";
+    return takes_registers ? id : -ENOENT;
+}
+
+} // namespace
+
+std::string typeName(const struct btf *btf, uint32_t id, int depth) {
     if (id == 0) {
         return "void";
     }
@@ -93,33 +121,9 @@ std::string typeName(const struct btf *btf, uint32_t id, int depth = 0) {
     }
 }
 
-int find(const std::vector<std::pair<std::string_view, uint32_t>> &names, const std::string &name) {
-    const auto found =
-        std::lower_bound(names.begin(), names.end(), name,
-                         [](const auto &one, const std::string &wanted) { return one.first < wanted; });
-    return found == names.end() || found->first != name ? -ENOENT : static_cast<int>(found->second);
+const struct btf *vmlinuxBtf() {
+    return kernelBtf().btf;
 }
-
-// The entry of a system call that takes no arguments is one function with two names, of which the types have
-// the inner one only (SYSCALL_DEFINE0 in asm/syscall_wrapper.h). Of other calls that name is another
-// function, with parameters of its own.
-int findEntryWithoutArguments(const KernelBtf &kernel, const std::string &name) {
-    constexpr std::string_view entry = "__x64_sys_";
-    if (name.compare(0, entry.size(), entry) != 0) {
-        return -ENOENT;
-    }
-    const int id = find(kernel.functions, "__do_sys_" + name.substr(entry.size()));
-    if (id < 0) {
-        return id;
-    }
-    const struct btf_type *function = btf__type_by_id(kernel.btf, static_cast<uint32_t>(id));
-    const struct btf_type *proto = btf__type_by_id(kernel.btf, function->type);
-    const bool takes_registers = proto != nullptr && btf_is_func_proto(proto) && btf_vlen(proto) == 1 &&
-                                 typeName(kernel.btf, btf_params(proto)->type) == "const struct pt_regs *";
-    return takes_registers ? id : -ENOENT;
-}
-
-} // namespace
 
 int functionBtfId(const std::string &name) {
     const KernelBtf &kernel = kernelBtf();

@@ -7,6 +7,8 @@
 #include <utility>
 #include <vector>
 
+struct btf;
+
 namespace weir {
 
 struct FunctionDescription {
@@ -19,6 +21,10 @@ struct FunctionDescription {
 int functionBtfId(const std::string &name);
 // Id of the typedef btf_trace_NAME.
 int tracepointBtfId(const std::string &name);
+// The kernel's own types, NULL where it does not tell them.
+const struct btf *vmlinuxBtf();
+// A type as C spells it.
+std::string typeName(const struct btf *btf, uint32_t id, int depth = 0);
 // A negative errno where there is none, else 0.
 int describeFunction(const std::string &name, FunctionDescription &description);
 // The values of a raw tracepoint, as parameters. A negative errno where there is none, else 0.

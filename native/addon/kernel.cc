@@ -13,6 +13,7 @@
 #include <vector>
 
 #include "btf.h"
+#include "field.h"
 
 namespace weir {
 
@@ -146,6 +147,47 @@ Napi::Value kernelFunction(const Napi::CallbackInfo &info) {
         parameters.Set(count++, entry);
     }
     result.Set("parameters", parameters);
+    return result;
+}
+
+// kernelField(function, parameter, type, module, path): a description, or in words why there is none.
+Napi::Value kernelField(const Napi::CallbackInfo &info) {
+    Napi::Env env = info.Env();
+    FieldStart start;
+    start.function = info[0].ToString();
+    start.parameter = info[1].ToNumber().Uint32Value();
+    start.type = info[2].ToString();
+    start.module = info[3].ToString();
+    FieldDescription found;
+    const std::string wrong = describeField(start, info[4].ToString(), found);
+    if (!wrong.empty()) {
+        return Napi::String::New(env, wrong);
+    }
+    const auto describe = [env](const TypeDescription &type) {
+        Napi::Object result = Napi::Object::New(env);
+        result.Set("kind", Napi::String::New(env, type.kind));
+        result.Set("name", Napi::String::New(env, type.name));
+        result.Set("tag", Napi::String::New(env, type.tag));
+        result.Set("size", Napi::Number::New(env, static_cast<double>(type.size)));
+        result.Set("isSigned", Napi::Boolean::New(env, type.is_signed));
+        return result;
+    };
+    Napi::Array steps = Napi::Array::New(env);
+    uint32_t count = 0;
+    for (const FieldStep &step : found.steps) {
+        Napi::Object entry = Napi::Object::New(env);
+        entry.Set("offset", Napi::Number::New(env, step.offset));
+        entry.Set("follows", Napi::Boolean::New(env, step.follows));
+        steps.Set(count++, entry);
+    }
+    Napi::Object result = Napi::Object::New(env);
+    result.Set("steps", steps);
+    result.Set("type", describe(found.type));
+    if (!found.target.kind.empty()) {
+        result.Set("target", describe(found.target));
+    }
+    result.Set("bitOffset", Napi::Number::New(env, found.bit_offset));
+    result.Set("bits", Napi::Number::New(env, found.bits));
     return result;
 }
 

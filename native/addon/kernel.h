@@ -9,6 +9,7 @@ namespace weir {
 
 void waitGracePeriod(const Napi::CallbackInfo &info);
 Napi::Value kernelFunction(const Napi::CallbackInfo &info);
+Napi::Value kernelField(const Napi::CallbackInfo &info);
 Napi::Value probe(const Napi::CallbackInfo &info);
 Napi::Value clockOffsetNs(const Napi::CallbackInfo &info);
 Napi::Value possibleCpus(const Napi::CallbackInfo &info);

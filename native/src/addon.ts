@@ -2,6 +2,7 @@
 // Owns the loading of the addon and the types of what it exports. Nothing outside this package sees these.
 import { createRequire } from 'node:module';
 import { NativeError } from './error.js';
+import type { KernelField } from './kernel.js';
 
 export interface RawMap {
   readonly name: string;
@@ -157,6 +158,13 @@ export interface RawAddon {
     name: string,
     prefix: string,
   ): { btfId: number; returns: string; parameters: { name: string; type: string }[] } | undefined;
+  kernelField(
+    functionName: string,
+    parameter: number,
+    type: string,
+    module: string,
+    path: string,
+  ): KernelField | string;
   probe(kind: string): { errno: number; log: string };
   clockOffsetNs(from: string, to: string): bigint;
   copyRanges(target: Uint8Array, source: Uint8Array, ranges: Uint32Array, count: number): void;

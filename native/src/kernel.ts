@@ -47,6 +47,51 @@ export function tracepointParameters(name: string): KernelFunction['parameters']
   return guard(() => raw().kernelFunction(name, 'btf_trace_'))?.parameters;
 }
 
+/** Where a walk through fields begins: at a parameter of a function, or at an object of a type. */
+export type FieldStart =
+  | { readonly functionName: string; readonly parameter: number }
+  | {
+      /** Name of a struct, union or typedef. */
+      readonly type: string;
+      /** The module that has it; the kernel itself by default. */
+      readonly module?: string | undefined;
+    };
+
+export interface KernelType {
+  readonly kind: 'integer' | 'boolean' | 'enumeration' | 'pointer' | 'array' | 'struct' | 'union' | 'other';
+  /** As C spells it. */
+  readonly name: string;
+  /** Of structs and unions the name without typedefs; empty where they have none. */
+  readonly tag: string;
+  readonly size: number;
+  readonly isSigned: boolean;
+}
+
+/** A field, and the way to it from the address of the object that the walk begins at. */
+export interface KernelField {
+  /** What to add to the address, and whether what lies there is the next address. None: the start itself. */
+  readonly steps: readonly { readonly offset: number; readonly follows: boolean }[];
+  readonly type: KernelType;
+  /** Of a pointer what it points to, of an array one element. */
+  readonly target?: KernelType;
+  /** Of a bit-field its place in the bytes at its address; `bits` is 0 elsewhere. */
+  readonly bitOffset: number;
+  readonly bits: number;
+}
+
+/**
+ * Finds a field by the BTF of the running kernel: `a.b[2].c`, through pointers and embedded structs alike. An empty path
+ * describes the start itself.
+ * @returns the field, or why there is none, in words that follow the path
+ */
+export function kernelField(start: FieldStart, path: string): KernelField | string {
+  return guard(() =>
+    'type' in start
+      ? raw().kernelField('', 0, start.type, start.module ?? '', path)
+      : raw().kernelField(start.functionName, start.parameter, '', '', path),
+  );
+}
+
 /**
  * Waits until every program run that had begun before the call has ended (an RCU grace period; programs that may
  * sleep are not waited for). What maps said before can no longer be in use then.

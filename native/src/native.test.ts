@@ -15,6 +15,7 @@ import {
   copyRanges,
   createMap,
   enableProgramStats,
+  kernelField,
   kernelFunction,
   lsmHook,
   NativeError,
@@ -550,6 +551,47 @@ describe.skipIf(reason !== undefined)('addon', () => {
       const uptime = now - toUnix;
       expect(uptime > 0n && uptime < 10n ** 18n).toBe(true);
       await waitGracePeriod();
+    });
+
+    it('finds fields by the types of the kernel', () => {
+      const task = { type: 'task_struct' };
+      const comm = kernelField({ functionName: 'security_bprm_check', parameter: 0 }, 'mm.owner.comm');
+      if (typeof comm === 'string') throw new Error(comm);
+      expect(comm.steps.map(({ follows }) => follows)).toEqual([true, true, false]);
+      expect(comm.type).toMatchObject({ kind: 'array', size: 16 });
+      expect(comm.target).toMatchObject({ kind: 'integer', size: 1 });
+      // Through a pointer to a pointer, an array, a struct without a name; a bit-field.
+      expect(
+        kernelField({ functionName: 'security_inode_copy_up', parameter: 1 }, 'user.uid.val'),
+      ).toMatchObject({
+        type: { kind: 'integer', size: 4, isSigned: false },
+      });
+      const limits = [0, 3].map((n) => kernelField(task, `signal.rlim[${n}].rlim_cur`));
+      const [first, fourth] = limits.map((field) =>
+        typeof field === 'string' ? 0 : (field.steps[1]?.offset ?? 0),
+      );
+      expect((fourth ?? 0) - (first ?? 0)).toBe(3 * 16);
+      expect(kernelField(task, 'in_execve')).toMatchObject({ bits: 1 });
+      // The start itself.
+      expect(kernelField({ functionName: 'security_task_kill', parameter: 2 }, '')).toMatchObject({
+        steps: [],
+        type: { kind: 'integer', name: 'int', isSigned: true },
+      });
+    });
+
+    it.each([
+      ['task_struct', '', 'com', /task_struct, which has no member com: nearest of its \d+ members: comm/],
+      ['task_struct', '', 'comm[16]', /comm has 16 elements, counted from 0/],
+      ['task_struct', '', 'comm.x', /comm is char \[\], which has no members/],
+      ['task_struct', '', 'pid[0]', /which has no elements/],
+      ['task_struct', '', 'comm..x', /is no path/],
+      ['task_struct', '', 'comm.', /is no path/],
+      ['task_struct', '', 'comm[x]', /is no path/],
+      ['task_struct', '', 'comm[99999999999999999999]', /is no path/],
+      ['task_struct', '../vmlinux', 'comm', /no types of a module/],
+      ['no_such_type', '', 'comm', /no struct, union or typedef no_such_type/],
+    ])('says why there is no field %s %s %s', (type, module, path, why) => {
+      expect(kernelField({ type, module }, path)).toMatch(why);
     });
 
     it('says what can be done here, each refusal with a sentence', () => {
