@@ -10,6 +10,7 @@
 #include "hook_maps.h"
 #include "counters.h"
 #include "credentials.h"
+#include "field.h"
 #include "path.h"
 #include "socket.h"
 
@@ -72,6 +73,8 @@ __noinline int read_string(__u32 slot, __u32 number, __u64 address, __u32 is_use
             count(WEIR_KERNEL_COUNTER_TRUNCATED_ARGUMENT);
         }
     }
+    if (HOOK_HAS(WEIR_HOOK_FEATURE_FIELDS))
+        cut_text(slot, number);
     return 0;
 }
 

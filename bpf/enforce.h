@@ -7,6 +7,7 @@
 
 #include "done.h"
 #include "emit.h"
+#include "field.h"
 #include "match.h"
 #include "notify.h"
 #include "process.h"
@@ -271,7 +272,12 @@ __noinline int post(__u32 slot, __u32 config_id, __u32 bit, __u32 event_kind) {
     for (__u32 place = 0; place < HOOK_ARGUMENTS_MAX; place++) {
         if (place >= argument_count)
             break;
-        end = lay_out_argument(slot, end, place, ((shown >> (4 * place)) & 15) - 1);
+        __u32 position = ((shown >> (4 * place)) & 15) - 1;
+
+        if (HOOK_HAS(WEIR_HOOK_FEATURE_DATA) &&
+            spec.arguments[position & (HOOK_ARGUMENTS_MAX - 1)].flags & ARGUMENT_DATA)
+            record->data_count++;
+        end = lay_out_argument(slot, end, place, position);
     }
     if (HOOK_HAS(WEIR_HOOK_FEATURE_KERNEL_STACK | WEIR_HOOK_FEATURE_USER_STACK))
         end = append_stacks(slot, end, entry->flags);

@@ -33,11 +33,11 @@ static __always_inline __u64 call_number(__u64 *ctx) {
  * 512 bytes that all frames may have together ("combined stack size of 4 calls is 544").
  */
 static __noinline int match_function(void *ctx, __u32 slot, __u32 config_index) {
-    return match_arguments(ctx, slot, config_index, function_value, takes_registers, takes_registers);
+    return match_arguments(ctx, slot, config_index, function_value, takes_registers);
 }
 
 static __noinline int match_system_call(void *ctx, __u32 slot, __u32 config_index) {
-    return match_arguments(ctx, slot, config_index, first_value, true, true);
+    return match_arguments(ctx, slot, config_index, first_value, true);
 }
 
 /* Of a call in a list: notes which. */
@@ -48,11 +48,11 @@ static __noinline int match_listed_call(void *ctx, __u32 slot, __u32 config_inde
     if (!work || number >= WEIR_LIMIT_SYSCALLS)
         return false;
     work->call_place = call_places[number] - 1;
-    return match_arguments(ctx, slot, config_index, first_value, true, true);
+    return match_arguments(ctx, slot, config_index, first_value, true);
 }
 
 static __noinline int match_tracepoint(void *ctx, __u32 slot, __u32 config_index) {
-    return match_arguments(ctx, slot, config_index, no_value, false, false);
+    return match_arguments(ctx, slot, config_index, no_value, false);
 }
 
 /* Whether it is this program's turn: see run_hook. */

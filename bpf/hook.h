@@ -8,6 +8,7 @@
 
 #include "arguments.h"
 #include "enforce.h"
+#include "field.h"
 #include "match.h"
 #include "returns.h"
 #include "scope.h"
@@ -141,7 +142,7 @@ __noinline int match_dimension(__u32 slot, __u32 config_index, __u32 place, __u3
 /* Reads the arguments and matches each. Returns whether a selector is left. Dimensions are in order of
  * arguments. */
 static __always_inline bool match_arguments(void *ctx, __u32 slot, __u32 config_index, value_getter get_value,
-                                            __u32 takes_registers, bool is_user) {
+                                            __u32 takes_registers) {
     struct pt_regs___x86 *registers = NULL;
     struct hook_work *work = hook_work_of(slot);
     __u32 d = 0;
@@ -171,7 +172,13 @@ static __always_inline bool match_arguments(void *ctx, __u32 slot, __u32 config_
         }
         bool is_raw = true;
 
-        if (is_text_of_record(spec.arguments[i].source)) {
+        if (spec.arguments[i].source == WEIR_ARGUMENT_SOURCE_CURRENT_TASK) {
+            raw = bpf_get_current_task();
+        } else if (takes_registers == BY_32_BIT_ENTRY) {
+            raw = syscall_argument_32(registers, spec.arguments[i].index);
+        } else if (takes_registers) {
+            raw = syscall_argument(registers, spec.arguments[i].index);
+        } else if (is_text_of_record(spec.arguments[i].source)) {
             read_record_text(slot, i, spec.arguments[i].source, spec.arguments[i].offset,
                              spec.arguments[i].size);
             is_raw = false;
@@ -180,14 +187,16 @@ static __always_inline bool match_arguments(void *ctx, __u32 slot, __u32 config_
                                            spec.arguments[i].offset, spec.arguments[i].size, &raw);
             if (!is_raw)
                 set_unreadable(argument);
-        } else if (takes_registers == BY_32_BIT_ENTRY)
-            raw = syscall_argument_32(registers, spec.arguments[i].index);
-        else if (takes_registers)
-            raw = syscall_argument(registers, spec.arguments[i].index);
-        else
+        } else {
             is_known = get_value(ctx, slot, spec.arguments[i].index, &raw) == 0;
-        if (spec.arguments[i].type == WEIR_ARGUMENT_TYPE_FILE && is_file_behind(raw))
+        }
+        // Asked anew each time: what is kept over the reading costs the stack of every kind of program.
+        if (is_field(i)) {
+            is_raw = walk_to_field(slot, i, raw) == 0;
+            raw = is_raw ? take_field(argument) : 0;
+        } else if (spec.arguments[i].type == WEIR_ARGUMENT_TYPE_FILE && is_file_behind(raw)) {
             return false;
+        }
         if (!is_known) {
             set_unreadable(argument);
         } else if (is_raw && is_buffer(spec.arguments[i].type)) {
@@ -202,9 +211,10 @@ static __always_inline bool match_arguments(void *ctx, __u32 slot, __u32 config_
                 continue;
             }
             work->bytes_left = ~0ULL;
-            read_buffer(slot, i | (is_user ? IN_USER_MEMORY : 0), spec.arguments[i].type, raw, size);
+            read_buffer(slot, i | (is_of_user(i) ? IN_USER_MEMORY : 0), spec.arguments[i].type, raw, size);
         } else if (is_raw) {
-            read_argument(argument, slot, i, spec.arguments[i].type, spec.arguments[i].flags, is_user, raw);
+            read_argument(argument, slot, i, spec.arguments[i].type, spec.arguments[i].flags, is_of_user(i),
+                          raw);
         }
 #pragma clang loop unroll(disable)
         for (; d < WEIR_LIMIT_DIMENSIONS_PER_HOOK; d++) {

@@ -25,10 +25,6 @@ export function bufferOf(argument: Argument, kprobe: Kprobe | undefined): Planne
   };
 }
 
-export function isSameBuffer(a: PlannedBuffer | undefined, b: PlannedBuffer | undefined): boolean {
-  return a?.sizeIndex === b?.sizeIndex && a?.copied === b?.copied && a?.narrow === b?.narrow;
-}
-
 /** A term of equality: a key ends where a NUL is, so that here the number of bytes stands before them. */
 export function sizedTerm(term: ArgumentTerm, argument: number, path: string): TextTerm {
   return {

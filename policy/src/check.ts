@@ -18,7 +18,7 @@ import {
   listParts,
   optionValue,
 } from './selectors.js';
-import type { Action } from './shape.js';
+import type { Action, Argument, ArgumentTerm } from './shape.js';
 import { unsupported } from './support.js';
 import { validate } from './validate.js';
 
@@ -47,6 +47,11 @@ function values(list: readonly string[]): string {
   return list.length > 4 ? `${shown.join(', ')} and ${list.length - 4} more` : shown.join(', ');
 }
 
+function valueCondition(term: ArgumentTerm, what: string): string {
+  const which = term.args !== undefined ? `position ${term.args.join(', ')}` : `${what} ${term.index ?? 0}`;
+  return `${which} ${term.operator} ${values(term.values)}`.trimEnd();
+}
+
 function conditions(
   policy: Policy,
   symbol: string,
@@ -57,6 +62,7 @@ function conditions(
   const told = [
     'matchArgs',
     'matchReturnArgs',
+    'matchData',
     'matchBinaries',
     'matchNamespaces',
     'matchParentBinaries',
@@ -68,11 +74,8 @@ function conditions(
     'matchReturnActions',
   ];
   return [
-    ...selector.matchArgs.map(({ item }) => {
-      const which =
-        item.args !== undefined ? `position ${item.args.join(', ')}` : `argument ${item.index ?? 0}`;
-      return `${which} ${item.operator} ${values(item.values)}`.trimEnd();
-    }),
+    ...selector.matchArgs.map(({ item }) => valueCondition(item, 'argument')),
+    ...selector.part('matchData').map(({ item }) => valueCondition(item, 'data')),
     ...selector
       .part('matchReturnArgs')
       .map(({ item }) => `what it returns ${item.operator} ${values(item.values)}`.trimEnd()),
@@ -220,6 +223,23 @@ function pathText(syscallName: string, points: readonly string[]): string {
   return `can be denied through ${points.join(', ')}${error}${path.gap === undefined ? '' : `, but not ${path.gap}`}`;
 }
 
+/** What of arguments only the types of the kernel tell, which are asked where the policy is loaded. */
+function lookUps(args: readonly Argument[]): string[] {
+  const fields = args.flatMap(({ resolve = '', source, index, btfType }) => {
+    const start = source ?? btfType ?? `argument ${index}`;
+    return resolve === '' ? [] : [`${resolve} of ${start}`];
+  });
+  const types = args.flatMap(({ type, resolve, index }) =>
+    type === 'auto' && resolve === undefined ? [`the type of argument ${index}`] : [],
+  );
+  const all = [...types, ...fields];
+  return all.length === 0
+    ? []
+    : [
+        `    looked up in the types of the kernel when it is loaded, and refused where it has no such: ${all.join(', ')}`,
+      ];
+}
+
 function hookText(policy: Policy, facts: KernelFacts): string[] {
   const lines: string[] = [];
   const monitor = optionValue(policy, 'policy-mode', 'enforce') === 'monitor';
@@ -247,6 +267,7 @@ function hookText(policy: Policy, facts: KernelFacts): string[] {
           lines.push(`    ${pathText(call.syscallName, points)}`);
         }
       }
+      lines.push(...lookUps([...(fields.args ?? []), ...('data' in fields ? (fields.data ?? []) : [])]));
       selectors.forEach((selector, position) => {
         const terms = conditions(policy, call.meaning, fields.args ?? [], selector);
         const name =

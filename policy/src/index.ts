@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // The public names of the package.
 
-export { callerOfHook, isDeniable, resolveCall } from './calls.js';
+export { callerOfHook, isDeniable, type ResolvedCall, resolveCall } from './calls.js';
 export { check, type KernelFacts, type PolicyCheck } from './check.js';
 export { mergeMasks } from './dimensions.js';
 export { ElfError, type ElfErrorCode, type FileReader } from './elf.js';
@@ -13,6 +13,7 @@ export {
   policyIssueCodes,
 } from './error.js';
 export { generateLists, type KernelNames } from './generated-lists.js';
+export { type ArgumentTypeOf, resolveArgumentTypes } from './kernel-types.js';
 export { type FollowedLink, followLinks, type RealPath, resolveLinks } from './links.js';
 export {
   denialPoints,
@@ -22,7 +23,7 @@ export {
   lsmPathOf,
 } from './lsm-paths.js';
 export type { UserArgument } from './marker-arguments.js';
-export { capabilityNames } from './names.js';
+export { capabilityNames, type TypeInfo, typeInfo } from './names.js';
 export { type Policy, parsePolicies } from './parse.js';
 export { type PlanInput, plan } from './plan.js';
 export type * from './plan-types.js';

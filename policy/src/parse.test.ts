@@ -762,14 +762,15 @@ describe('validate', () => {
         'spec.uprobes[0].btfPath',
         'spec.podSelector',
         'spec.hostSelector',
-        `${hook}.data`,
-        `${hook}.args[0].resolve`,
         `${selector}.matchWorkloads[0]`,
         `${selector}.matchArgs[7].operator`,
         `${selector}.matchActions[4].action`,
       ]),
     );
     expect(fields).not.toContain(`${selector}.matchNamespaces[0]`);
+    expect(fields).not.toContain(`${hook}.data`);
+    expect(fields).not.toContain(`${hook}.args[0].resolve`);
+    expect(fields).not.toContain(`${selector}.matchData[0]`);
     for (const place of [0, 2, 3, 4, 5, 6]) {
       expect(fields).not.toContain(`${selector}.matchArgs[${place}].operator`);
     }

@@ -21,6 +21,10 @@ export interface PlannedArgument {
   readonly ownAddress?: boolean;
   /** It is what the function returned; `index` says nothing. */
   readonly returned?: boolean;
+  /** It is a field of what is named by `index`, or of the current task. */
+  readonly field?: PlannedField;
+  /** It is data: events show it apart from the arguments. */
+  readonly data?: boolean;
   readonly buffer?: PlannedBuffer;
 }
 
@@ -32,6 +36,16 @@ export interface PlannedBuffer {
   readonly copied: boolean;
   /** The call returns 32 bits. */
   readonly narrow: boolean;
+}
+
+/** A field as a policy names it; where it lies, the types of a kernel tell. */
+export interface PlannedField {
+  /** Such as `mm.owner.comm`; empty for the start itself. */
+  readonly path: string;
+  readonly source: 'parameter' | 'current_task';
+  /** Name of the type that the parameter points to, where its own is another. */
+  readonly btfType?: string;
+  readonly btfTypeModule?: string;
 }
 
 /** A look-up by bytes. In a `reverse` dimension keys are stored as written; whoever writes the map reverses them. */

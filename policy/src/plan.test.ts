@@ -640,7 +640,7 @@ ${terms}`;
         path: 'spec.kprobes[0].selectors[0].matchArgs[0].values[0]',
       });
     }
-    const types = ['int8', 'uint8', 'int16', 'uint16', 'int32', 'uint32', 'int64'];
+    const types = ['int8', 'uint8', 'int16', 'uint16', 'int32', 'uint32', 'int64', 'uint64', 'string'];
     const reads = (from: number, to: number) => `  kprobes:
   - call: sys_prctl
     args: [${types
@@ -649,8 +649,8 @@ ${terms}`;
       .join(', ')}]
 `;
     expect(planText(reads(0, 6)).hooks[0]?.arguments).toHaveLength(6);
-    expect(() => planText(reads(0, 6), reads(6, 7))).toThrowError(
-      /spec\.kprobes\[0\]\.args\[0\]: .* 6 different arguments/,
+    expect(() => planText(reads(0, 6), reads(6, 9))).toThrowError(
+      /spec\.kprobes\[0\]\.args\[2\]: .* 8 different values/,
     );
   });
 });

@@ -10,13 +10,14 @@ import {
   ScopeAttribute,
 } from '@weir/schema';
 import { parseNetwork } from './addresses.js';
-import { bufferOf, isBuffer, isSameBuffer, sizedTerm } from './buffers.js';
+import { bufferOf, isBuffer, sizedTerm } from './buffers.js';
 import { canDeny, type ResolvedCall } from './calls.js';
 import { buildDimensions, type Term } from './dimensions.js';
 import { enforcerCalls, enforcerEffects } from './enforcers.js';
 import { type PolicyIssue, throwIssues } from './error.js';
 import { ungenerated } from './generated-lists.js';
 import { hooksOf, type PolicyHook } from './hooks.js';
+import { undecidedTypes } from './kernel-types.js';
 import { partCalls, sharedCall } from './listed-calls.js';
 import { type TypeInfo, typeInfo } from './names.js';
 import { type Policy, policyIssue } from './parse.js';
@@ -26,7 +27,6 @@ import type {
   Plan,
   PlannedArgument,
   PlannedBinding,
-  PlannedBuffer,
   PlannedSelector,
   ScopePlan,
 } from './plan-types.js';
@@ -56,11 +56,12 @@ export interface PlanInput {
   readonly policy: Policy;
 }
 
-interface Slot {
-  readonly type: number;
-  readonly index: number;
-  readonly returned: boolean;
-  readonly buffer: PlannedBuffer | undefined;
+/** What is read, and as which type. */
+type Reading = Pick<PlannedArgument, 'type' | 'index' | 'field' | 'data' | 'returned' | 'buffer'>;
+
+interface Slot extends Reading {
+  /** The same for the same reading. */
+  readonly key: string;
   shown: boolean;
 }
 
@@ -301,6 +302,28 @@ function returnOf(selector: ExpandedSelector, showsReturn: boolean) {
   return { returns: true, showsReturn, returnActions: actions, returnSignal: signal };
 }
 
+function readingOf(argument: Argument, isData: boolean, kprobe: Kprobe | undefined): Reading {
+  const { resolve = '', source, btfType, btfTypeModule } = argument;
+  const isField = resolve !== '' || source !== undefined;
+  const buffer = isField ? undefined : bufferOf(argument, kprobe);
+  return {
+    type: typeInfo(argument.type)?.type ?? 0,
+    index: source === undefined ? argument.index : 0,
+    ...(isField
+      ? {
+          field: {
+            path: resolve,
+            source: source === undefined ? 'parameter' : 'current_task',
+            ...(btfType === undefined ? {} : { btfType }),
+            ...(btfTypeModule === undefined ? {} : { btfTypeModule }),
+          },
+        }
+      : {}),
+    ...(isData ? { data: true } : {}),
+    ...(buffer === undefined ? {} : { buffer }),
+  };
+}
+
 class Planner {
   private readonly hooks = new Map<string, HookBuilder>();
   private readonly scopes = new Scopes();
@@ -310,36 +333,24 @@ class Planner {
     this.issues.push(policyIssue(policy, 'limit', path, message));
   }
 
-  private slot(
-    hook: HookBuilder,
-    type: number,
-    index: number,
-    shown: boolean,
-    policy: Policy,
-    path: string,
-    { returned = false, buffer }: { readonly returned?: boolean; readonly buffer?: PlannedBuffer } = {},
-  ): number {
-    let position = hook.slots.findIndex(
-      (slot) =>
-        slot.type === type &&
-        slot.index === index &&
-        slot.returned === returned &&
-        isSameBuffer(slot.buffer, buffer),
-    );
+  private slot(hook: HookBuilder, reading: Reading, shown: boolean, policy: Policy, path: string): number {
+    const { type, index, field, data, returned, buffer } = reading;
+    const key = JSON.stringify([
+      type,
+      index,
+      field ?? null,
+      data === true,
+      returned === true,
+      buffer ?? null,
+    ]);
+    let position = hook.slots.findIndex((slot) => slot.key === key);
     if (position < 0) {
-      position = hook.slots.push({ type, index, returned, buffer, shown: false }) - 1;
-      const entries = hook.slots.filter((slot) => !slot.returned).length;
-      if (!returned && entries === limits.arguments_per_hook + 1) {
+      position = hook.slots.push({ ...reading, key, shown: false }) - 1;
+      if (position === limits.slots_per_hook) {
         this.refuse(
           policy,
           path,
-          `the policies on ${hook.call.symbol} read more than ${limits.arguments_per_hook} different arguments (an index as two types counts twice): use the types that the others use`,
-        );
-      } else if (position === limits.slots_per_hook) {
-        this.refuse(
-          policy,
-          path,
-          `the policies on ${hook.call.symbol} read more than ${limits.slots_per_hook} different arguments and types of its return value: use the types that the others use`,
+          `the policies on ${hook.call.symbol} read more than ${limits.slots_per_hook} different values (an index as two types counts twice; fields and what is returned count too): use the types that the others use`,
         );
       }
     }
@@ -417,18 +428,20 @@ class Planner {
   ): void {
     const hook = this.builder(call);
     const args = fields.args ?? [];
-    const slotOf = new Map<number, number>();
-    args.forEach((argument, position) => {
-      const type = typeInfo(argument.type)?.type ?? 0;
-      if (type === ArgumentType.nop) return;
-      const buffer = bufferOf(argument, kprobe);
-      const more = buffer === undefined ? {} : { buffer };
-      slotOf.set(
-        position,
-        this.slot(hook, type, argument.index, true, policy, `${path}.args[${position}]`, more),
-      );
-    });
-    const shown = [...slotOf.keys()];
+    const data = kprobe?.data ?? [];
+    const slotsOf = (list: readonly Argument[], part: 'args' | 'data') => {
+      const slots = new Map<number, number>();
+      list.forEach((argument, position) => {
+        const reading = readingOf(argument, part === 'data', kprobe);
+        if (reading.type === ArgumentType.nop) return;
+        slots.set(position, this.slot(hook, reading, true, policy, `${path}.${part}[${position}]`));
+      });
+      return slots;
+    };
+    const slotOf = slotsOf(args, 'args');
+    const dataSlotOf = slotsOf(data, 'data');
+    const labels = (list: readonly Argument[], slots: ReadonlyMap<number, number>) =>
+      [...slots.keys()].map((position) => list[position]?.label ?? '');
     const returns = kprobe?.return === true;
     const returnSlot = this.returnSlot(hook, kprobe, policy, path);
     hook.bindings.push({
@@ -439,7 +452,8 @@ class Planner {
       message: fields.message ?? '',
       tags: fields.tags ?? [],
       argumentLabels: [
-        ...shown.map((position) => args[position]?.label ?? ''),
+        ...labels(args, slotOf),
+        ...labels(data, dataSlotOf),
         ...(returnSlot === undefined ? [] : [kprobe?.returnArg?.label ?? '']),
       ],
       eventKind: eventKindOf(call),
@@ -448,15 +462,23 @@ class Planner {
     const monitor = optionValue(policy, 'policy-mode', 'enforce') === 'monitor';
     expandSelectors(policy, fields, path).forEach((selector, selectorIndex) => {
       const terms: Term[] = [];
-      for (const { item, path: at } of selector.matchArgs) {
-        const found = findArgument(args, item);
-        const position = 'position' in found ? found.position : -1;
-        const argument = args[position];
-        const slot = slotOf.get(position);
-        if (argument === undefined || slot === undefined)
-          throw new TypeError(`${at}: validation let it pass`);
-        terms.push(argumentTerm(item, policy, argument, namesOwnAddress(call), slot, at));
-      }
+      const addTerms = (
+        part: readonly Located<ArgumentTerm>[],
+        list: readonly Argument[],
+        slots: ReadonlyMap<number, number>,
+      ) => {
+        for (const { item, path: at } of part) {
+          const found = findArgument(list, item);
+          const position = 'position' in found ? found.position : -1;
+          const argument = list[position];
+          const slot = slots.get(position);
+          if (argument === undefined || slot === undefined)
+            throw new TypeError(`${at}: validation let it pass`);
+          terms.push(argumentTerm(item, policy, argument, namesOwnAddress(call), slot, at));
+        }
+      };
+      addTerms(selector.matchArgs, args, slotOf);
+      addTerms(selector.part('matchData'), data, dataSlotOf);
       for (const { item, path: at } of selector.part('matchReturnArgs')) {
         if (returnSlot === undefined || kprobe?.returnArg === undefined)
           throw new TypeError(`${at}: validation let it pass`);
@@ -466,7 +488,7 @@ class Planner {
       const next = binariesMeanNext(policy, call.meaning, args, selector);
       if (next) {
         for (const { item, path: at } of selector.matchBinaries) {
-          const slot = this.slot(hook, ArgumentType.linuxBinprm, 0, false, policy, at);
+          const slot = this.slot(hook, { type: ArgumentType.linuxBinprm, index: 0 }, false, policy, at);
           terms.push(textTerm(item.operator, item.values, slot, at));
         }
       } else {
@@ -495,7 +517,8 @@ class Planner {
         ...stacksOf(selector),
         scope: this.scopes.number(scopeTerms, holds, policy, selector.path),
         shownArguments: [
-          ...shown.map((position) => slotOf.get(position) ?? 0),
+          ...slotOf.values(),
+          ...dataSlotOf.values(),
           ...(returnSlot === undefined ? [] : [returnSlot]),
         ],
         ...(returns ? returnOf(selector, returnSlot !== undefined) : {}),
@@ -515,7 +538,8 @@ class Planner {
     const returned = kprobe?.returnArg;
     const type = typeInfo(returned?.type ?? '')?.type;
     if (returned === undefined || type === undefined || type === ArgumentType.nop) return undefined;
-    return this.slot(hook, type, returned.index, true, policy, `${path}.returnArg`, { returned: true });
+    const reading = { type, index: returned.index, returned: true };
+    return this.slot(hook, reading, true, policy, `${path}.returnArg`);
   }
 
   private finishHook(key: string, hook: HookBuilder): HookPlan {
@@ -554,11 +578,13 @@ class Planner {
       denies,
       returns: hook.selectors.some((selector) => selector.returns === true),
       arguments: hook.slots.map(
-        ({ type, index, shown, returned, buffer }): PlannedArgument => ({
+        ({ type, index, field, data, returned, buffer, shown }): PlannedArgument => ({
           type,
           index,
           hidden: !shown,
-          ...(returned ? { returned } : {}),
+          ...(field === undefined ? {} : { field }),
+          ...(data === true ? { data } : {}),
+          ...(returned === true ? { returned } : {}),
           ...(buffer === undefined ? {} : { buffer }),
           ...(type === ArgumentType.sockaddr && namesOwnAddress(hook.call) ? { ownAddress: true } : {}),
         }),
@@ -645,7 +671,9 @@ export function plan(policies: readonly PlanInput[]): Plan {
   throwIssues(
     policies.flatMap(({ policy }) => {
       const { errors } = validate(policy);
-      return errors.length > 0 ? errors : [...ungenerated(policy), ...unsupported(policy)];
+      return errors.length > 0
+        ? errors
+        : [...ungenerated(policy), ...unsupported(policy), ...undecidedTypes(policy)];
     }),
   );
   const planner = new Planner();

@@ -3,7 +3,7 @@
 // planned, so that no policy is in force and means less than it says. As the kernel stage grows, lines leave this file.
 import { limits } from '@weir/schema';
 import { isBuffer } from './buffers.js';
-import type { TracepointName } from './calls.js';
+import type { ResolvedCall, TracepointName } from './calls.js';
 import type { PolicyIssue } from './error.js';
 import { hooksOf, type PolicyHook } from './hooks.js';
 import { typeInfo } from './names.js';
@@ -85,26 +85,67 @@ const later = 'is not supported yet by this version';
 
 type Report = (path: string, message: string) => void;
 
+/** What fields can be read of: the parameters of a function, the memory that a system call points to, or nothing. */
+type FieldsOf = 'function' | 'syscall' | 'nothing';
+
+function fieldsOf({ calls }: PolicyHook): FieldsOf {
+  const kinds = new Set(calls.map(({ item }) => item.kind));
+  if (kinds.has('syscall')) return 'syscall';
+  return ['security', 'function', 'lsm'].some((kind) => kinds.has(kind as ResolvedCall['kind']))
+    ? 'function'
+    : 'nothing';
+}
+
+function checkField(
+  argument: Argument,
+  at: string,
+  fields: FieldsOf,
+  isOfRecord: boolean,
+  report: Report,
+): void {
+  const { resolve = '', source, btfType } = argument;
+  if (source === 'pt_regs') {
+    report(`${at}.source`, `pt_regs ${later}: it does current_task, and parameters by their index`);
+    return;
+  }
+  if (fields === 'nothing') {
+    for (const field of ['resolve', 'btfType', 'btfTypeModule', 'source'] as const) {
+      if (argument[field] !== undefined) report(`${at}.${field}`, `${field} ${later} on this kind of hook`);
+    }
+    if (argument.type === 'auto' && !isOfRecord)
+      report(`${at}.type`, `auto ${later}: write the type of the argument`);
+    return;
+  }
+  if (source === 'current_task' && resolve === '')
+    report(
+      `${at}.resolve`,
+      'is missing: with source: current_task it names a field of the task, such as comm',
+    );
+  if (fields === 'syscall' && source === undefined && btfType === undefined) {
+    const why = 'the entry of a system call has its arguments in saved registers, which have no types';
+    if (resolve !== '')
+      report(`${at}.resolve`, `${why}: name by btfType the struct that the argument points to`);
+    else if (argument.type === 'auto') report(`${at}.type`, `auto: ${why}: write the type`);
+  }
+}
+
 function checkArgument(
   argument: Argument,
   at: string,
+  fields: FieldsOf,
   tracepoint: TracepointName | undefined,
   report: Report,
 ): void {
   const family = typeInfo(argument.type)?.family;
-  const ofRecord = tracepoint?.raw === false;
-  if (ofRecord && (argument.type === 'data_loc' || argument.type === 'auto')) {
-    // Read from the record; what `auto` is, the format of the tracepoint says.
-  } else if (argument.type === 'auto') {
-    report(`${at}.type`, `auto ${later}: write the type of the argument`);
-  } else if (family !== 'integer' && !readableTypes.has(argument.type)) {
+  // Read from the record; what `auto` is there, the format of the tracepoint says.
+  const isOfRecord = tracepoint?.raw === false;
+  checkField(argument, at, fields, isOfRecord, report);
+  const isReadable = family === 'integer' || readableTypes.has(argument.type) || argument.type === 'auto';
+  if (!isReadable && !(isOfRecord && argument.type === 'data_loc')) {
     report(
       `${at}.type`,
       `the type ${argument.type} ${later}: it reads integers, ${[...readableTypes].join(', ')}`,
     );
-  }
-  for (const field of ['resolve', 'btfType', 'btfTypeModule', 'source'] as const) {
-    if (argument[field] !== undefined) report(`${at}.${field}`, `${field} ${later}`);
   }
   if (argument.maxData === true)
     report(`${at}.maxData`, `maxData ${later}: of a buffer up to 4095 bytes are read`);
@@ -113,11 +154,12 @@ function checkArgument(
 function checkArguments(
   args: readonly Argument[],
   path: string,
+  fields: FieldsOf,
   tracepoint: TracepointName | undefined,
   report: Report,
 ): void {
   args.forEach((argument, position) => {
-    checkArgument(argument, `${path}[${position}]`, tracepoint, report);
+    checkArgument(argument, `${path}[${position}]`, fields, tracepoint, report);
   });
 }
 
@@ -134,9 +176,15 @@ function checkTexts(values: readonly string[], path: string, report: Report, mos
 }
 
 /** Whether the kernel stage does an operator on an argument. */
-function checkOperator(item: ArgumentTerm, argument: Argument | undefined, path: string, report: Report) {
+function checkOperator(
+  item: ArgumentTerm,
+  argument: Argument | undefined,
+  path: string,
+  ofTracepoint: boolean,
+  report: Report,
+): void {
   const family = typeInfo(argument?.type ?? '')?.family;
-  if (family === 'auto') {
+  if (family === 'auto' && ofTracepoint) {
     report(`${path}.index`, `an argument of the type auto in a condition ${later}: write its type`);
   }
   if (family === 'capabilities') {
@@ -165,7 +213,8 @@ function checkOperator(item: ArgumentTerm, argument: Argument | undefined, path:
 const actionsAtReturn = new Set(['Post', 'NoPost', 'Sigkill', 'Signal']);
 
 function checkReturnParts(selector: ExpandedSelector, returnArg: Argument | undefined, report: Report): void {
-  for (const { item, path } of selector.part('matchReturnArgs')) checkOperator(item, returnArg, path, report);
+  for (const { item, path } of selector.part('matchReturnArgs'))
+    checkOperator(item, returnArg, path, false, report);
   for (const { item, path } of selector.part('matchReturnActions')) {
     if (!actionsAtReturn.has(item.action)) {
       report(
@@ -183,17 +232,21 @@ function checkReturnParts(selector: ExpandedSelector, returnArg: Argument | unde
 function checkSelector(
   selector: ExpandedSelector,
   args: readonly Argument[],
-  returnArg: Argument | undefined,
+  kprobe: Kprobe | undefined,
+  ofTracepoint: boolean,
   report: Report,
 ): void {
-  const parts = ['matchData', 'matchWorkloads'] as const;
+  const parts = ['matchWorkloads'] as const;
   for (const part of parts) {
     for (const { path } of selector.part(part)) report(path, `${part} ${later}`);
   }
-  checkReturnParts(selector, returnArg, report);
-  for (const { item, path } of selector.matchArgs) {
-    const found = findArgument(args, item);
-    checkOperator(item, 'position' in found ? args[found.position] : undefined, path, report);
+  checkReturnParts(selector, kprobe?.returnArg, report);
+  const ofArguments = selector.matchArgs.map((term) => ({ ...term, list: args }));
+  const ofData = selector.part('matchData').map((term) => ({ ...term, list: kprobe?.data ?? [] }));
+  for (const { item, path, list } of [...ofArguments, ...ofData]) {
+    const found = findArgument(list, item);
+    const argument = 'position' in found ? list[found.position] : undefined;
+    checkOperator(item, argument, path, ofTracepoint, report);
   }
   for (const part of ['matchBinaries', 'matchParentBinaries'] as const) {
     for (const { item, path } of selector.part(part)) {
@@ -211,12 +264,16 @@ function checkSelector(
   }
 }
 
-function checkHook(policy: Policy, { fields, kprobe, path, calls }: PolicyHook, report: Report): void {
+function checkHook(policy: Policy, hook: PolicyHook, report: Report): void {
+  const { fields, kprobe, path, calls } = hook;
   if (calls[0]?.item.kind === 'mapping') return;
   if (kprobe !== undefined) checkKprobe(kprobe, path, report);
   checkUserFields(policy, fields, path, report);
   const args = fields.args ?? [];
-  checkArguments(args, `${path}.args`, calls[0]?.item.tracepoint, report);
+  const tracepoint = calls[0]?.item.tracepoint;
+  const fieldsAreOf = fieldsOf(hook);
+  checkArguments(args, `${path}.args`, fieldsAreOf, tracepoint, report);
+  checkArguments(kprobe?.data ?? [], `${path}.data`, fieldsAreOf, tracepoint, report);
   const kind = calls[0]?.item.kind;
   args.forEach(({ type }, position) => {
     if ((kind === 'tracepoint' || kind === 'user') && isBuffer(type))
@@ -225,8 +282,12 @@ function checkHook(policy: Policy, { fields, kprobe, path, calls }: PolicyHook, 
         `${type} here ${later}: it is read of functions of the kernel`,
       );
   });
+  kprobe?.data?.forEach(({ type }, position) => {
+    if (isBuffer(type))
+      report(`${path}.data[${position}].type`, `${type} in data ${later}: write it in args`);
+  });
   for (const selector of expandSelectors(policy, fields, path)) {
-    checkSelector(selector, args, kprobe?.returnArg, report);
+    checkSelector(selector, args, kprobe, tracepoint !== undefined, report);
     if (!calls.some(({ item }) => binariesMeanNext(policy, item.meaning, args, selector))) continue;
     for (const { item, path: at } of selector.matchBinaries) {
       if (item.followChildren !== true) continue;
@@ -239,11 +300,11 @@ function checkHook(policy: Policy, { fields, kprobe, path, calls }: PolicyHook, 
 }
 
 function checkKprobe(kprobe: Kprobe, path: string, report: Report): void {
-  if (kprobe.returnArg !== undefined) checkArgument(kprobe.returnArg, `${path}.returnArg`, undefined, report);
+  if (kprobe.returnArg !== undefined)
+    checkArgument(kprobe.returnArg, `${path}.returnArg`, 'nothing', undefined, report);
   // Post says what is done anyway.
   if (kprobe.returnArgAction !== undefined && kprobe.returnArgAction !== 'Post')
     report(`${path}.returnArgAction`, `${kprobe.returnArgAction} ${later}: it does Post`);
-  if ((kprobe.data ?? []).length > 0) report(`${path}.data`, `data ${later}`);
 }
 
 /** Argument types that are read of programs, beside integers. */

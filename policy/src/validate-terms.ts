@@ -169,7 +169,7 @@ export function checkArgumentTerm(
   }
   const family = typeInfo(argument.type)?.family ?? 'opaque';
   const families: readonly TypeFamily[] = argumentOperators[term.operator];
-  if (family !== 'auto' && argument.resolve === undefined && !families.includes(family)) {
+  if (family !== 'auto' && !families.includes(family)) {
     const possible = Object.entries(argumentOperators)
       .filter(([, of]) => (of as readonly TypeFamily[]).includes(family))
       .map(([name]) => name);

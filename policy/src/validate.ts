@@ -117,9 +117,15 @@ function isKernelObject(name: string, family: TypeFamily | undefined): boolean {
   );
 }
 
-function checkArguments(findings: Findings, fields: HookFields, hook: HookKind, path: string): void {
-  hook.args.forEach((argument, position) => {
-    const at = `${path}.args[${position}]`;
+function checkArguments(
+  findings: Findings,
+  fields: HookFields,
+  hook: HookKind,
+  args: readonly Argument[],
+  path: string,
+): void {
+  args.forEach((argument, position) => {
+    const at = `${path}[${position}]`;
     if (hook.call !== null) {
       for (const [field, message] of bufferIssues(argument, fields.return === true))
         findings.error('conflict', `${at}.${field}`, message);
@@ -131,6 +137,11 @@ function checkArguments(findings: Findings, fields: HookFields, hook: HookKind, 
         `${at}.index`,
         `is ${argument.index}: a function's arguments have the indexes 0 to 5`,
       );
+    }
+    for (const field of ['btfType', 'btfTypeModule'] as const) {
+      const hasUse = (argument.resolve ?? '') !== '' || (argument.type === 'auto' && field === 'btfType');
+      if (argument[field] !== undefined && !hasUse)
+        findings.warn('ignored-field', `${at}.${field}`, 'has no use without resolve: ignored');
     }
     if (hook.userArguments !== undefined && argument.index >= hook.userArguments) {
       findings.error(
@@ -146,7 +157,7 @@ function checkArguments(findings: Findings, fields: HookFields, hook: HookKind, 
         `${argument.type} is a kernel object, and a program has none among its arguments: write a number, string, or fd for the number of an open file`,
       );
     }
-    if (hook.call?.kind === 'syscall') {
+    if (hook.call?.kind === 'syscall' && argument.source === undefined) {
       if (isKernelObject(argument.type, type?.family)) {
         findings.error(
           'wrong-type',
@@ -161,15 +172,16 @@ function checkArguments(findings: Findings, fields: HookFields, hook: HookKind, 
         );
       }
     }
-    const twin = hook.args.findIndex(
+    const twin = args.findIndex(
       (other, index) =>
         index < position &&
         other.index === argument.index &&
         other.type === argument.type &&
-        other.resolve === argument.resolve,
+        other.resolve === argument.resolve &&
+        other.source === argument.source,
     );
     if (twin >= 0) {
-      findings.warn('ignored-field', at, `says the same as ${path}.args[${twin}]`);
+      findings.warn('ignored-field', at, `says the same as ${path}[${twin}]`);
     }
   });
 }
@@ -183,7 +195,8 @@ interface HookFields {
 }
 
 function checkHook(findings: Findings, fields: HookFields, hook: HookKind, path: string): void {
-  checkArguments(findings, fields, hook, path);
+  checkArguments(findings, fields, hook, hook.args, `${path}.args`);
+  checkArguments(findings, fields, hook, fields.data ?? [], `${path}.data`);
   const macros = findings.policy.spec.selectorsMacros ?? {};
   fields.selectors?.forEach((selector, index) => {
     selector.macros?.forEach((name, position) => {

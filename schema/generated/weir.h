@@ -9,6 +9,7 @@
 #define WEIR_LIMIT_DIMENSIONS_PER_HOOK 32
 #define WEIR_LIMIT_ARGUMENTS_PER_HOOK 6
 #define WEIR_LIMIT_SLOTS_PER_HOOK 8
+#define WEIR_LIMIT_FIELD_STEPS 12
 #define WEIR_LIMIT_TRIE_DATA_BYTES 252
 #define WEIR_LIMIT_PATH_BYTES 4096
 #define WEIR_LIMIT_ARGUMENTS_BYTES 4096
@@ -207,6 +208,8 @@ enum weir_hook_feature {
     WEIR_HOOK_FEATURE_RETURNS = 64, // the event of a selector comes at the return of the call
     WEIR_HOOK_FEATURE_SYSTEM_CALL = 128, // the hook is the entry of a system call
     WEIR_HOOK_FEATURE_HOLDS_UNDECIDED = 256, // a selector denies where its conditions on the process cannot be looked at
+    WEIR_HOOK_FEATURE_FIELDS = 512, // an argument is a field of what the parameter points to, or of the current task
+    WEIR_HOOK_FEATURE_DATA = 1024, // events have data besides arguments
 };
 
 // Bits of a selector, as bit values.
@@ -258,6 +261,7 @@ enum weir_argument_source {
     WEIR_ARGUMENT_SOURCE_RECORD_DATA = 7, // characters whose place in the record (16 bits) and length (16 bits) its field holds
     WEIR_ARGUMENT_SOURCE_RECORD_RELATIVE_DATA = 8, // as record_data, the place counted from the end of the field
     WEIR_ARGUMENT_SOURCE_RETURNED = 9, // what the function returned; read at its return
+    WEIR_ARGUMENT_SOURCE_CURRENT_TASK = 16, // the address of the current task
 };
 
 // Where a program keeps an argument of a function or marker.
@@ -936,7 +940,7 @@ struct weir_hook_argument {
     __u8 type; // argument_type
     __u8 index; // parameter number, or number of the field of a tracepoint, from 0
     __u8 source; // argument_source
-    __u8 flags; // bits: 1, read for matching only, in no event; 2, an address (sockaddr) that is the socket's own, not its peer's; 4, its bytes are read at the return of the call, as many as that says; 8, the call returns 32 bits
+    __u8 flags; // bits: 1, read for matching only, in no event; 2, an address (sockaddr) that is the socket's own, not its peer's; 4, its bytes are read at the return of the call, as many as that says; 8, the call returns 32 bits; 64, a field, found by its field_plan; 128, data, not an argument
     __u16 offset; // of a field of a tracepoint: where it lies in the record
     __u16 size; // of a field of a tracepoint: its bytes; of a buffer: 1 + number of the parameter that says how many bytes, or pieces, 0 where none does
 };
@@ -967,6 +971,27 @@ _Static_assert(__builtin_offsetof(struct weir_user_argument, base) == 4, "user_a
 _Static_assert(__builtin_offsetof(struct weir_user_argument, index) == 6, "user_argument.index");
 _Static_assert(__builtin_offsetof(struct weir_user_argument, value) == 8, "user_argument.value");
 
+// The way to a field of an argument.
+struct weir_field_plan {
+    __u8 step_count; // of steps in use
+    __u8 number_bytes; // of a number, 1 to 8, read at its end; 0 where what is found is an address
+    __u8 bits; // that the number has, 1 to 64
+    __u8 bit_offset; // of the lowest of them, 0 to 7
+    __u8 is_signed; // 1 where the highest of them is its sign
+    __u8 reserved; // 0
+    __u16 text_bytes; // of an array of characters, where it may be without a NUL; else 0
+    __u32 steps[12]; // what to add to the address; with the highest bit set, what lies there is the next address
+};
+_Static_assert(sizeof(struct weir_field_plan) == 56, "field_plan");
+_Static_assert(__builtin_offsetof(struct weir_field_plan, step_count) == 0, "field_plan.step_count");
+_Static_assert(__builtin_offsetof(struct weir_field_plan, number_bytes) == 1, "field_plan.number_bytes");
+_Static_assert(__builtin_offsetof(struct weir_field_plan, bits) == 2, "field_plan.bits");
+_Static_assert(__builtin_offsetof(struct weir_field_plan, bit_offset) == 3, "field_plan.bit_offset");
+_Static_assert(__builtin_offsetof(struct weir_field_plan, is_signed) == 4, "field_plan.is_signed");
+_Static_assert(__builtin_offsetof(struct weir_field_plan, reserved) == 5, "field_plan.reserved");
+_Static_assert(__builtin_offsetof(struct weir_field_plan, text_bytes) == 6, "field_plan.text_bytes");
+_Static_assert(__builtin_offsetof(struct weir_field_plan, steps) == 8, "field_plan.steps");
+
 // One look-up of a hook.
 struct weir_dimension {
     __u8 kind; // dimension_kind
@@ -992,8 +1017,9 @@ struct weir_hook_spec {
     __u32 entry_dimension_count; // of the dimensions, how many are looked up when the call begins; they come first, the rest is for its return
     struct weir_hook_argument arguments[8]; // up to 8, hidden ones included
     struct weir_dimension dimensions[32];
+    struct weir_field_plan fields[8]; // by argument; all 0 where it is no field
 };
-_Static_assert(sizeof(struct weir_hook_spec) == 352, "hook_spec");
+_Static_assert(sizeof(struct weir_hook_spec) == 800, "hook_spec");
 _Static_assert(__builtin_offsetof(struct weir_hook_spec, hook_id) == 0, "hook_spec.hook_id");
 _Static_assert(__builtin_offsetof(struct weir_hook_spec, spec_id) == 4, "hook_spec.spec_id");
 _Static_assert(__builtin_offsetof(struct weir_hook_spec, event_kind) == 8, "hook_spec.event_kind");
@@ -1004,6 +1030,7 @@ _Static_assert(__builtin_offsetof(struct weir_hook_spec, features) == 24, "hook_
 _Static_assert(__builtin_offsetof(struct weir_hook_spec, entry_dimension_count) == 28, "hook_spec.entry_dimension_count");
 _Static_assert(__builtin_offsetof(struct weir_hook_spec, arguments) == 32, "hook_spec.arguments");
 _Static_assert(__builtin_offsetof(struct weir_hook_spec, dimensions) == 96, "hook_spec.dimensions");
+_Static_assert(__builtin_offsetof(struct weir_hook_spec, fields) == 352, "hook_spec.fields");
 
 // Which program of a hook acts, with which configuration. One 64-bit store flips both.
 struct weir_hook_state {

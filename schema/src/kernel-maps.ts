@@ -12,6 +12,8 @@ export const limits = {
   arguments_per_hook: 6,
   /** Arguments and return values, each by the types that policies read it as. */
   slots_per_hook: 8,
+  /** Offsets to add and pointers to follow, on the way to a field. */
+  field_steps: 12,
   /** Bytes of a prefix, suffix or exact string in a trie, its closing mark included: the kernel's trie takes 256 bytes of key, four of which name the dimension. */
   trie_data_bytes: 252,
   /** Bytes of a path that are read, the closing NUL included. */
@@ -67,6 +69,7 @@ export const argumentSource = enumeration(
     record_data: [7, 'characters whose place in the record (16 bits) and length (16 bits) its field holds'],
     record_relative_data: [8, 'as record_data, the place counted from the end of the field'],
     returned: [9, 'what the function returned; read at its return'],
+    current_task: [16, 'the address of the current task'],
   },
 );
 
@@ -127,6 +130,8 @@ export const hookFeature = enumeration(
     returns: [64, 'the event of a selector comes at the return of the call'],
     system_call: [128, 'the hook is the entry of a system call'],
     holds_undecided: [256, 'a selector denies where its conditions on the process cannot be looked at'],
+    fields: [512, 'an argument is a field of what the parameter points to, or of the current task'],
+    data: [1024, 'events have data besides arguments'],
   },
 );
 
@@ -152,7 +157,7 @@ export const hookArgument = layout('hook_argument', 'How an argument of a hook i
   field(
     'flags',
     'u8',
-    "bits: 1, read for matching only, in no event; 2, an address (sockaddr) that is the socket's own, not its peer's; 4, its bytes are read at the return of the call, as many as that says; 8, the call returns 32 bits",
+    "bits: 1, read for matching only, in no event; 2, an address (sockaddr) that is the socket's own, not its peer's; 4, its bytes are read at the return of the call, as many as that says; 8, the call returns 32 bits; 64, a field, found by its field_plan; 128, data, not an argument",
   ),
   field('offset', 'u16', 'of a field of a tracepoint: where it lies in the record'),
   field(
@@ -170,6 +175,21 @@ export const userArgument = layout('user_argument', 'Where a program keeps an ar
   field('base', 'u16', 'offset of the register among the saved ones (struct pt_regs), 65535 for none'),
   field('index', 'u16', 'memory: offset of the index register, 65535 for none'),
   field('value', 'u64', 'the constant; memory: what is added to the registers'),
+]);
+
+export const fieldPlan = layout('field_plan', 'The way to a field of an argument.', [
+  field('step_count', 'u8', 'of steps in use'),
+  field('number_bytes', 'u8', 'of a number, 1 to 8, read at its end; 0 where what is found is an address'),
+  field('bits', 'u8', 'that the number has, 1 to 64'),
+  field('bit_offset', 'u8', 'of the lowest of them, 0 to 7'),
+  field('is_signed', 'u8', '1 where the highest of them is its sign'),
+  field('reserved', 'u8', '0'),
+  field('text_bytes', 'u16', 'of an array of characters, where it may be without a NUL; else 0'),
+  field(
+    'steps',
+    { array: 'u32', count: limits.field_steps },
+    'what to add to the address; with the highest bit set, what lies there is the next address',
+  ),
 ]);
 
 export const dimension = layout('dimension', 'One look-up of a hook.', [
@@ -199,8 +219,17 @@ export const hookSpec = layout(
       'u32',
       'of the dimensions, how many are looked up when the call begins; they come first, the rest is for its return',
     ),
-    field('arguments', { struct: hookArgument, count: 8 }, 'up to 8, hidden ones included'),
+    field(
+      'arguments',
+      { struct: hookArgument, count: limits.slots_per_hook },
+      'up to 8, hidden ones included',
+    ),
     field('dimensions', { struct: dimension, count: limits.dimensions_per_hook }, ''),
+    field(
+      'fields',
+      { struct: fieldPlan, count: limits.slots_per_hook },
+      'by argument; all 0 where it is no field',
+    ),
   ],
 );
 
@@ -444,6 +473,7 @@ export const kernelMaps = [
   mask,
   hookArgument,
   userArgument,
+  fieldPlan,
   dimension,
   hookSpec,
   hookState,

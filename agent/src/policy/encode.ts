@@ -50,6 +50,7 @@ import {
   writeSelectorKey,
 } from '@weir/schema';
 import { PolicyLoadError } from './errors.js';
+import { type FieldPlan, fieldPlanOf } from './fields.js';
 import type { ArgumentPlace } from './tracepoint.js';
 
 /** Names of the kernel maps that take entries of a configuration. */
@@ -77,6 +78,8 @@ const HIDDEN = 1;
 const OWN_ADDRESS = 2;
 const AT_RETURN = 4;
 const NARROW_RETURN = 8;
+const FIELD = 64;
+const DATA = 128;
 const PURPOSE_VALUE = 0;
 const PURPOSE_UNDECIDED = 1;
 const PURPOSE_INTERVAL = 2;
@@ -158,17 +161,20 @@ export function checkLimits(hook: HookPlan): void {
   }
 }
 
-function argumentFlags({ hidden, ownAddress, buffer }: PlannedArgument): number {
+function argumentFlags({ hidden, ownAddress, buffer, field, data }: PlannedArgument): number {
   return (
     (hidden ? HIDDEN : 0) |
     (ownAddress === true ? OWN_ADDRESS : 0) |
     (buffer?.copied === true ? AT_RETURN : 0) |
-    (buffer?.narrow === true ? NARROW_RETURN : 0)
+    (buffer?.narrow === true ? NARROW_RETURN : 0) |
+    (field === undefined ? 0 : FIELD) |
+    (data === true ? DATA : 0)
   );
 }
 
 function sourceOf(hook: HookPlan, argument: PlannedArgument): number {
   if (argument.returned === true) return ArgumentSource.returned;
+  if (argument.field?.source === 'current_task') return ArgumentSource.currentTask;
   if (hook.user !== undefined) return ArgumentSource.user;
   return hook.syscall ? ArgumentSource.syscall : ArgumentSource.parameter;
 }
@@ -182,6 +188,7 @@ export function encodeSpec(
   hookId: number,
   specId: number,
   places: readonly ArgumentPlace[] = [],
+  fieldOf: (hook: HookPlan, argument: PlannedArgument) => FieldPlan = fieldPlanOf,
 ): Uint8Array {
   const bytes = new Uint8Array(HOOK_SPEC_BYTES);
   const dimensions = orderedDimensions(hook);
@@ -207,6 +214,7 @@ export function encodeSpec(
           flags: argumentFlags(argument),
         }),
       ),
+      fields: hook.arguments.map((argument) => fieldOf(hook, argument)),
       dimensions: dimensions.map((dimension) =>
         makeDimension({
           kind: kinds[dimension.kind],
@@ -335,10 +343,12 @@ function deniersOfUndecided({ selectors }: HookPlan): Mask {
 
 /** What the selectors of a hook use beyond the plain. */
 function featuresOf(hook: HookPlan): number {
-  const { selectors, returns, syscall } = hook;
+  const { selectors, returns, syscall, arguments: all } = hook;
   const notifying = (1 << Action.notifyenforcer) | (1 << Action.cleanupenforcernotification);
   const isEnforcing = selectors.every(({ isEnforcer }) => isEnforcer === true);
   let features = isEnforcing ? HookFeature.enforcerOnly : 0;
+  if (all.some(({ field }) => field !== undefined)) features |= HookFeature.fields;
+  if (all.some(({ data }) => data === true)) features |= HookFeature.data;
   if (returns) features |= HookFeature.returns;
   if (returns && syscall) features |= HookFeature.systemCall;
   if (deniersOfUndecided(hook) !== 0n) features |= HookFeature.holdsUndecided;

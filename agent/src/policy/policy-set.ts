@@ -16,6 +16,7 @@ import {
   type PolicyIssue,
   plan,
   type RealPath,
+  resolveArgumentTypes,
   resolveLinks,
   type ScopePlan,
 } from '@weir/policy';
@@ -33,6 +34,7 @@ import {
   type MapEntry,
 } from './encode.js';
 import { PolicyLoadError } from './errors.js';
+import { kernelTypeOf } from './fields.js';
 import type { HookKernel } from './hook-kernel.js';
 import type { HookProgram, HookProgramFacts } from './hook-program.js';
 import { hostRealPath } from './host-paths.js';
@@ -121,7 +123,7 @@ interface Candidate {
   readonly id: number;
   readonly policy: Policy;
   readonly links: readonly FollowedLink[];
-  /** Why its lists cannot be made from this kernel. */
+  /** Why its lists cannot be made from this kernel, and what the types of the kernel say against it. */
   readonly issues: readonly PolicyIssue[];
 }
 
@@ -357,9 +359,10 @@ export class PolicySet {
       id = this.#policyIds.size + 1;
       this.#policyIds.set(key, id);
     }
-    const { policy: resolved, followed } = resolvePolicyPaths(policy, this.#options.realPath);
-    const made = generateLists(resolved, this.#names);
-    return { key, id, policy: made.policy, links: followed, issues: made.issues };
+    const made = generateLists(policy, this.#names);
+    const typed = resolveArgumentTypes(made.policy, kernelTypeOf());
+    const { policy: resolved, followed } = resolvePolicyPaths(typed.policy, this.#options.realPath);
+    return { key, id, policy: resolved, links: followed, issues: [...made.issues, ...typed.issues] };
   }
 
   #hooksOf(policyId: number): ActiveHook[] {
@@ -453,9 +456,9 @@ export class PolicySet {
     };
     for (const hook of planned.hooks) {
       const active = this.#hooks.get(hook.key);
-      const shape = shapeOf(hook);
-      if (active?.shape === shape) continue;
       try {
+        const shape = shapeOf(hook);
+        if (active?.shape === shape) continue;
         prepared.set(hook.key, this.#attach(hook, shape, active));
       } catch (error) {
         const isMissing = error instanceof PolicyLoadError && error.code === 'no-function';
@@ -511,7 +514,10 @@ export class PolicySet {
         spec: encodeSpec(hook, hookId, specId, placesOf(hook)),
         lastParameter: Math.max(
           -1,
-          ...hook.arguments.flatMap(({ index, buffer }) => [index, buffer?.sizeIndex ?? -1]),
+          ...hook.arguments.flatMap(({ field, index, buffer }) => [
+            field?.source === 'current_task' ? -1 : index,
+            buffer?.sizeIndex ?? -1,
+          ]),
         ),
       });
       return { plan: hook, hookId, specId, shape, program };

@@ -481,6 +481,10 @@ export const HookFeature = {
   systemCall: 128,
   /** a selector denies where its conditions on the process cannot be looked at */
   holdsUndecided: 256,
+  /** an argument is a field of what the parameter points to, or of the current task */
+  fields: 512,
+  /** events have data besides arguments */
+  data: 1024,
 } as const;
 export type HookFeature = (typeof HookFeature)[keyof typeof HookFeature];
 /** Names of hook_feature, by number, as events and the archive spell them. */
@@ -494,6 +498,8 @@ export const hookFeatureNames: Readonly<Record<number, string>> = {
   64: 'returns',
   128: 'system_call',
   256: 'holds_undecided',
+  512: 'fields',
+  1024: 'data',
 };
 
 /** Bits of a selector, as bit values. */
@@ -617,6 +623,8 @@ export const ArgumentSource = {
   recordRelativeData: 8,
   /** what the function returned; read at its return */
   returned: 9,
+  /** the address of the current task */
+  currentTask: 16,
 } as const;
 export type ArgumentSource = (typeof ArgumentSource)[keyof typeof ArgumentSource];
 /** Names of argument_source, by number, as events and the archive spell them. */
@@ -631,6 +639,7 @@ export const argumentSourceNames: Readonly<Record<number, string>> = {
   7: 'record_data',
   8: 'record_relative_data',
   9: 'returned',
+  16: 'current_task',
 };
 
 /** Where a program keeps an argument of a function or marker. */
@@ -3128,7 +3137,7 @@ export interface HookArgument {
   index: number;
   /** argument_source */
   source: number;
-  /** bits: 1, read for matching only, in no event; 2, an address (sockaddr) that is the socket's own, not its peer's; 4, its bytes are read at the return of the call, as many as that says; 8, the call returns 32 bits */
+  /** bits: 1, read for matching only, in no event; 2, an address (sockaddr) that is the socket's own, not its peer's; 4, its bytes are read at the return of the call, as many as that says; 8, the call returns 32 bits; 64, a field, found by its field_plan; 128, data, not an argument */
   flags: number;
   /** of a field of a tracepoint: where it lies in the record */
   offset: number;
@@ -3219,6 +3228,69 @@ export function makeUserArgument(fields: Partial<UserArgument> = {}): UserArgume
   return { ...readUserArgument(zeros, 0), ...fields };
 }
 
+export const FIELD_PLAN_STEP_COUNT_AT = 0;
+export const FIELD_PLAN_NUMBER_BYTES_AT = 1;
+export const FIELD_PLAN_BITS_AT = 2;
+export const FIELD_PLAN_BIT_OFFSET_AT = 3;
+export const FIELD_PLAN_IS_SIGNED_AT = 4;
+export const FIELD_PLAN_RESERVED_AT = 5;
+export const FIELD_PLAN_TEXT_BYTES_AT = 6;
+export const FIELD_PLAN_STEPS_AT = 8;
+export const FIELD_PLAN_BYTES = 56;
+
+/** The way to a field of an argument. */
+export interface FieldPlan {
+  /** of steps in use */
+  stepCount: number;
+  /** of a number, 1 to 8, read at its end; 0 where what is found is an address */
+  numberBytes: number;
+  /** that the number has, 1 to 64 */
+  bits: number;
+  /** of the lowest of them, 0 to 7 */
+  bitOffset: number;
+  /** 1 where the highest of them is its sign */
+  isSigned: number;
+  /** 0 */
+  reserved: number;
+  /** of an array of characters, where it may be without a NUL; else 0 */
+  textBytes: number;
+  /** what to add to the address; with the highest bit set, what lies there is the next address */
+  steps: readonly number[];
+}
+
+/** Reads 56 bytes. @throws {RangeError} where they reach past the view. */
+export function readFieldPlan(view: DataView, at: number): FieldPlan {
+  return {
+    stepCount: view.getUint8(at),
+    numberBytes: view.getUint8(at + 1),
+    bits: view.getUint8(at + 2),
+    bitOffset: view.getUint8(at + 3),
+    isSigned: view.getUint8(at + 4),
+    reserved: view.getUint8(at + 5),
+    textBytes: view.getUint16(at + 6, true),
+    steps: Array.from({ length: 12 }, (_, i) => view.getUint32(at + 8 + i * 4, true)),
+  };
+}
+
+/** Writes 56 bytes. @throws {RangeError} where they reach past the view. */
+export function writeFieldPlan(view: DataView, at: number, value: FieldPlan): void {
+  view.setUint8(at, value.stepCount);
+  view.setUint8(at + 1, value.numberBytes);
+  view.setUint8(at + 2, value.bits);
+  view.setUint8(at + 3, value.bitOffset);
+  view.setUint8(at + 4, value.isSigned);
+  view.setUint8(at + 5, value.reserved);
+  view.setUint16(at + 6, value.textBytes, true);
+  value.steps.slice(0, 12).forEach((item, i) => {
+    view.setUint32(at + 8 + i * 4, item, true);
+  });
+}
+
+/** Makes a FieldPlan of zeros, with the given fields set. */
+export function makeFieldPlan(fields: Partial<FieldPlan> = {}): FieldPlan {
+  return { ...readFieldPlan(zeros, 0), ...fields };
+}
+
 export const DIMENSION_KIND_AT = 0;
 export const DIMENSION_ARGUMENT_AT = 1;
 export const DIMENSION_PART_AT = 2;
@@ -3270,7 +3342,8 @@ export const HOOK_SPEC_FEATURES_AT = 24;
 export const HOOK_SPEC_ENTRY_DIMENSION_COUNT_AT = 28;
 export const HOOK_SPEC_ARGUMENTS_AT = 32;
 export const HOOK_SPEC_DIMENSIONS_AT = 96;
-export const HOOK_SPEC_BYTES = 352;
+export const HOOK_SPEC_FIELDS_AT = 352;
+export const HOOK_SPEC_BYTES = 800;
 
 /** Constants by which the program of one hook is specialised (.rodata): the verifier removes what it does not use. */
 export interface HookSpec {
@@ -3293,9 +3366,11 @@ export interface HookSpec {
   /** up to 8, hidden ones included */
   arguments: readonly HookArgument[];
   dimensions: readonly Dimension[];
+  /** by argument; all 0 where it is no field */
+  fields: readonly FieldPlan[];
 }
 
-/** Reads 352 bytes. @throws {RangeError} where they reach past the view. */
+/** Reads 800 bytes. @throws {RangeError} where they reach past the view. */
 export function readHookSpec(view: DataView, at: number): HookSpec {
   return {
     hookId: view.getUint32(at, true),
@@ -3308,10 +3383,11 @@ export function readHookSpec(view: DataView, at: number): HookSpec {
     entryDimensionCount: view.getUint32(at + 28, true),
     arguments: Array.from({ length: 8 }, (_, i) => readHookArgument(view, at + 32 + i * 8)),
     dimensions: Array.from({ length: 32 }, (_, i) => readDimension(view, at + 96 + i * 8)),
+    fields: Array.from({ length: 8 }, (_, i) => readFieldPlan(view, at + 352 + i * 56)),
   };
 }
 
-/** Writes 352 bytes. @throws {RangeError} where they reach past the view. */
+/** Writes 800 bytes. @throws {RangeError} where they reach past the view. */
 export function writeHookSpec(view: DataView, at: number, value: HookSpec): void {
   view.setUint32(at, value.hookId, true);
   view.setUint32(at + 4, value.specId, true);
@@ -3326,6 +3402,9 @@ export function writeHookSpec(view: DataView, at: number, value: HookSpec): void
   });
   value.dimensions.slice(0, 32).forEach((item, i) => {
     writeDimension(view, at + 96 + i * 8, item);
+  });
+  value.fields.slice(0, 8).forEach((item, i) => {
+    writeFieldPlan(view, at + 352 + i * 56, item);
   });
 }
 

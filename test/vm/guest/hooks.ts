@@ -41,6 +41,8 @@ export interface HookEvent {
   readonly error: number;
   readonly signal: number;
   readonly undecided: number;
+  /** How many of `args`, the last ones, are data. */
+  readonly dataCount: number;
   readonly kernelStack: readonly bigint[];
   readonly userStack: readonly bigint[];
   /** Of a place in a program: its offset in the file. */
@@ -167,6 +169,7 @@ export class Hooks {
       error: record.actionError,
       signal: record.actionSignal,
       undecided: record.undecidedTerms,
+      dataCount: record.dataCount,
       kernelStack: stack(record.kernelStack),
       userStack: stack(record.userStack),
       offset: record.functionOffset,
