@@ -66,7 +66,7 @@ static __always_inline bool is_in_force(void) {
 /* Observes a function. Signals that it sends come before the function, but do not keep it from running. */
 SEC("fentry/security_file_open")
 int observe_function(__u64 *ctx) {
-    run_hook(ctx, match_function, false);
+    run_hook(ctx, match_function, never);
     return 0;
 }
 
@@ -82,7 +82,7 @@ int mark_function(__u64 *ctx) {
         if (left)
             call_mark_clear(left);
     }
-    int error = run_hook(ctx, match_function, true);
+    int error = run_hook(ctx, match_function, always);
 
     if (error)
         call_mark_set(denying_functions, error);
@@ -92,7 +92,7 @@ int mark_function(__u64 *ctx) {
 /* Enforces on a function of the kernel's security checks: what it returns is what the check says. */
 SEC("fmod_ret/security_file_open")
 int enforce_function(__u64 *ctx) {
-    int error = run_hook(ctx, match_function, true);
+    int error = run_hook(ctx, match_function, always);
 
     // The verifier wants the range seen where the value is returned.
     if (error > 0 || error < ERROR_LOWEST)
@@ -100,10 +100,14 @@ int enforce_function(__u64 *ctx) {
     return error;
 }
 
+static __always_inline bool is_denying(void) {
+    return denies;
+}
+
 /* Observes or enforces on an LSM hook, where bpf is among the kernel's active security modules. */
 SEC("lsm/file_open")
 int at_lsm_hook(__u64 *ctx) {
-    int error = run_hook(ctx, match_function, denies);
+    int error = run_hook(ctx, match_function, is_denying);
 
     if (!denies || error > 0 || error < ERROR_LOWEST)
         return 0;
@@ -125,7 +129,7 @@ SEC("tp_btf/sys_enter")
 int observe_system_call(__u64 *ctx) {
     if (ctx[1] != syscall_number || is_compat_call())
         return 0;
-    run_hook(ctx, match_system_call, false);
+    run_hook(ctx, match_system_call, never);
     return 0;
 }
 
@@ -136,21 +140,21 @@ int observe_listed_calls(__u64 *ctx) {
 
     if (number >= WEIR_LIMIT_SYSCALLS || !call_places[number] || is_compat_call())
         return 0;
-    run_hook(ctx, match_listed_call, false);
+    run_hook(ctx, match_listed_call, never);
     return 0;
 }
 
 /* Observes a tracepoint by the values with which it was called. */
 SEC("tp_btf/sys_enter")
 int observe_raw_tracepoint(__u64 *ctx) {
-    run_hook(ctx, match_tracepoint, false);
+    run_hook(ctx, match_tracepoint, never);
     return 0;
 }
 
 /* Observes a tracepoint by the record that the kernel made of it. */
 SEC("tracepoint")
 int observe_tracepoint(__u64 *ctx) {
-    run_hook(ctx, match_tracepoint, false);
+    run_hook(ctx, match_tracepoint, never);
     return 0;
 }
 

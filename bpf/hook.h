@@ -254,8 +254,20 @@ static __always_inline int deny_unseen(void *ctx, const struct weir_hook_config 
     return ERROR_NOT_PERMITTED;
 }
 
+/* Whether a run may make its call fail. Asked where it matters: what is kept over the matching costs the
+ * stack of every kind of program. */
+typedef bool (*permission)(void);
+
+static __always_inline bool always(void) {
+    return true;
+}
+
+static __always_inline bool never(void) {
+    return false;
+}
+
 /* Returns what the hooked function is to return, 0 where it goes on; it matters with may_deny only. */
-static __always_inline int run_hook(void *ctx, argument_matcher match, bool may_deny) {
+static __always_inline int run_hook(void *ctx, argument_matcher match, permission may_deny) {
     __u32 hook_id = spec.hook_id;
     __u32 spec_id = spec.spec_id;
     __u32 words = spec.word_count;
@@ -290,7 +302,7 @@ static __always_inline int run_hook(void *ctx, argument_matcher match, bool may_
 
     if (!scratch_claim(&slot)) { // counted there; what this hit would have done is not known
         count(WEIR_KERNEL_COUNTER_UNDECIDED);
-        if (may_deny && HOOK_HAS(WEIR_HOOK_FEATURE_HOLDS_UNDECIDED))
+        if (may_deny() && HOOK_HAS(WEIR_HOOK_FEATURE_HOLDS_UNDECIDED))
             return deny_unseen(ctx, config, in_scope);
         return 0;
     }
@@ -317,7 +329,7 @@ static __always_inline int run_hook(void *ctx, argument_matcher match, bool may_
                 .slot = slot,
                 .config_id = config->config_id,
                 .event_kind = spec.event_kind,
-                .may_deny = may_deny,
+                .may_deny = may_deny(),
                 .is_own_call = is_own_call(work),
             };
 

@@ -15,7 +15,7 @@ static __noinline int match_user(void *ctx, __u32 slot, __u32 config_index) {
 /* At an instruction of a program, which has not run yet. A signal that is sent is taken before it does. */
 SEC("uprobe")
 int observe_user(void *ctx) {
-    run_hook(ctx, match_user, false);
+    run_hook(ctx, match_user, never);
     return 0;
 }
 
