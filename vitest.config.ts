@@ -20,8 +20,8 @@ export default defineConfig({
           exclude,
           pool: 'forks',
           sequence: { groupOrder: 0 },
-          testTimeout: 30_000,
-          hookTimeout: 60_000,
+          testTimeout: 90_000,
+          hookTimeout: 120_000,
         },
       },
       {
