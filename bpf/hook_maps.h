@@ -12,6 +12,8 @@ enum {
     HOOK_TEXTS = HOOK_ARGUMENTS_MAX + 1,
     TURNED_TEXT = HOOK_ARGUMENTS_MAX,
     SCOPE_SLOTS = 2,
+    // Cgroups from the root down to one, that one included.
+    WEIR_CGROUP_LEVELS_MAX = 32,
 };
 
 /* By hook id: which program acts, with which configuration. Stored by set_hook_state. */
@@ -65,6 +67,15 @@ struct {
     __type(key, struct weir_range_key);
     __type(value, struct weir_range_page);
 } range_pages SEC(".maps");
+
+/* Ids of the cgroups of containers, and the numbers of the workloads that these are. */
+struct {
+    __uint(type, BPF_MAP_TYPE_HASH);
+    __uint(map_flags, BPF_F_NO_PREALLOC);
+    __uint(max_entries, 1 << 14);
+    __type(key, __u64);
+    __type(value, __u32);
+} workloads SEC(".maps");
 
 struct {
     __uint(type, BPF_MAP_TYPE_HASH);

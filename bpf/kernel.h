@@ -192,6 +192,7 @@ struct kernfs_node {
 };
 
 struct cgroup {
+    int level;
     struct kernfs_node *kn;
 };
 

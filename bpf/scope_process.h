@@ -56,10 +56,40 @@ __noinline int namespace_inode(__u32 kind, bool *known) {
     }
 }
 
+/*
+ * Number of the workload that the current process is in: that of its cgroup, or of the nearest around it that
+ * is one's, as a container may have cgroups within its own; 0 for the host. Not static: its loop is looked at
+ * once.
+ */
+__noinline int process_workload(bool *known) {
+    struct task_struct *task = bpf_get_current_task_btf();
+    int level = BPF_CORE_READ(task, cgroups, dfl_cgrp, level);
+
+    if (!known)
+        return 0;
+    // A cgroup below as many others cannot be looked up whole: none of a container was seen below eight.
+    *known = level < WEIR_CGROUP_LEVELS_MAX;
+#pragma clang loop unroll(disable)
+    for (int i = 0; i < WEIR_CGROUP_LEVELS_MAX; i++) {
+        if (i > level)
+            break;
+        __u64 id = bpf_get_current_ancestor_cgroup_id(level - i);
+        __u32 *number = bpf_map_lookup_elem(&workloads, &id);
+
+        if (number) {
+            *known = true;
+            return *number;
+        }
+    }
+    return 0;
+}
+
 /* A process id of the current process (a scope_attribute). */
 static __always_inline __u32 process_number(__u32 attribute, bool *known) {
     struct task_struct *task = bpf_get_current_task_btf();
 
+    if (attribute == WEIR_SCOPE_ATTRIBUTE_WORKLOAD)
+        return process_workload(known);
     return attribute == WEIR_SCOPE_ATTRIBUTE_PID ? task->tgid : own_namespace_pid(task->group_leader, known);
 }
 

@@ -21,7 +21,7 @@ import { knownProcesses } from './known-processes.js';
 import { BOOKS_CPUS_MAX, Losses, splitBooks } from './losses.js';
 import { labelled, type Metric, metricsText, single } from './metrics/prometheus.js';
 import { Pipeline } from './pipeline/pipeline.js';
-import { HookKernel, PolicySet, placeOf, readHostNamespaces } from './policy/index.js';
+import { HookKernel, PolicySet, placeOf, readHostNamespaces, type Workload } from './policy/index.js';
 import { seedFromProc } from './process/proc.js';
 import { isBpfFileSystem, Sensor } from './process/sensor.js';
 import { StackNames } from './process/stack-names.js';
@@ -569,6 +569,11 @@ export class Agent {
   }
 
   /** Detaches everything, keeps what was read, and ends. */
+  /** Tells which containers there are: exactly these. Without it, policies that select by them are refused. */
+  async setWorkloads(workloads: readonly Workload[]): Promise<void> {
+    await this.#policies?.setWorkloads(workloads);
+  }
+
   async close(): Promise<void> {
     if (this.#closed) return;
     this.#closed = true;

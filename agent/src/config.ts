@@ -19,6 +19,8 @@ export interface AgentConfig {
   readonly filterKeyPaths: readonly string[];
   /** The most that a filter's manifest may ask for, by field of its budget. */
   readonly filterBudget: FilterBudget;
+  /** File that tells of containers; undefined where nobody does. */
+  readonly workloadsFile: string | undefined;
   readonly dataFolder: string;
   readonly socketPath: string;
   /** User who may use the socket beside root; undefined: the agent's own. */
@@ -66,6 +68,8 @@ Options
   --filter-budget FIELD=N
                          most that a filter may use, whatever it asks for: averageFuel and averageNs of an event,
                          fuelPerEvent, fuelPerCall, fuelPerBatch; can be given again (see docs/filters.md)
+  --workloads FILE       JSON list of the node's containers, for policies that select by pod, container or host
+                         (see docs/policies.md); read again when it changes
   --monitor              policies only say what they would have done: nothing is killed or denied
   --mend                 put right what another hand has changed in the kernel: programs, maps, tracing switched off
   --data FOLDER          state and spool (/var/lib/weir)
@@ -137,7 +141,8 @@ export function readConfig(
     );
   }
   const filterKeyPaths = values['filter-key'] ?? [];
-  for (const file of [...policyFiles, ...filterFiles, ...filterKeyPaths]) {
+  const named = values.workloads === undefined ? [] : [values.workloads];
+  for (const file of [...policyFiles, ...filterFiles, ...filterKeyPaths, ...named]) {
     if (!existsSync(file)) throw new ConfigError(`${file} is not there`);
   }
   const labels: Record<string, string> = {};
@@ -162,6 +167,7 @@ export function readConfig(
       filterFiles,
       filterKeyPaths,
       filterBudget: readBudget(values['filter-budget'] ?? []),
+      workloadsFile: values.workloads,
       dataFolder: values.data ?? environment.WEIR_AGENT_DATA ?? '/var/lib/weir',
       socketPath: values.socket ?? environment.WEIR_SOCKET ?? '/run/weir/agent.sock',
       socketOwner:
@@ -228,6 +234,7 @@ function parse(args: readonly string[]) {
       'filter-budget': { type: 'string', multiple: true },
       mend: { type: 'boolean' },
       monitor: { type: 'boolean' },
+      workloads: { type: 'string' },
       data: { type: 'string' },
       socket: { type: 'string' },
       'socket-owner': { type: 'string' },

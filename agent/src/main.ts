@@ -6,6 +6,7 @@ import { Agent, agentVersion, applyFiles } from './agent.js';
 import { ConfigError, readConfig, usage } from './config.js';
 import { Subscriber } from './socket/subscriber.js';
 import { enrol, Sync } from './sync/index.js';
+import { WorkloadFile } from './workload-file.js';
 
 /** How long an orderly end may take. */
 const END_MS_MAX = 10_000;
@@ -44,7 +45,15 @@ async function run(args: readonly string[]): Promise<number> {
     agent.pipeline.observe((batch) => printer.show(new BatchReader(batch)));
   }
   const sync = enrolment === undefined ? undefined : new Sync(agent, enrolment);
+  let workloads: WorkloadFile | undefined;
   try {
+    if (config.workloadsFile !== undefined) {
+      workloads = await WorkloadFile.open({
+        path: config.workloadsFile,
+        set: (list) => agent.setWorkloads(list),
+        complain,
+      });
+    }
     if (sync === undefined) {
       await applyFiles(agent);
       for (const policy of agent.desired.policies()) {
@@ -67,6 +76,7 @@ async function run(args: readonly string[]): Promise<number> {
   } finally {
     // What hangs here must not hold the node's shutdown.
     setTimeout(() => process.exit(1), END_MS_MAX).unref();
+    await workloads?.close();
     await sync?.stop();
     await agent.close();
     await sync?.handOver(HAND_OVER_MS_MAX);

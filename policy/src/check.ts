@@ -18,9 +18,10 @@ import {
   listParts,
   optionValue,
 } from './selectors.js';
-import type { Action, Argument, ArgumentTerm } from './shape.js';
+import type { Action, Argument, ArgumentTerm, LabelSelector } from './shape.js';
 import { unsupported } from './support.js';
 import { validate } from './validate.js';
+import { type WorkloadCondition, workloadTerms } from './workloads.js';
 
 /** What is known of the kernel that a policy shall run on. Each is optional: what is not known is not said. */
 export interface KernelFacts {
@@ -52,6 +53,25 @@ function valueCondition(term: ArgumentTerm, what: string): string {
   return `${which} ${term.operator} ${values(term.values)}`.trimEnd();
 }
 
+/** Labels as people write them: app=web, tier in (a, b). */
+function labelText({ matchLabels = {}, matchExpressions = [] }: LabelSelector): string {
+  const expressions = matchExpressions.map(({ key, operator, values: list = [] }) =>
+    `${key} ${operator} ${values(list)}`.trimEnd(),
+  );
+  const all = [...Object.entries(matchLabels).map(([name, value]) => `${name}=${value}`), ...expressions];
+  return all.length === 0 ? 'any' : all.join(' and ');
+}
+
+function workloadText({ host, containers }: WorkloadCondition): string {
+  const { namespace, pod, container } = containers ?? {};
+  const parts = [
+    ...(namespace === undefined ? [] : [`a pod of the namespace ${namespace}`]),
+    ...(pod === undefined ? [] : [`a pod with ${labelText(pod)}`]),
+    ...(container === undefined ? [] : [`a container with ${labelText(container)}`]),
+  ];
+  return `in ${[...(host ? ['the host'] : []), ...(containers === null ? [] : [parts.join(' and ')])].join(' or ')}`;
+}
+
 function conditions(
   policy: Policy,
   symbol: string,
@@ -70,6 +90,7 @@ function conditions(
     'matchCapabilities',
     'matchCapabilityChanges',
     'matchNamespaceChanges',
+    'matchWorkloads',
     'matchActions',
     'matchReturnActions',
   ];
@@ -111,6 +132,7 @@ function conditions(
         item.isNamespaceCapability === true ? " and in another user namespace than the host's" : '';
       return `${item.type.toLowerCase()} capabilities ${item.operator} ${values(item.values)}${where}`;
     }),
+    ...workloadTerms(policy, selector).flatMap(({ values: conditions }) => conditions.map(workloadText)),
     ...listParts.filter((part) => !told.includes(part) && selector.part(part).length > 0),
   ];
 }

@@ -17,9 +17,10 @@ import { ArgumentPart } from '@weir/schema';
 import type { Network } from './addresses.js';
 import type { Dimension, HostNamespace, Lineage, Mask, SetMember } from './plan-types.js';
 import { unite } from './ranges.js';
+import type { WorkloadCondition } from './workloads.js';
 
 /** What a selector (or scope) asks of one argument (or attribute of the process). */
-export type Term = TextTerm | IntegerTerm | RangeTerm | BitsTerm | AddressTerm | SetTerm;
+export type Term = TextTerm | IntegerTerm | RangeTerm | BitsTerm | AddressTerm | SetTerm | WorkloadTerm;
 
 export interface TextTerm {
   readonly kind: 'forward' | 'reverse';
@@ -79,6 +80,15 @@ export interface SetTerm {
   readonly argument: number;
   readonly negated: boolean;
   readonly values: readonly (number | Lineage)[];
+  readonly path: string;
+}
+
+/** A workload that all of the conditions mean. */
+export interface WorkloadTerm {
+  readonly kind: 'workload';
+  readonly argument: number;
+  readonly negated: false;
+  readonly values: readonly WorkloadCondition[];
   readonly path: string;
 }
 
@@ -286,6 +296,17 @@ function setDimension(group: Group, defaultMask: Mask): Dimension {
   };
 }
 
+function workloadDimension(group: Group, defaultMask: Mask): Dimension {
+  return {
+    kind: 'workload',
+    argument: group.argument,
+    defaultMask,
+    entries: group.terms.flatMap(({ bit, term }) =>
+      term.kind === 'workload' ? [{ conditions: term.values, mask: bit }] : [],
+    ),
+  };
+}
+
 function makeDimension(group: Group, defaultMask: Mask): Dimension {
   switch (group.kind) {
     case 'integer':
@@ -294,6 +315,8 @@ function makeDimension(group: Group, defaultMask: Mask): Dimension {
       return rangeDimension(group, defaultMask);
     case 'address':
       return addressDimension(group, defaultMask);
+    case 'workload':
+      return workloadDimension(group, defaultMask);
     case 'set':
       return setDimension(group, defaultMask);
     case 'bits':

@@ -33,3 +33,9 @@ export { syscallNames } from './syscall-names.js';
 export { syscallNumber, syscallNumber32 } from './syscall-numbers.js';
 export { locateUserPlace, type UserLocation } from './user-locations.js';
 export { type Validation, validate } from './validate.js';
+export {
+  selectsWorkload,
+  type WorkloadCondition,
+  type WorkloadFacts,
+  workloadField,
+} from './workloads.js';

@@ -760,9 +760,7 @@ describe('validate', () => {
     expect(fields).toEqual(
       expect.arrayContaining([
         'spec.uprobes[0].btfPath',
-        'spec.podSelector',
-        'spec.hostSelector',
-        `${selector}.matchWorkloads[0]`,
+        'spec.nodeSelector',
         `${selector}.matchArgs[7].operator`,
         `${selector}.matchActions[4].action`,
       ]),

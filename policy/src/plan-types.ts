@@ -5,6 +5,7 @@
 
 import type { Network } from './addresses.js';
 import type { TracepointName } from './calls.js';
+import type { WorkloadCondition } from './workloads.js';
 
 /** A set of bits of any width: bit n is selector n of a hook, or scope n. */
 export type Mask = bigint;
@@ -146,13 +147,23 @@ export interface PidLineage {
   readonly inherited: boolean;
 }
 
+/** A look-up of the workload that the process is in. An entry's mask has the bits of those that ask these conditions. */
+export interface WorkloadDimension {
+  readonly kind: 'workload';
+  readonly argument: number;
+  /** The bits that ask nothing. */
+  readonly defaultMask: Mask;
+  readonly entries: readonly { readonly conditions: readonly WorkloadCondition[]; readonly mask: Mask }[];
+}
+
 export type Dimension =
   | StringDimension
   | IntegerDimension
   | RangeDimension
   | BitsDimension
   | AddressDimension
-  | SetDimension;
+  | SetDimension
+  | WorkloadDimension;
 
 /** What a selector does where it is the first of its policy to match. Its bit is its position in the hook's list. */
 export interface PlannedSelector {

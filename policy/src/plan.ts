@@ -49,6 +49,7 @@ import { textTerm } from './text-term.js';
 import { holdsUndecided } from './undecided.js';
 import { validate } from './validate.js';
 import { integerRange, orderKey, parseBits, parseInteger, parseRange, parseTypedInteger } from './values.js';
+import { workloadTerms } from './workloads.js';
 
 export interface PlanInput {
   /** The number by which the plan names the policy; distinct. */
@@ -103,6 +104,7 @@ function termKey(term: Term): string {
   const values = term.values.map((value) => {
     if (value instanceof Uint8Array) return Buffer.from(value).toString('hex');
     if (typeof value === 'bigint' || typeof value === 'number') return String(value);
+    if ('host' in value) return JSON.stringify(value);
     if ('key' in value) return value.key;
     if ('hostNamespace' in value) return `host ${value.hostNamespace}`;
     if (!('bytes' in value)) return value.join(' ');
@@ -496,7 +498,7 @@ class Planner {
           ...binaryTerms(selector.matchBinaries, ScopeAttribute.binary, ScopeAttribute.lineage),
         );
       }
-      scopeTerms.push(...processTerms(selector));
+      scopeTerms.push(...processTerms(selector), ...workloadTerms(policy, selector));
       const holds = holdsUndecided(policy, selector);
       if (hook.selectors.length === limits.selectors_per_hook) {
         this.refuse(

@@ -68,6 +68,13 @@ export interface DescribedCall {
     readonly capabilities?: CapabilityNames;
     /** The process itself, then what it descends from, one by one. */
     readonly origins?: readonly ProcessOrigin[];
+    /** The container that it is in; the host where there is none. */
+    readonly workload?: {
+      readonly namespace: string;
+      readonly labels: Readonly<Record<string, string>>;
+      readonly container: string;
+      readonly repo: string;
+    };
     /** What was so at its last exec. */
     readonly atExec?: {
       readonly namespaces: readonly bigint[];

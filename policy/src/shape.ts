@@ -320,6 +320,7 @@ export type Argument = z.output<typeof argument>;
 export type ArgumentTerm = z.output<typeof argumentTerm>;
 export type BinaryTerm = z.output<typeof binaryTerm>;
 export type NamespaceTerm = z.output<typeof namespaceTerm>;
+export type LabelSelector = z.output<typeof labelSelector>;
 export type PidTerm = z.output<typeof pidTerm>;
 export type CapabilityTerm = z.output<typeof capabilityTerm>;
 export type Action = z.output<typeof action>;

@@ -236,10 +236,6 @@ function checkSelector(
   ofTracepoint: boolean,
   report: Report,
 ): void {
-  const parts = ['matchWorkloads'] as const;
-  for (const part of parts) {
-    for (const { path } of selector.part(part)) report(path, `${part} ${later}`);
-  }
   checkReturnParts(selector, kprobe?.returnArg, report);
   const ofArguments = selector.matchArgs.map((term) => ({ ...term, list: args }));
   const ofData = selector.part('matchData').map((term) => ({ ...term, list: kprobe?.data ?? [] }));
@@ -348,8 +344,6 @@ export function unsupported(policy: Policy): PolicyIssue[] {
     seen.add(path);
     issues.push(policyIssue(policy, 'not-supported', path, message));
   };
-  if (policy.kind === 'TracingPolicyNamespaced')
-    report('kind', `TracingPolicyNamespaced ${later}: write TracingPolicy, which holds for the whole node`);
   spec.enforcers?.forEach(({ calls }, index) => {
     calls.forEach((call, position) => {
       const list = spec.lists?.find((other) => call === `list:${other.name}`);
@@ -361,10 +355,8 @@ export function unsupported(policy: Policy): PolicyIssue[] {
       }
     });
   });
-  for (const part of ['podSelector', 'containerSelector', 'hostSelector', 'nodeSelector'] as const) {
-    if (spec[part] != null)
-      report(`spec.${part}`, `${part} ${later}: the policy would hold for every process of the node`);
-  }
+  if (spec.nodeSelector != null)
+    report('spec.nodeSelector', `nodeSelector ${later}: the policy would hold on every node`);
   spec.options?.forEach((option, index) => {
     if (option.name === 'override-method' && option.value !== 'fmod-ret') {
       report(`spec.options[${index}].value`, `${option.value} ${later}: it does fmod-ret`);

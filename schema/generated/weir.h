@@ -287,6 +287,7 @@ enum weir_scope_attribute {
     WEIR_SCOPE_ATTRIBUTE_CAP_PERMITTED_CHANGES = 10, // set of capabilities that it has and had not at the last exec, or the other way round
     WEIR_SCOPE_ATTRIBUTE_CAP_EFFECTIVE_CHANGES = 11, // set of capabilities that it has and had not at the last exec, or the other way round
     WEIR_SCOPE_ATTRIBUTE_CAP_INHERITABLE_CHANGES = 12, // set of capabilities that it has and had not at the last exec, or the other way round
+    WEIR_SCOPE_ATTRIBUTE_WORKLOAD = 13, // number of the workload that its cgroup, or the nearest one around it, is of; 0 for the host
     WEIR_SCOPE_ATTRIBUTE_NAMESPACE_UTS = 16, // inode number of the namespace; the others follow in the order of namespace_kind
 };
 

@@ -110,6 +110,10 @@ export const scopeAttribute = enumeration(
       12,
       'set of capabilities that it has and had not at the last exec, or the other way round',
     ],
+    workload: [
+      13,
+      'number of the workload that its cgroup, or the nearest one around it, is of; 0 for the host',
+    ],
     namespace_uts: [16, 'inode number of the namespace; the others follow in the order of namespace_kind'],
   },
 );

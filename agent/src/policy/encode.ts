@@ -16,6 +16,9 @@ import {
   type SetDimension,
   type StringDimension,
   scopeAttributeChanges,
+  selectsWorkload,
+  type WorkloadDimension,
+  type WorkloadFacts,
 } from '@weir/policy';
 import {
   Action,
@@ -59,6 +62,7 @@ export type EntryMap =
   | 'integer_masks'
   | 'range_pages'
   | 'selectors'
+  | 'workloads'
   | 'lineage_configs'
   | 'lineage_strings'
   | 'lineage_pids'
@@ -97,6 +101,8 @@ const kinds = {
   bits: DimensionKind.bits,
   address: DimensionKind.address,
   set: DimensionKind.set,
+  // The agent works out what each workload is selected by: a number stands for it.
+  workload: DimensionKind.integer,
 } as const;
 
 /** A mask as the kernel's maps hold it. @throws {PolicyLoadError} where a bit is beyond the width. */
@@ -407,7 +413,12 @@ export function encodeScopeConfig(scopes: ScopePlan, generation: number): Uint8A
           part: scopeAttributeChanges(dimension.argument) ? 1 : 0,
         }),
       ),
-      defaults: scopes.dimensions.map((dimension) => ({ words: maskWords(dimension.defaultMask) })),
+      // What is in no container that is known is the host's.
+      defaults: scopes.dimensions.map((dimension) => ({
+        words: maskWords(
+          dimension.kind === 'workload' ? workloadMask(dimension, null) : dimension.defaultMask,
+        ),
+      })),
     }),
   );
   return bytes;
@@ -426,6 +437,35 @@ export function encodeScopeEntries(
   return encodeDimensions(scopes.dimensions, first, host, 'scopes', scopes.holding, lineages);
 }
 
+function workloadMask({ defaultMask, entries }: WorkloadDimension, facts: WorkloadFacts | null): Mask {
+  let mask = defaultMask;
+  for (const entry of entries) {
+    if (entry.conditions.every((condition) => selectsWorkload(condition, facts))) mask |= entry.mask;
+  }
+  return mask;
+}
+
+/** The entries by which the scopes of a generation know a workload. */
+export function encodeWorkload(
+  scopes: ScopePlan,
+  generation: number,
+  number: number,
+  facts: WorkloadFacts,
+): MapEntry[] {
+  const first = (SCOPE_DIMENSIONS_FROM + generation * limits.dimensions_per_hook) % 2 ** 32;
+  return scopes.dimensions.flatMap((dimension, i): MapEntry[] =>
+    dimension.kind === 'workload'
+      ? [
+          {
+            map: 'integer_masks',
+            key: integerKey(first + i, PURPOSE_VALUE, BigInt(number)),
+            value: encodeMask(workloadMask(dimension, facts)),
+          },
+        ]
+      : [],
+  );
+}
+
 function encodeDimensions(
   dimensions: readonly Dimension[],
   firstId: number,
@@ -440,7 +480,9 @@ function encodeDimensions(
     if (dimension.kind === 'integer') encodeIntegers(dimension, id, host, entries);
     else if (dimension.kind === 'range') encodeRanges(dimension, id, where, entries);
     else if (dimension.kind === 'address') encodeAddresses(dimension, id, entries);
-    else if (dimension.kind === 'set') encodeSet(dimension, id, lineages, entries);
+    else if (dimension.kind === 'workload') {
+      // What is known of workloads is written beside: it comes and goes.
+    } else if (dimension.kind === 'set') encodeSet(dimension, id, lineages, entries);
     else if (dimension.kind === 'bits') encodeBits(dimension, id, entries);
     else encodeStrings(dimension, id, where, entries);
     entries.push({
@@ -458,6 +500,7 @@ function encodeDimensions(
  */
 function undecidedMask(dimension: Dimension): Mask {
   let mask = dimension.defaultMask;
+  if (dimension.kind === 'workload') return mask;
   for (const entry of dimension.entries) mask &= dimension.kind === 'set' ? ~entry.mask : entry.mask;
   return mask;
 }

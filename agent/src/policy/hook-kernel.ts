@@ -84,6 +84,7 @@ const mapNames = [
   'class_masks',
   'small_calls',
   'large_calls',
+  'workloads',
   'lineage_configs',
   'lineage_strings',
   'lineage_pids',

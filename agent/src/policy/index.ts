@@ -20,3 +20,4 @@ export {
   type PolicySetOptions,
   resolvePolicyPaths,
 } from './policy-set.js';
+export type { Workload } from './workloads.js';

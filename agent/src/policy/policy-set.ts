@@ -8,7 +8,6 @@ import {
   generateLists,
   type HookPlan,
   type KernelNames,
-  type Lineage,
   type Plan,
   type PlannedBinding,
   type Policy,
@@ -19,6 +18,7 @@ import {
   resolveArgumentTypes,
   resolveLinks,
   type ScopePlan,
+  workloadField,
 } from '@weir/policy';
 import { EventKind, limits } from '@weir/schema';
 import { type Binding, BindingTable } from './bindings.js';
@@ -43,6 +43,7 @@ import { type ProcessList, processesInProc, uptimeTicks } from './known-processe
 import { Lineages } from './lineages.js';
 import { preventionOf, prevents } from './prevention.js';
 import { placesOf } from './tracepoint.js';
+import { type Workload, type WorkloadChange, Workloads } from './workloads.js';
 
 export interface PolicyOutcome {
   readonly name: string;
@@ -112,8 +113,7 @@ interface ActiveHook {
 interface ActiveScopes {
   readonly digest: string;
   readonly generation: number;
-  readonly changing: bigint;
-  readonly lineages: readonly Lineage[];
+  readonly plan: ScopePlan;
   readonly entries: readonly MapEntry[];
 }
 
@@ -136,11 +136,11 @@ interface PreparedHook {
   readonly program: HookProgram;
 }
 
+const emptyScopes: ScopePlan = { scopeCount: 0, dimensions: [], changing: 0n, holding: 0n, lineages: [] };
 const noScopes: ActiveScopes = {
-  digest: digestOf({ scopeCount: 0, dimensions: [], changing: 0n, holding: 0n, lineages: [] }),
+  digest: digestOf(emptyScopes),
   generation: 0,
-  changing: 0n,
-  lineages: [],
+  plan: emptyScopes,
   entries: [],
 };
 
@@ -187,6 +187,8 @@ export class PolicySet {
   readonly #options: PolicySetOptions;
   readonly #lineages: Lineages;
   readonly #names: KernelNames;
+  readonly #workloads: Workloads;
+  #knowsWorkloads = false;
   readonly #hooks = new Map<string, ActiveHook>();
   readonly #freeHookIds: number[] = [];
   readonly #policyIds = new Map<string, number>();
@@ -205,6 +207,23 @@ export class PolicySet {
     this.#options = options;
     this.#lineages = new Lineages(options.kernel, options.processes ?? processesInProc, uptimeTicks);
     this.#names = options.names ?? new RunningKernelNames();
+    this.#workloads = new Workloads(options.kernel);
+  }
+
+  /**
+   * Tells which containers there are: exactly these. Policies that select by them are refused before it was told once.
+   * What is in none of their cgroups, nor below one, is taken for the host's.
+   * @throws {PolicyLoadError} where the kernel has no room; what was told before holds on
+   */
+  setWorkloads(workloads: readonly Workload[]): Promise<void> {
+    const result = this.#queue.then(async () => {
+      if (this.#closed) throw new PolicyLoadError('load', 'the set of policies is closed');
+      this.#options.kernel.open();
+      await this.#workloads.set(workloads, this.#scopes.plan, this.#scopes.generation);
+      this.#knowsWorkloads = true;
+    });
+    this.#queue = result.catch(() => undefined);
+    return result;
   }
 
   /**
@@ -324,6 +343,14 @@ export class PolicySet {
       if (former !== undefined && chosen.get(key) !== former) chosen.set(key, former);
       else chosen.delete(key);
     };
+    for (const [key, { policy }] of wanted) {
+      const field = this.#knowsWorkloads ? undefined : workloadField(policy);
+      if (field !== undefined)
+        fallBack(
+          key,
+          `${field} asks for containers, and this agent is told of none: start it with --workloads`,
+        );
+    }
     // Each turn takes a policy out, or puts its former version in: at most two a policy.
     for (let turn = 0; turn <= 2 * policies.length; turn++) {
       const planned = this.#plan([...chosen.values()], fallBack, chosen);
@@ -543,6 +570,7 @@ export class PolicySet {
     const freed: number[] = [];
     const next = new Map<string, ActiveHook>();
     let scopes = this.#scopes;
+    let workloads: WorkloadChange | undefined;
     let current: HookPlan | undefined;
     try {
       const digest = digestOf(scopePlan);
@@ -553,9 +581,12 @@ export class PolicySet {
         const entries = encodeScopeEntries(scopePlan, generation, hostNamespaces, this.#lineages.numbers());
         kernel.writeEntries(entries);
         written.push(...entries);
+        workloads = this.#workloads.prepare(scopePlan, generation);
+        kernel.writeEntries(workloads.entries);
+        written.push(...workloads.entries);
         kernel.writeScopeConfig(generation, encodeScopeConfig(scopePlan, generation));
         stale.push(...scopes.entries);
-        scopes = { digest, generation, changing: scopePlan.changing, lineages: scopePlan.lineages, entries };
+        scopes = { digest, generation, plan: scopePlan, entries };
       }
       for (const hook of hooks) {
         current = hook;
@@ -597,7 +628,7 @@ export class PolicySet {
         }
         kernel.writeHookConfig(
           configIndex,
-          encodeHookConfig(hook, { configId, scopeGeneration, changingScopes: scopes.changing }),
+          encodeHookConfig(hook, { configId, scopeGeneration, changingScopes: scopes.plan.changing }),
         );
         flips.push(() => {
           kernel.setState(hookId, configIndex, specId);
@@ -618,7 +649,7 @@ export class PolicySet {
       }
     } catch (error) {
       kernel.deleteEntries(written);
-      await this.#lineages.retain(this.#scopes.lineages);
+      await this.#lineages.retain(this.#scopes.plan.lineages);
       throw new CommitError(current, error);
     }
     for (const [key, hook] of this.#hooks) {
@@ -633,6 +664,7 @@ export class PolicySet {
     kernel.counts.begin(bindingIdsOf(next.values(), this.bindings));
     // Nothing below can be refused: each flip is one store.
     for (const flip of flips) flip();
+    stale.push(...(workloads?.commit() ?? []));
     this.#hooks.clear();
     for (const [key, hook] of next) this.#hooks.set(key, hook);
     this.#scopes = scopes;
@@ -647,7 +679,7 @@ export class PolicySet {
     this.#freeHookIds.push(...freed);
     kernel.counts.keep(this.#bindingIdsInForce());
     kernel.sweep(scopes.generation, new Set([...next.values()].map((hook) => hook.configId)));
-    await this.#lineages.retain(scopes.lineages);
+    await this.#lineages.retain(scopes.plan.lineages);
   }
 
   #bindingId(hook: HookPlan, selector: { readonly policyId: number; readonly hookIndex: number }): number {

@@ -18,6 +18,7 @@ import type {
 } from '../plan-types.js';
 import type { CallArgument, DescribedCall, ProcessOrigin, ReferenceHit } from '../reference.js';
 import { orderKey } from '../values.js';
+import { selectsWorkload } from '../workloads.js';
 
 /** The key that a trie is asked with: cut to what it takes. */
 function lookupKey(kind: 'forward' | 'reverse', bytes: Uint8Array): string {
@@ -223,7 +224,12 @@ export function interpretScopes(plan: Plan, call: DescribedCall): Mask {
     if (dimension.kind === 'range' || dimension.kind === 'bits' || dimension.kind === 'address')
       throw new Error('a scope compares no numbers and no addresses');
     const { argument } = dimension;
-    if (dimension.kind === 'set') mask &= lookUpSet(dimension, setOf(plan, argument, call));
+    if (dimension.kind === 'workload') {
+      const facts = call.process.workload ?? null;
+      for (const entry of dimension.entries) {
+        if (!entry.conditions.every((condition) => selectsWorkload(condition, facts))) mask &= ~entry.mask;
+      }
+    } else if (dimension.kind === 'set') mask &= lookUpSet(dimension, setOf(plan, argument, call));
     else if (dimension.kind === 'integer')
       mask &= lookUpInteger(dimension, numberOf(argument, call), call.hostNamespaces);
     else mask &= lookUpText(dimension, textOf(argument, call));
@@ -249,7 +255,8 @@ function candidates(plan: Plan, hook: HookPlan, call: DescribedCall): Mask {
     else if (dimension.kind === 'address')
       mask &= lookUpAddress(dimension, partOf(given, part, planned.type).text);
     else if (dimension.kind === 'bits') mask &= lookUpBits(dimension, value);
-    else if (dimension.kind === 'set') throw new Error('no argument is a set');
+    else if (dimension.kind === 'set' || dimension.kind === 'workload')
+      throw new Error('no argument is a set or a workload');
     else mask &= lookUpText(dimension, given?.bytes ?? new Uint8Array());
   }
   return mask;

@@ -690,6 +690,8 @@ export const ScopeAttribute = {
   capEffectiveChanges: 11,
   /** set of capabilities that it has and had not at the last exec, or the other way round */
   capInheritableChanges: 12,
+  /** number of the workload that its cgroup, or the nearest one around it, is of; 0 for the host */
+  workload: 13,
   /** inode number of the namespace; the others follow in the order of namespace_kind */
   namespaceUts: 16,
 } as const;
@@ -709,6 +711,7 @@ export const scopeAttributeNames: Readonly<Record<number, string>> = {
   10: 'cap_permitted_changes',
   11: 'cap_effective_changes',
   12: 'cap_inheritable_changes',
+  13: 'workload',
   16: 'namespace_uts',
 };
 
