@@ -23,6 +23,7 @@ import {
 import { EventKind, limits } from '@weir/schema';
 import { type Binding, BindingTable } from './bindings.js';
 import type { HookCounts, PolicyCounts } from './counts.js';
+import { digestOf, ignoresMissing, shapeOf } from './digests.js';
 import {
   checkLimits,
   encodeHookConfig,
@@ -143,27 +144,6 @@ const noScopes: ActiveScopes = {
   plan: emptyScopes,
   entries: [],
 };
-
-/** Text that is the same for the same plan, and different for another. */
-function digestOf(part: HookPlan | ScopePlan): string {
-  return JSON.stringify(part, (_, value: unknown) => {
-    if (typeof value === 'bigint') return `${value}n`;
-    return value instanceof Uint8Array ? Buffer.from(value).toString('base64') : value;
-  });
-}
-
-/** Of what a program is made: hooks of the same shape can share it over configurations. */
-function shapeOf(hook: HookPlan): string {
-  const prevention = preventionOf(hook);
-  const kind = prevention === undefined ? 'observe' : prevention.isNeeded ? 'override' : 'prevent';
-  // Whether a call of a list may be missing is judged where its program is attached.
-  const listed = hook.calls === undefined ? '' : ` listed ${ignoresMissing(hook)}`;
-  return `${hook.denies ? 'enforce' : kind}${listed} ${Buffer.from(encodeSpec(hook, 0, 0)).toString('base64')}`;
-}
-
-function ignoresMissing(hook: HookPlan): boolean {
-  return hook.bindings.every((binding) => binding.ignoreMissing);
-}
 
 function keyOf(policy: Policy): string {
   return `${policy.namespace}/${policy.name}`;

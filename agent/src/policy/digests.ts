@@ -1,0 +1,27 @@
+// SPDX-License-Identifier: Apache-2.0
+// Owns by which texts plans and programs are compared: what is the same stays as it is when policies change.
+import type { HookPlan, ScopePlan } from '@weir/policy';
+import { encodeSpec } from './encode.js';
+import { preventionOf } from './prevention.js';
+
+/** Text that is the same for the same plan, and different for another. */
+export function digestOf(part: HookPlan | ScopePlan): string {
+  return JSON.stringify(part, (_, value: unknown) => {
+    if (typeof value === 'bigint') return `${value}n`;
+    return value instanceof Uint8Array ? Buffer.from(value).toString('base64') : value;
+  });
+}
+
+/** Of what a program is made: hooks of the same shape can share it over configurations. */
+export function shapeOf(hook: HookPlan): string {
+  const prevention = preventionOf(hook);
+  const kind = prevention === undefined ? 'observe' : prevention.isNeeded ? 'override' : 'prevent';
+  // Whether a call of a list may be missing is judged where its program is attached.
+  const listed = hook.calls === undefined ? '' : ` listed ${ignoresMissing(hook)}`;
+  return `${hook.denies ? 'enforce' : kind}${listed} ${Buffer.from(encodeSpec(hook, 0, 0)).toString('base64')}`;
+}
+
+/** Whether all policies on a hook can do without it. */
+export function ignoresMissing(hook: HookPlan): boolean {
+  return hook.bindings.every((binding) => binding.ignoreMissing);
+}
