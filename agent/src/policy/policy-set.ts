@@ -191,8 +191,7 @@ export class PolicySet {
   }
 
   /**
-   * Tells which containers there are: exactly these. Policies that select by them are refused before it was told once.
-   * What is in none of their cgroups, nor below one, is taken for the host's.
+   * Tells which containers there are: exactly these; all else is the host's. Before, policies that ask are refused.
    * @throws {PolicyLoadError} where the kernel has no room; what was told before holds on
    */
   setWorkloads(workloads: readonly Workload[]): Promise<void> {
