@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // Owns by which texts plans and programs are compared: what is the same stays as it is when policies change.
-import type { HookPlan, ScopePlan } from '@weir/policy';
+import type { HookPlan, Policy, ScopePlan } from '@weir/policy';
 import { encodeSpec } from './encode.js';
 import { preventionOf } from './prevention.js';
 
@@ -24,4 +24,14 @@ export function shapeOf(hook: HookPlan): string {
 /** Whether all policies on a hook can do without it. */
 export function ignoresMissing(hook: HookPlan): boolean {
   return hook.bindings.every((binding) => binding.ignoreMissing);
+}
+
+/** Name of a policy within its namespace. */
+export function keyOf(policy: Policy): string {
+  return `${policy.namespace}/${policy.name}`;
+}
+
+/** Whether two versions of a policy say the same. */
+export function sameSpec(a: Policy, b: Policy): boolean {
+  return JSON.stringify([a.spec, a.annotations]) === JSON.stringify([b.spec, b.annotations]);
 }

@@ -23,7 +23,7 @@ import {
 import { EventKind, limits } from '@weir/schema';
 import { type Binding, BindingTable } from './bindings.js';
 import type { HookCounts, PolicyCounts } from './counts.js';
-import { digestOf, ignoresMissing, shapeOf } from './digests.js';
+import { digestOf, ignoresMissing, keyOf, sameSpec, shapeOf } from './digests.js';
 import {
   checkLimits,
   encodeHookConfig,
@@ -144,10 +144,6 @@ const noScopes: ActiveScopes = {
   plan: emptyScopes,
   entries: [],
 };
-
-function keyOf(policy: Policy): string {
-  return `${policy.namespace}/${policy.name}`;
-}
 
 /** Follows the links in a policy's paths on this host; both texts then are values. */
 export function resolvePolicyPaths(
@@ -699,8 +695,4 @@ class CommitError extends Error {
 /** What the events of a hook call the places at which they were made. */
 function functionNames(hook: HookPlan): readonly string[] {
   return hook.calls ?? [hook.tracepoint?.event ?? hook.symbol];
-}
-
-function sameSpec(a: Policy, b: Policy): boolean {
-  return JSON.stringify([a.spec, a.annotations]) === JSON.stringify([b.spec, b.annotations]);
 }
