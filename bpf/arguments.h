@@ -11,26 +11,28 @@
 #include "counters.h"
 #include "credentials.h"
 #include "field.h"
+#include "objects.h"
 #include "path.h"
 #include "socket.h"
 
-/* A path that is too long is read from its end, a string or a buffer from its front. */
-static __always_inline bool is_read_from_front(const struct weir_argument *argument) {
-    return argument->type == WEIR_ARGUMENT_TYPE_STRING || argument->type == WEIR_ARGUMENT_TYPE_DATA_LOC ||
-           is_buffer(argument->type);
+/* Whether an argument is a path that is put together by a walk: from its end to its front. */
+static __always_inline bool is_walked(__u8 type) {
+    return (type >= WEIR_ARGUMENT_TYPE_FD && type <= WEIR_ARGUMENT_TYPE_KIOCB) ||
+           type == WEIR_ARGUMENT_TYPE_LINUX_BINPRM;
 }
 
-/* What of a text is known, for look-ups from either end. */
+/* What of a text is known, for look-ups from either end: a path that is too long has lost its front, any
+ * other text its end. */
 static __always_inline bool front_known(const struct weir_argument *argument) {
     if (argument->flags & WEIR_ARGUMENT_FLAG_UNREADABLE)
         return false;
-    return is_read_from_front(argument) || !(argument->flags & WEIR_ARGUMENT_FLAG_TRUNCATED);
+    return !is_walked(argument->type) || !(argument->flags & WEIR_ARGUMENT_FLAG_TRUNCATED);
 }
 
 static __always_inline bool end_known(const struct weir_argument *argument) {
     if (argument->flags & WEIR_ARGUMENT_FLAG_UNREADABLE)
         return false;
-    return !is_read_from_front(argument) || !(argument->flags & WEIR_ARGUMENT_FLAG_TRUNCATED);
+    return is_walked(argument->type) || !(argument->flags & WEIR_ARGUMENT_FLAG_TRUNCATED);
 }
 
 static __always_inline void set_unreadable(struct weir_argument *argument) {
@@ -80,10 +82,10 @@ __noinline int read_string(__u32 slot, __u32 number, __u64 address, __u32 is_use
 
 /*
  * Reads a path into an argument and its text, with no " (deleted)" behind it: a value that names the file
- * shall still match it. Not static, so that the verifier looks at it once, whatever the hook.
+ * shall still match it. Of a dentry alone it is the path within its file system. Not static, so that the
+ * verifier looks at it once, whatever the hook.
  */
-__noinline int read_path(__u32 slot, __u32 number, __u64 address) {
-    const struct path *path = (const struct path *)address;
+__noinline int read_path(__u32 slot, __u32 number, __u64 address, __u32 is_dentry) {
     struct hook_work *work = hook_work_of(slot);
     struct scratch *scratch = path_scratch(slot);
     struct text_slot *text = text_of(slot, number);
@@ -92,9 +94,23 @@ __noinline int read_path(__u32 slot, __u32 number, __u64 address) {
     if (!work || !scratch || !text || number >= HOOK_ARGUMENTS_MAX)
         return 0;
     struct weir_argument *argument = &work->arguments[number];
-    const struct inode *inode = BPF_CORE_READ(path, dentry, d_inode);
 
-    path_read_path(scratch, slot, path, PATH_OPTION_NO_SUFFIX, &found);
+    work->place.mount = 0;
+    work->place.dentry = address;
+    if (!is_dentry) {
+        const struct path *path = (const struct path *)address;
+
+        if (bpf_core_read(&work->place.mount, sizeof(__u64), &path->mnt) ||
+            bpf_core_read(&work->place.dentry, sizeof(__u64), &path->dentry)) {
+            set_unreadable(argument);
+            return 0;
+        }
+    }
+    const struct dentry *dentry = (const struct dentry *)work->place.dentry;
+    const struct inode *inode = BPF_CORE_READ(dentry, d_inode);
+
+    path_read(scratch, slot, (const struct vfsmount *)work->place.mount, dentry, PATH_OPTION_NO_SUFFIX,
+              &found);
     argument->value = BPF_CORE_READ(inode, i_mode);
     if (found.flags & PATH_UNREADABLE) {
         argument->flags |= WEIR_ARGUMENT_FLAG_UNREADABLE; // counted by the walk
@@ -102,7 +118,8 @@ __noinline int read_path(__u32 slot, __u32 number, __u64 address) {
     }
     if (found.flags & PATH_TRUNCATED)
         argument->flags |= WEIR_ARGUMENT_FLAG_TRUNCATED;
-    if ((found.flags & PATH_DELETED) || BPF_CORE_READ(inode, i_nlink) == 0)
+    // A name that is not taken yet has no inode.
+    if (inode && ((found.flags & PATH_DELETED) || BPF_CORE_READ(inode, i_nlink) == 0))
         argument->flags |= WEIR_ARGUMENT_FLAG_UNLINKED;
 
     __u32 length = found.length & (WEIR_LIMIT_PATH_BYTES - 1);
@@ -153,9 +170,10 @@ static __always_inline bool is_compat_call(void) {
     return BPF_CORE_READ(task, thread_info.status) & WEIR_TS_COMPAT;
 }
 
-/* Reads one argument. `raw` is what the register of the parameter held. */
+/* Reads one argument. `raw` is what the register of the parameter held, `size` that of the next one
+ * with ARGUMENT_SIZED. */
 static __always_inline void read_argument(struct weir_argument *argument, __u32 slot, __u32 number, __u8 type,
-                                          __u8 flags, bool is_user, __u64 raw) {
+                                          __u8 flags, bool is_user, __u64 raw, __u64 size) {
     switch (type) {
     case WEIR_ARGUMENT_TYPE_INT8:
         argument->value = (__s64)(__s8)raw;
@@ -191,23 +209,48 @@ static __always_inline void read_argument(struct weir_argument *argument, __u32 
     case WEIR_ARGUMENT_TYPE_FILE:
     case WEIR_ARGUMENT_TYPE_KIOCB:
     case WEIR_ARGUMENT_TYPE_LINUX_BINPRM:
-    case WEIR_ARGUMENT_TYPE_PATH: {
+    case WEIR_ARGUMENT_TYPE_PATH:
+    case WEIR_ARGUMENT_TYPE_DENTRY: {
         // One call for all types: the walk is inlined, and long.
-        struct path *path = (struct path *)raw;
+        __u64 place = raw;
 
-        if (type != WEIR_ARGUMENT_TYPE_PATH) {
+        if (type != WEIR_ARGUMENT_TYPE_PATH && type != WEIR_ARGUMENT_TYPE_DENTRY) {
             struct file *file = file_of(type, raw);
 
-            path = file ? &file->f_path : NULL;
+            place = file ? (__u64)&file->f_path : 0;
         }
-        if (path)
-            read_path(slot, number, (__u64)path);
+        if (place)
+            read_path(slot, number, place, type == WEIR_ARGUMENT_TYPE_DENTRY);
         else if (type != WEIR_ARGUMENT_TYPE_FD)
             set_unreadable(argument);
         if (type == WEIR_ARGUMENT_TYPE_FD)
-            argument->value = (__u32)raw;
+            argument->value = argument->value << 32 | (__u32)raw;
         break;
     }
+    case WEIR_ARGUMENT_TYPE_FILENAME:
+        read_string(slot, number, (__u64)BPF_CORE_READ((struct filename *)raw, name), false);
+        break;
+    case WEIR_ARGUMENT_TYPE_NET_DEVICE:
+        read_string(slot, number, raw + bpf_core_field_offset(struct net_device, name), false);
+        break;
+    case WEIR_ARGUMENT_TYPE_SOCKADDR_UN:
+        read_unix_address(slot, number, raw, is_user, (__u32)size);
+        break;
+    case WEIR_ARGUMENT_TYPE_SKB:
+        read_packet(slot, number, raw);
+        break;
+    case WEIR_ARGUMENT_TYPE_BPF_ATTR:
+    case WEIR_ARGUMENT_TYPE_BPF_MAP:
+    case WEIR_ARGUMENT_TYPE_BPF_PROG:
+        read_bpf_object(slot, number, raw, type, is_user);
+        break;
+    case WEIR_ARGUMENT_TYPE_PERF_EVENT:
+        read_perf_event(slot, number, raw);
+        break;
+    case WEIR_ARGUMENT_TYPE_LOAD_INFO:
+    case WEIR_ARGUMENT_TYPE_MODULE:
+        read_module(slot, number, raw, type);
+        break;
     case WEIR_ARGUMENT_TYPE_KERNEL_CAP_T:
     case WEIR_ARGUMENT_TYPE_CAP_INHERITABLE:
     case WEIR_ARGUMENT_TYPE_CAP_PERMITTED:

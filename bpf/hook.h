@@ -10,6 +10,7 @@
 #include "enforce.h"
 #include "field.h"
 #include "match.h"
+#include "parts.h"
 #include "returns.h"
 #include "scope.h"
 #include "spec.h"
@@ -73,21 +74,62 @@ static __always_inline bool is_own_call(const struct hook_work *work) {
 }
 
 /*
+ * Looks the text of an argument up, from either end; where that is a name in a payload, it is brought to the
+ * slot for texts that are turned round. A function of its own for its stack: see match_function.
+ */
+static __noinline const struct weir_mask *look_up_text(__u32 slot, __u32 number, __u32 dimension_id,
+                                                       __u32 kind) {
+    struct hook_work *work = hook_work_of(slot);
+
+    if (!work)
+        return NULL;
+    number &= HOOK_ARGUMENTS_MAX - 1;
+    barrier_var(number);
+    const struct weir_argument *argument = &work->arguments[number];
+    __u32 offset = name_offset(argument->type);
+    __u32 length = offset ? argument->value : argument->payload.length;
+
+    if (kind == WEIR_DIMENSION_KIND_REVERSE)
+        turn_text(slot, number, offset, length);
+    else if (offset)
+        copy_name(slot, number, offset);
+    struct text_slot *text =
+        text_of(slot, kind == WEIR_DIMENSION_KIND_REVERSE || offset ? TURNED_TEXT : number);
+
+    return text ? look_up_forward(text, length, dimension_id) : NULL;
+}
+
+/* Looks an address of a socket up. See look_up_text. */
+static __noinline const struct weir_mask *look_up_address(__u32 slot, __u32 number, __u32 dimension_id,
+                                                          __u32 part) {
+    __u32 length = address_key(slot, number, part);
+    struct text_slot *key = text_of(slot, TURNED_TEXT);
+
+    // The key's own length, with no NUL behind it. An empty one finds nothing.
+    return key ? look_up_forward(key, length - 1, dimension_id) : NULL;
+}
+
+/* Looks up a buffer of a certain size. See look_up_text. */
+static __noinline const struct weir_mask *look_up_sized(__u32 slot, __u32 number, __u32 dimension_id) {
+    __u32 length = size_text(slot, number);
+    struct text_slot *text = text_of(slot, TURNED_TEXT);
+
+    return text ? look_up_forward(text, length, dimension_id) : NULL;
+}
+
+/*
  * ANDs the mask of one dimension into the candidates. Returns whether any is left. Not static, so that the
  * verifier looks at it once, however many dimensions there are.
  */
 __noinline int match_dimension(__u32 slot, __u32 config_index, __u32 place, __u32 d, __u32 kind) {
-    // The position of the argument, and above it the argument_part: a function takes five values.
+    // The position of the argument, above it the argument_part, and above that the position of the argument
+    // that some parts compare it with: a function takes five values.
     __u32 number = place & 0xff;
-    __u32 part = place >> 8;
+    __u32 part = place >> 8 & 0xff;
+    __u32 other = place >> 16;
     struct hook_work *work = hook_work_of(slot);
-    struct text_slot *text =
-        text_of(slot, kind == WEIR_DIMENSION_KIND_REVERSE || kind == WEIR_DIMENSION_KIND_ADDRESS ||
-                              part == WEIR_ARGUMENT_PART_SIZED
-                          ? TURNED_TEXT
-                          : number);
 
-    if (!work || !text)
+    if (!work)
         return 0;
     // Masks in place of comparisons: see lay_out_argument.
     number &= HOOK_ARGUMENTS_MAX - 1;
@@ -99,13 +141,13 @@ __noinline int match_dimension(__u32 slot, __u32 config_index, __u32 place, __u3
     bool is_known;
 
     if (part && part != WEIR_ARGUMENT_PART_SIZED && kind != WEIR_DIMENSION_KIND_ADDRESS)
-        value = socket_number((void *)text->bytes, part);
+        value = part_number(slot, number, part, other);
     if (kind == WEIR_DIMENSION_KIND_FORWARD)
         is_known = front_known(argument);
     else if (kind == WEIR_DIMENSION_KIND_REVERSE)
         is_known = end_known(argument);
     else
-        is_known = !(argument->flags & WEIR_ARGUMENT_FLAG_UNREADABLE);
+        is_known = !(argument->flags & WEIR_ARGUMENT_FLAG_UNREADABLE) && other_known(slot, part, other);
 
     if (!is_known) {
         work->undecided_count++;
@@ -119,16 +161,11 @@ __noinline int match_dimension(__u32 slot, __u32 config_index, __u32 place, __u3
         look_up_bits(slot, config_index, d, value);
         found = &work->found;
     } else if (kind == WEIR_DIMENSION_KIND_ADDRESS) {
-        __u32 length = address_key(slot, number, part);
-
-        // The key's own length, with no NUL behind it. An empty one finds nothing.
-        found = look_up_forward(text, length - 1, id);
+        found = look_up_address(slot, number, id, part);
     } else if (part == WEIR_ARGUMENT_PART_SIZED) {
-        found = look_up_forward(text, size_text(slot, number), id);
+        found = look_up_sized(slot, number, id);
     } else {
-        if (kind == WEIR_DIMENSION_KIND_REVERSE)
-            turn_text(slot, number, argument->payload.length);
-        found = look_up_forward(text, argument->payload.length, id);
+        found = look_up_text(slot, number, id, kind);
     }
     if (!found)
         found = default_mask(config_index, work->config_id, d);
@@ -213,15 +250,24 @@ static __always_inline bool match_arguments(void *ctx, __u32 slot, __u32 config_
             work->bytes_left = ~0ULL;
             read_buffer(slot, i | (is_of_user(i) ? IN_USER_MEMORY : 0), spec.arguments[i].type, raw, size);
         } else if (is_raw) {
+            __u64 size = 0;
+
+            if ((spec.arguments[i].flags & ARGUMENT_SIZED) && takes_registers == BY_32_BIT_ENTRY)
+                size = syscall_argument_32(registers, spec.arguments[i].index + 1);
+            else if ((spec.arguments[i].flags & ARGUMENT_SIZED) && takes_registers)
+                size = (__u32)syscall_argument(registers, spec.arguments[i].index + 1);
+            else if (spec.arguments[i].flags & ARGUMENT_SIZED)
+                get_value(ctx, slot, spec.arguments[i].index + 1, &size);
             read_argument(argument, slot, i, spec.arguments[i].type, spec.arguments[i].flags, is_of_user(i),
-                          raw);
+                          raw, size);
         }
 #pragma clang loop unroll(disable)
         for (; d < WEIR_LIMIT_DIMENSIONS_PER_HOOK; d++) {
             if (d >= spec.entry_dimension_count || spec.dimensions[d].argument != i)
                 break;
-            if (!match_dimension(slot, config_index, i | spec.dimensions[d].part << 8, d,
-                                 spec.dimensions[d].kind))
+            __u32 place = i | spec.dimensions[d].part << 8 | spec.dimensions[d].other << 16;
+
+            if (!match_dimension(slot, config_index, place, d, spec.dimensions[d].kind))
                 return false;
         }
     }
@@ -404,12 +450,14 @@ static __always_inline void run_return(void *ctx) {
             else if (is_copy)
                 read_kept_place(slot, i, raw);
             else
-                read_argument(argument, slot, i, spec.arguments[i].type, spec.arguments[i].flags, false, raw);
+                read_argument(argument, slot, i, spec.arguments[i].type, spec.arguments[i].flags, false, raw,
+                              0);
 #pragma clang loop unroll(disable)
             for (; d < WEIR_LIMIT_DIMENSIONS_PER_HOOK; d++) {
                 if (d >= spec.dimension_count || spec.dimensions[d].argument != i)
                     break;
-                match_dimension(slot, NO_CONFIG, i | spec.dimensions[d].part << 8, d,
+                match_dimension(slot, NO_CONFIG,
+                                i | spec.dimensions[d].part << 8 | spec.dimensions[d].other << 16, d,
                                 spec.dimensions[d].kind);
             }
         }

@@ -75,6 +75,59 @@ struct task_struct___stack {
     void *stack;
 };
 
+struct filename {
+    const char *name;
+};
+
+struct net_device {
+    char name[16];
+};
+
+struct sk_buff {
+    unsigned char *head;
+    unsigned int len;
+    __u32 priority, mark, hash;
+    __u16 protocol, transport_header, network_header;
+};
+
+struct bpf_map {
+    enum bpf_map_type map_type;
+    __u32 key_size, value_size, max_entries;
+    char name[16];
+};
+
+struct bpf_prog_aux {
+    char name[16];
+};
+
+struct bpf_prog {
+    enum bpf_prog_type type;
+    __u32 len;
+    struct bpf_prog_aux *aux;
+};
+
+struct perf_event_attr___hook {
+    __u32 type;
+    __u64 config, kprobe_func, probe_offset;
+};
+
+struct perf_event {
+    struct perf_event_attr___hook attr;
+};
+
+/* Without CONFIG_MODULE_SIG there is no sig_ok. */
+struct module {
+    char name[56];
+    unsigned long taints;
+    bool sig_ok;
+};
+
+struct load_info {
+    const char *name;
+    struct module *mod;
+    bool sig_ok;
+};
+
 #pragma clang attribute pop
 
 /* THREAD_SIZE of x86 and arm64 without KASAN; further off is another stack, as each has an unmapped page

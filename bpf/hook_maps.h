@@ -162,6 +162,11 @@ struct hook_work {
     __u32 return_action;
     __u64 user_value; // what read_user_value() has read
     __u64 bytes_left; // of the buffer that is being read
+    // Where a path that is read lies; here, as there is little stack.
+    struct {
+        __u64 mount;
+        __u64 dentry;
+    } place;
     struct weir_mask candidates;
     // Selectors whose event waits for the return, and of those that acted at the entry, what they did.
     struct weir_mask returning;

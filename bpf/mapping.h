@@ -109,7 +109,7 @@ static __noinline int match_mapping(void *ctx, __u32 slot, __u32 config_index) {
         work->arguments[i].type = spec.arguments[i].type;
         work->arguments[i].index = i;
     }
-    read_path(slot, MAPPING_PATH, mapped_path(BPF_CORE_READ(mapping, vma, vm_file)));
+    read_path(slot, MAPPING_PATH, mapped_path(BPF_CORE_READ(mapping, vma, vm_file)), false);
     read_build_id(slot, (__u64)mapping);
     return true;
 }

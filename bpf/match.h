@@ -24,6 +24,8 @@ enum {
     // In place of the index of a configuration: what it says may be gone, as the call began under it.
     NO_CONFIG = 0xffffffff,
     WORD_BITS = 64,
+    // Of a name in a payload; a mask.
+    NAME_OFFSET_MAX = 127,
     // In what search_page() returns: the rest is an interval, not a page.
     FOUND_INTERVAL = 1 << 30,
 };
@@ -83,24 +85,27 @@ static __always_inline const struct weir_mask *look_up_forward(struct text_slot 
 }
 
 /*
- * Turns a text round, into the slot for that. Eight bytes at a time: the last step may read up to seven bytes
- * before the text, which are the slot's own header, and writes them past the end that counts. Not static, so
- * that the verifier looks at it once.
+ * Turns a text round, into the slot for that; it begins at `offset` of the argument's payload. Eight bytes at
+ * a time: the last step may read up to seven bytes before the text, which are the slot's own header, and
+ * writes them past the end that counts. Not static, so that the verifier looks at it once.
  */
-__noinline int turn_text(__u32 slot, __u32 number, __u32 length) {
+__noinline int turn_text(__u32 slot, __u32 number, __u32 offset, __u32 length) {
     struct text_slot *text = text_of(slot, number);
     struct text_slot *turned = text_of(slot, TURNED_TEXT);
 
     if (!text || !turned || length >= WEIR_LIMIT_PATH_BYTES)
         return 0;
+    // A mask, as clang would join two comparisons into one of both values, which says nothing of either.
+    offset &= NAME_OFFSET_MAX;
+    barrier_var(offset);
 #pragma clang loop unroll(disable)
     for (__u32 step = 0; step < (WEIR_LIMIT_TRIE_DATA_BYTES + 7) / 8; step++) {
         __u32 done = step * 8;
 
         if (done >= length)
             break;
-        __u32 from =
-            offsetof(struct text_slot, bytes) + length - 8 - done; // counts from the start of the slot
+        __u32 from = offsetof(struct text_slot, bytes) + offset + length - 8 -
+                     done; // counts from the start of the slot
 
         if (from > offsetof(struct text_slot, bytes) + WEIR_LIMIT_PATH_BYTES - 8)
             break;
@@ -158,11 +163,15 @@ __noinline int search_page(__u32 dimension_id, __u32 number, __u64 value) {
 _Static_assert(((WEIR_LIMIT_RANGE_PAGE_BOUNDS + 1) & WEIR_LIMIT_RANGE_PAGE_BOUNDS) == 0,
                "search_page halves: a page has one bound less than a power of two");
 
+static __always_inline bool is_capability_set(__u8 type) {
+    return type >= WEIR_ARGUMENT_TYPE_KERNEL_CAP_T && type <= WEIR_ARGUMENT_TYPE_CAP_EFFECTIVE;
+}
+
 /* The mask of the interval that a number lies in. NULL is the first one. */
 static __always_inline const struct weir_mask *look_up_range(__u32 dimension_id, __u64 value, __u8 type) {
     __u32 found = 0;
 
-    if (type != WEIR_ARGUMENT_TYPE_UINT64)
+    if (type != WEIR_ARGUMENT_TYPE_UINT64 && !is_capability_set(type))
         value ^= 1ULL << 63;
 #pragma clang loop unroll(disable)
     for (int level = 0; level < WEIR_LIMIT_RANGE_PAGE_LEVELS; level++) {

@@ -77,7 +77,7 @@ enum weir_argument_type {
     WEIR_ARGUMENT_TYPE_CHAR_IOVEC = 11, // payload: bytes
     WEIR_ARGUMENT_TYPE_CONST_BUF = 12, // payload: bytes
     WEIR_ARGUMENT_TYPE_FILENAME = 13, // payload: path bytes
-    WEIR_ARGUMENT_TYPE_FD = 14, // value: the number (low 32 bits); payload: path bytes of the open file
+    WEIR_ARGUMENT_TYPE_FD = 14, // value: the number (low 32 bits) and the inode mode (high 32 bits); payload: path bytes of the open file
     WEIR_ARGUMENT_TYPE_FILE = 15, // value: inode mode; payload: path bytes
     WEIR_ARGUMENT_TYPE_PATH = 16, // value: inode mode; payload: path bytes
     WEIR_ARGUMENT_TYPE_DENTRY = 17, // value: inode mode; payload: path bytes
@@ -89,7 +89,7 @@ enum weir_argument_type {
     WEIR_ARGUMENT_TYPE_SOCKET = 23, // payload: struct socket_argument
     WEIR_ARGUMENT_TYPE_SKB = 24, // payload: struct socket_argument
     WEIR_ARGUMENT_TYPE_SOCKADDR = 25, // payload: struct socket_argument
-    WEIR_ARGUMENT_TYPE_SOCKADDR_UN = 26, // payload: path bytes
+    WEIR_ARGUMENT_TYPE_SOCKADDR_UN = 26, // value: AF_*; payload: path bytes, or "@" and those of an abstract name
     WEIR_ARGUMENT_TYPE_NET_DEVICE = 27, // payload: name bytes
     WEIR_ARGUMENT_TYPE_CRED = 28, // payload: struct credential_argument
     WEIR_ARGUMENT_TYPE_CAPABILITY = 29, // value: number of the capability
@@ -98,13 +98,13 @@ enum weir_argument_type {
     WEIR_ARGUMENT_TYPE_CAP_PERMITTED = 32, // value: capability bits
     WEIR_ARGUMENT_TYPE_CAP_EFFECTIVE = 33, // value: capability bits
     WEIR_ARGUMENT_TYPE_USER_NAMESPACE = 34, // payload: struct user_namespace_argument
-    WEIR_ARGUMENT_TYPE_BPF_ATTR = 35, // payload: struct bpf_argument
+    WEIR_ARGUMENT_TYPE_BPF_ATTR = 35, // payload: struct bpf_argument; value: bytes of its name
     WEIR_ARGUMENT_TYPE_BPF_CMD = 36, // value: number of the command
-    WEIR_ARGUMENT_TYPE_BPF_MAP = 37, // payload: struct bpf_argument
-    WEIR_ARGUMENT_TYPE_BPF_PROG = 38, // payload: struct bpf_argument
-    WEIR_ARGUMENT_TYPE_PERF_EVENT = 39, // payload: struct perf_event_argument
-    WEIR_ARGUMENT_TYPE_LOAD_INFO = 40, // payload: struct module_argument
-    WEIR_ARGUMENT_TYPE_MODULE = 41, // payload: struct module_argument
+    WEIR_ARGUMENT_TYPE_BPF_MAP = 37, // payload: struct bpf_argument; value: bytes of its name
+    WEIR_ARGUMENT_TYPE_BPF_PROG = 38, // payload: struct bpf_argument; value: bytes of its name
+    WEIR_ARGUMENT_TYPE_PERF_EVENT = 39, // payload: struct perf_event_argument; value: bytes of the name of its function
+    WEIR_ARGUMENT_TYPE_LOAD_INFO = 40, // payload: struct module_argument; value: bytes of its name
+    WEIR_ARGUMENT_TYPE_MODULE = 41, // payload: struct module_argument; value: bytes of its name
     WEIR_ARGUMENT_TYPE_SYSCALL64 = 42, // value: number of the call (low 32 bits) and ABI (high 32 bits: 0 x64, 1 i386)
     WEIR_ARGUMENT_TYPE_NOP = 43, // nothing; holds its position
 };

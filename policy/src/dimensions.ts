@@ -39,6 +39,8 @@ export interface IntegerTerm {
   readonly argument: number;
   /** argument_part; the whole argument by default. */
   readonly part?: number;
+  /** Of a part that compares two arguments: the other, which is read before. */
+  readonly other?: number;
   readonly negated: boolean;
   readonly values: readonly (bigint | HostNamespace)[];
   readonly path: string;
@@ -101,6 +103,7 @@ interface Group {
   readonly kind: Term['kind'];
   readonly argument: number;
   readonly part: number;
+  readonly other: number | undefined;
   readonly terms: PlacedTerm[];
 }
 
@@ -210,8 +213,9 @@ function addressDimension(group: Group, defaultMask: Mask): Dimension {
   };
 }
 
-function partOf({ part }: Group): { part?: number } {
-  return part === ArgumentPart.whole ? {} : { part };
+function partOf({ part, other }: Group): { part?: number; other?: number } {
+  if (part === ArgumentPart.whole) return {};
+  return other === undefined ? { part } : { part, other };
 }
 
 function integerDimension(group: Group, defaultMask: Mask): Dimension {
@@ -342,14 +346,15 @@ export function buildDimensions(
     const used = new Map<string, number>();
     for (const term of terms) {
       const part = 'part' in term ? (term.part ?? ArgumentPart.whole) : ArgumentPart.whole;
-      const lookup = `${term.argument} ${part} ${term.kind}`;
+      const other = 'other' in term ? term.other : undefined;
+      const lookup = `${term.argument} ${part} ${other ?? ''} ${term.kind}`;
       const nth = used.get(lookup) ?? 0;
       used.set(lookup, nth + 1);
       const alike = byLookup.get(lookup) ?? [];
       byLookup.set(lookup, alike);
       let group = alike[nth];
       if (group === undefined) {
-        group = { kind: term.kind, argument: term.argument, part, terms: [] };
+        group = { kind: term.kind, argument: term.argument, part, other, terms: [] };
         alike.push(group);
         groups.push(group);
         if (groups.length === dimensionsMax + 1) onTooMany(bitNumber, term);

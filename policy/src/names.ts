@@ -7,9 +7,11 @@ import { ArgumentType, NamespaceKind } from '@weir/schema';
 export type TypeFamily =
   | 'integer'
   | 'text'
+  | 'unix'
   | 'path'
   | 'socket'
   | 'capabilities'
+  | 'credentials'
   | 'name'
   | 'opaque'
   | 'syscall'
@@ -74,20 +76,20 @@ export const typeInfos: Readonly<Record<string, TypeInfo>> = {
   socket: info(ArgumentType.socket, 'socket'),
   skb: info(ArgumentType.skb, 'socket'),
   sockaddr: info(ArgumentType.sockaddr, 'socket'),
-  sockaddr_un: info(ArgumentType.sockaddrUn, 'text'),
+  sockaddr_un: info(ArgumentType.sockaddrUn, 'unix'),
   net_device: info(ArgumentType.netDevice, 'name'),
-  cred: info(ArgumentType.cred, 'opaque'),
+  cred: info(ArgumentType.cred, 'credentials'),
   capability: info(ArgumentType.capability, 'integer', 32, true),
   kernel_cap_t: info(ArgumentType.kernelCapT, 'capabilities', 64),
   cap_inheritable: info(ArgumentType.capInheritable, 'capabilities', 64),
   cap_permitted: info(ArgumentType.capPermitted, 'capabilities', 64),
   cap_effective: info(ArgumentType.capEffective, 'capabilities', 64),
   user_namespace: info(ArgumentType.userNamespace, 'opaque'),
-  bpf_attr: info(ArgumentType.bpfAttr, 'opaque'),
+  bpf_attr: info(ArgumentType.bpfAttr, 'name'),
   bpf_cmd: info(ArgumentType.bpfCmd, 'integer', 32, true),
-  bpf_map: info(ArgumentType.bpfMap, 'opaque'),
-  bpf_prog: info(ArgumentType.bpfProg, 'opaque'),
-  perf_event: info(ArgumentType.perfEvent, 'opaque'),
+  bpf_map: info(ArgumentType.bpfMap, 'name'),
+  bpf_prog: info(ArgumentType.bpfProg, 'name'),
+  perf_event: info(ArgumentType.perfEvent, 'name'),
   load_info: info(ArgumentType.loadInfo, 'name'),
   module: info(ArgumentType.module, 'name'),
   syscall64: info(ArgumentType.syscall64, 'syscall', 64),
@@ -102,26 +104,26 @@ export function typeInfo(name: string): TypeInfo | undefined {
 
 /** Which families each operator on an argument works on. */
 export const argumentOperators = {
-  Equal: ['integer', 'text', 'path', 'name', 'capabilities', 'syscall'],
-  NotEqual: ['integer', 'text', 'path', 'name', 'capabilities', 'syscall'],
-  In: ['integer', 'text', 'path', 'name', 'capabilities', 'syscall'],
-  NotIn: ['integer', 'text', 'path', 'name', 'capabilities', 'syscall'],
-  GT: ['integer'],
-  LT: ['integer'],
+  Equal: ['integer', 'text', 'path', 'unix', 'name', 'capabilities', 'syscall'],
+  NotEqual: ['integer', 'text', 'path', 'unix', 'name', 'capabilities', 'syscall'],
+  In: ['integer', 'text', 'path', 'unix', 'name', 'capabilities', 'syscall'],
+  NotIn: ['integer', 'text', 'path', 'unix', 'name', 'capabilities', 'syscall'],
+  GT: ['integer', 'capabilities'],
+  LT: ['integer', 'capabilities'],
   Mask: ['integer', 'capabilities'],
-  InRange: ['integer'],
-  NotInRange: ['integer'],
-  InMap: ['integer', 'syscall', 'socket'],
-  NotInMap: ['integer', 'syscall', 'socket'],
-  Prefix: ['text', 'path', 'name'],
-  NotPrefix: ['text', 'path', 'name'],
-  Postfix: ['text', 'path', 'name'],
-  NotPostfix: ['text', 'path', 'name'],
-  SubString: ['text', 'path', 'name'],
-  SubStringIgnCase: ['text', 'path', 'name'],
+  InRange: ['integer', 'capabilities'],
+  NotInRange: ['integer', 'capabilities'],
+  InMap: ['integer', 'capabilities', 'syscall'],
+  NotInMap: ['integer', 'capabilities', 'syscall'],
+  Prefix: ['text', 'path', 'unix', 'name'],
+  NotPrefix: ['text', 'path', 'unix', 'name'],
+  Postfix: ['text', 'path', 'unix', 'name'],
+  NotPostfix: ['text', 'path', 'unix', 'name'],
+  SubString: ['text', 'path', 'unix', 'name'],
+  SubStringIgnCase: ['text', 'path', 'unix', 'name'],
   FileType: ['path'],
   NotFileType: ['path'],
-  CapabilitiesGained: ['capabilities', 'opaque'],
+  CapabilitiesGained: ['capabilities', 'credentials'],
   SAddr: ['socket'],
   NotSAddr: ['socket'],
   DAddr: ['socket'],
@@ -135,7 +137,7 @@ export const argumentOperators = {
   DPortPriv: ['socket'],
   NotDPortPriv: ['socket'],
   Protocol: ['socket'],
-  Family: ['socket'],
+  Family: ['socket', 'unix'],
   State: ['socket'],
   CelExpr: ['integer', 'text', 'path', 'name', 'capabilities', 'socket', 'syscall'],
 } as const satisfies Record<string, readonly TypeFamily[]>;
@@ -258,21 +260,4 @@ export const capabilityNames = [
   'CAP_PERFMON',
   'CAP_BPF',
   'CAP_CHECKPOINT_RESTORE',
-] as const;
-
-export const fileTypes = [
-  'reg',
-  'regular',
-  'dir',
-  'directory',
-  'lnk',
-  'symlink',
-  'blk',
-  'block',
-  'chr',
-  'char',
-  'fifo',
-  'pipe',
-  'sock',
-  'socket',
 ] as const;

@@ -741,14 +741,50 @@ describe('validate', () => {
     }
   });
 
-  it('refuses to match sets of capabilities, which it can only show', () => {
-    const capset = (selector: string) =>
+  it.each([
+    ['{index: 2, operator: Mask, values: [CAP_SYS_ADMIN, "0x1"]}', undefined],
+    ['{index: 2, operator: InRange, values: ["0:18446744073709551615"]}', undefined],
+    ['{index: 2, operator: Equal, values: [CAP_NONE]}', 'values[0]'],
+    ['{index: 1, operator: CapabilitiesGained, values: ["2"]}', undefined],
+    ['{index: 2, operator: CapabilitiesGained, values: ["1"]}', undefined],
+    ['{index: 1, operator: CapabilitiesGained, values: ["1"]}', 'values'],
+    ['{index: 1, operator: CapabilitiesGained, values: ["3"]}', 'values'],
+    ['{index: 1, operator: CapabilitiesGained, values: ["9"]}', 'values'],
+    ['{index: 1, operator: CapabilitiesGained, values: [CAP_BPF]}', 'values'],
+    ['{index: 1, operator: CapabilitiesGained, values: ["2", "1"]}', 'values'],
+    ['{index: 1, operator: CapabilitiesGained}', 'values'],
+    ['{index: 1, operator: Equal, values: ["1"]}', 'operator'],
+    ['{index: 4, operator: State, values: [TCP_CLOSE]}', 'operator'],
+    ['{index: 4, operator: InMap, values: ["1"]}', 'operator'],
+    ['{index: 4, operator: DPort, values: ["1"]}', undefined],
+    ['{index: 5, operator: Family, values: [AF_UNIX]}', undefined],
+    ['{index: 5, operator: Family, values: [AF_NONE]}', 'values[0]'],
+    ['{index: 5, operator: Prefix, values: ["@a"]}', undefined],
+    ['{index: 0, operator: FileType, values: [REG, fifo]}', undefined],
+    ['{index: 0, operator: FileType, values: [text]}', 'values[0]'],
+  ])('takes of kernel objects what they have: %s', (written, refused) => {
+    const args =
+      '[{index: 0, type: dentry}, {index: 1, type: cred}, {index: 2, type: cap_effective}, {index: 3, type: int}, {index: 4, type: skb}, {index: 5, type: sockaddr_un}]';
+    const [policy] = parsePolicies(
+      kprobe(`call: f, syscall: false, args: ${args}`, `matchArgs: [${written}]`),
+    );
+    if (policy === undefined) throw new Error('no policy');
+    const issues = [...validate(policy).errors, ...unsupported(policy)];
+    expect(issues.map(({ path }) => path)).toEqual(refused === undefined ? [] : [`${term}.${refused}`]);
+  });
+
+  it('refuses names that are longer than what is read of them, and objects of the kernel on a system call', () => {
+    const name = (length: number) =>
       parsePolicies(
-        kprobe('call: security_capset, syscall: false, args: [{index: 2, type: cap_effective}]', selector),
-      )[0] as ReturnType<typeof parsePolicies>[0];
-    expect(unsupported(capset('matchActions: [{action: Post}]'))).toEqual([]);
-    const issues = unsupported(capset('matchArgs: [{index: 2, operator: Equal, values: ["1"]}]'));
-    expect(issues.map(({ path }) => path)).toEqual([`${term}.operator`]);
+        kprobe(
+          'call: f, syscall: false, args: [{index: 0, type: module}]',
+          `matchArgs: [{index: 0, operator: Equal, values: [${'m'.repeat(length)}]}]`,
+        ),
+      )[0] as Parameters<typeof unsupported>[0];
+    expect(unsupported(name(62))).toEqual([]);
+    expect(unsupported(name(63)).map(({ path }) => path)).toEqual([`${term}.values[0]`]);
+    const [call] = parsePolicies(kprobe('call: sys_openat, args: [{index: 1, type: filename}]', ''));
+    expect(call && validate(call).errors.map(({ path }) => path)).toEqual(['spec.kprobes[0].args[0].type']);
   });
 
   it('refuses what this version cannot do by the field, and nothing else of the whole language', () => {

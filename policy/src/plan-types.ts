@@ -26,6 +26,8 @@ export interface PlannedArgument {
   readonly field?: PlannedField;
   /** It is data: events show it apart from the arguments. */
   readonly data?: boolean;
+  /** Of a sockaddr_un: its size is the next parameter. */
+  readonly sized?: boolean;
   readonly buffer?: PlannedBuffer;
 }
 
@@ -70,6 +72,8 @@ export interface IntegerDimension {
   readonly argument: number;
   /** argument_part; the whole argument by default. */
   readonly part?: number;
+  /** Of a part that compares two arguments: the other, which is read before. */
+  readonly other?: number;
   readonly defaultMask: Mask;
   readonly entries: readonly { readonly value: bigint | HostNamespace; readonly mask: Mask }[];
 }

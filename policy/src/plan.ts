@@ -20,6 +20,7 @@ import { hooksOf, type PolicyHook } from './hooks.js';
 import { undecidedTypes } from './kernel-types.js';
 import { partCalls, sharedCall } from './listed-calls.js';
 import { type TypeInfo, typeInfo } from './names.js';
+import { fileTypeTerm, gainedArgument, gainedTerm, sizeFollows, unixFamilyTerm } from './object-terms.js';
 import { type Policy, policyIssue } from './parse.js';
 import type {
   HookPlan,
@@ -192,7 +193,10 @@ function argumentTerm(
   if (type?.family === 'syscall') return syscallTerm(term, policy, slot, path);
   if (type?.family === 'socket') return socketTerm(term, argument.type, ownAddress, slot, path);
   if (isBuffer(argument.type) && /^(Not)?(Equal|In)$/.test(term.operator)) return sizedTerm(term, slot, path);
-  if (type?.family !== 'integer') return textTerm(term.operator, term.values, slot, path);
+  if (/FileType$/.test(term.operator)) return fileTypeTerm(term, slot, path);
+  if (type?.family === 'unix' && term.operator === 'Family') return unixFamilyTerm(term, slot, path);
+  if (type?.family !== 'integer' && type?.family !== 'capabilities')
+    return textTerm(term.operator, term.values, slot, path);
   return integerTerm(term, type, argument.type, slot, path);
 }
 
@@ -476,7 +480,14 @@ class Planner {
           const slot = slots.get(position);
           if (argument === undefined || slot === undefined)
             throw new TypeError(`${at}: validation let it pass`);
-          terms.push(argumentTerm(item, policy, argument, namesOwnAddress(call), slot, at));
+          if (item.operator === 'CapabilitiesGained') {
+            const gained = gainedArgument(item, list, position);
+            const newSlot = typeof gained === 'number' ? slots.get(gained) : undefined;
+            if (newSlot === undefined) throw new TypeError(`${at}: validation let it pass`);
+            terms.push(gainedTerm(slot, newSlot, at));
+          } else {
+            terms.push(argumentTerm(item, policy, argument, namesOwnAddress(call), slot, at));
+          }
         }
       };
       addTerms(selector.matchArgs, args, slotOf);
@@ -589,6 +600,9 @@ class Planner {
           ...(returned === true ? { returned } : {}),
           ...(buffer === undefined ? {} : { buffer }),
           ...(type === ArgumentType.sockaddr && namesOwnAddress(hook.call) ? { ownAddress: true } : {}),
+          ...(type === ArgumentType.sockaddrUn && field === undefined && sizeFollows(hook.call)
+            ? { sized: true }
+            : {}),
         }),
       ),
       selectors: hook.selectors,

@@ -76,7 +76,7 @@ export function joinComparisons(terms: readonly Term[], typeOf: (argument: numbe
   const joined: Term[] = [];
   const placeOf = new Map<string, number>();
   for (const term of terms) {
-    const isComparison = term.kind === 'integer' || term.kind === 'range';
+    const isComparison = (term.kind === 'integer' && term.other === undefined) || term.kind === 'range';
     const asked = isComparison ? `${term.argument} ${term.part ?? ArgumentPart.whole}` : '';
     const place = isComparison ? placeOf.get(asked) : undefined;
     const before = place === undefined ? undefined : joined[place];

@@ -33,6 +33,18 @@ const readableTypes = new Set([
   'cap_permitted',
   'cap_effective',
   'syscall64',
+  'filename',
+  'dentry',
+  'kiocb',
+  'skb',
+  'sockaddr_un',
+  'net_device',
+  'bpf_attr',
+  'bpf_map',
+  'bpf_prog',
+  'perf_event',
+  'load_info',
+  'module',
   'nop',
 ]);
 /** Operators on arguments that a plan can express. */
@@ -67,6 +79,9 @@ const plannedOperators = new Set([
   'Protocol',
   'Family',
   'State',
+  'FileType',
+  'NotFileType',
+  'CapabilitiesGained',
 ]);
 const plannedActions = new Set([
   'Post',
@@ -80,6 +95,9 @@ const plannedActions = new Set([
 
 /** The longest text that a term takes: what a trie takes, without the closing NUL. */
 export const textBytesMax = limits.trie_data_bytes - 1;
+
+/** The longest name of a kernel object that a term takes: 63 bytes of one are read, the last of which may not be its last. */
+const nameBytesMax = 62;
 
 const later = 'is not supported yet by this version';
 
@@ -187,24 +205,15 @@ function checkOperator(
   if (family === 'auto' && ofTracepoint) {
     report(`${path}.index`, `an argument of the type auto in a condition ${later}: write its type`);
   }
-  if (family === 'capabilities') {
-    report(`${path}.operator`, `${item.operator} on a set of capabilities ${later}: it is read and shown`);
-  }
   if (!plannedOperators.has(item.operator)) {
     report(`${path}.operator`, `${item.operator} ${later}: it does ${[...plannedOperators].join(', ')}`);
   }
   if (argument !== undefined) {
     // Of the bytes of a buffer, two say how many there are.
     const sized = isBuffer(argument.type) && /^(Not)?(Equal|In)$/.test(item.operator);
-    checkTexts(item.values, path, report, textBytesMax - (sized ? 2 : 0));
+    checkTexts(item.values, path, report, family === 'name' ? nameBytesMax : textBytesMax - (sized ? 2 : 0));
   }
   item.values.forEach((value, index) => {
-    if (family === 'socket' && /Map$/.test(item.operator)) {
-      report(
-        `${path}.operator`,
-        `${item.operator} on a socket ${later}: name the part, as DAddr and DPort do`,
-      );
-    }
     if (family !== 'syscall' && value.startsWith('list:') && /Map$/.test(item.operator))
       report(`${path}.values[${index}]`, `a list as a value ${later}: write the numbers`);
   });

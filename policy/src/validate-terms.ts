@@ -3,16 +3,17 @@
 // there, values that the type can have.
 
 import { parseNetwork } from './addresses.js';
+import { fileTypeNumber, fileTypes } from './file-types.js';
 import type { Findings } from './findings.js';
 import {
   argumentOperators,
   capabilityNames,
-  fileTypes,
   type TypeFamily,
   typeInfo,
   valuelessOperators,
 } from './names.js';
 import { quote, suggestion } from './nearest.js';
+import { gainedArgument } from './object-terms.js';
 import { type ExpandedSelector, findArgument } from './selectors.js';
 import type { Argument, ArgumentTerm } from './shape.js';
 import { socketNames, socketNumber } from './socket-names.js';
@@ -130,7 +131,7 @@ function checkIntegerValue(
     return;
   }
   const parsed =
-    operator === 'Mask' && type.family === 'integer'
+    operator === 'Mask'
       ? parseBits(value, argument.type, type)
       : parseTypedInteger(value, argument.type, type);
   if (typeof parsed === 'string') {
@@ -190,6 +191,19 @@ export function checkArgumentTerm(
     );
     return;
   }
+  if (argument.type === 'skb' && term.operator === 'State') {
+    findings.error(
+      'wrong-operator',
+      `${path}.operator`,
+      'State does not work on the type skb: a packet has no state, its socket has (sock)',
+    );
+    return;
+  }
+  if (term.operator === 'CapabilitiesGained') {
+    const gained = gainedArgument(term, args, found.position);
+    if (typeof gained === 'string') findings.error('wrong-value', `${path}.values`, gained);
+    return;
+  }
   const valueless = valuelessOperators.includes(term.operator);
   if (valueless && term.values.length > 0) {
     findings.error('wrong-value', `${path}.values`, `${term.operator} takes no values`);
@@ -201,7 +215,7 @@ export function checkArgumentTerm(
     if (term.operator === 'CelExpr') {
       if (value.trim() === '') findings.error('wrong-value', at, 'is empty: write an expression');
     } else if (/FileType$/.test(term.operator)) {
-      if (!(fileTypes as readonly string[]).includes(value.toLowerCase())) {
+      if (fileTypeNumber(value) === undefined) {
         findings.error(
           'wrong-value',
           at,
@@ -213,7 +227,7 @@ export function checkArgumentTerm(
     } else if (family === 'syscall') {
       const numbers = syscallValues(findings.policy, value);
       if (typeof numbers === 'string') findings.error('wrong-value', at, numbers);
-    } else if (family === 'socket') {
+    } else if (family === 'socket' || (family === 'unix' && term.operator === 'Family')) {
       checkSocketValue(findings, term.operator, value, at);
     } else {
       checkText(findings, term.operator, family, value, at);

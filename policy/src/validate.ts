@@ -102,6 +102,13 @@ const markerArguments = 12;
 /** Objects of the kernel, beside files and sockets. */
 const kernelTypes = new Set([
   'cred',
+  'filename',
+  'net_device',
+  'bpf_map',
+  'bpf_prog',
+  'perf_event',
+  'module',
+  'load_info',
   'user_namespace',
   'kernel_cap_t',
   'cap_inheritable',
@@ -116,6 +123,9 @@ function isKernelObject(name: string, family: TypeFamily | undefined): boolean {
     kernelTypes.has(name)
   );
 }
+
+/** Types beside text that a system call has in its caller's memory. */
+const userMemoryTypes = new Set(['sockaddr', 'sockaddr_un', 'bpf_attr']);
 
 function checkArguments(
   findings: Findings,
@@ -164,7 +174,7 @@ function checkArguments(
           `${at}.type`,
           `${argument.type} is a kernel object, and a system call has none among its arguments: write string for a path in the caller's memory, fd for the number of an open file, or hook a security_* function`,
         );
-      } else if (type?.family === 'text' || argument.type === 'sockaddr') {
+      } else if (type?.family === 'text' || userMemoryTypes.has(argument.type)) {
         findings.warn(
           'user-memory',
           `${at}.type`,

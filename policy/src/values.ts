@@ -25,6 +25,12 @@ export function integerRange(type: TypeInfo): readonly [bigint, bigint] {
   return type.signed ? [-(1n << (bits - 1n)), (1n << (bits - 1n)) - 1n] : [0n, (1n << bits) - 1n];
 }
 
+/** The set that has one capability, by its name. */
+function capabilityBit(text: string): bigint | undefined {
+  const number = capabilityNames.indexOf(text.toUpperCase() as (typeof capabilityNames)[number]);
+  return number < 0 ? undefined : 1n << BigInt(number);
+}
+
 /** Reads a value of an integer type, or says why it is none. Result: 64 bits, extended as the type is. */
 export function parseTypedInteger(text: string, typeName: string, type: TypeInfo): bigint | string {
   let value = parseInteger(text);
@@ -32,6 +38,7 @@ export function parseTypedInteger(text: string, typeName: string, type: TypeInfo
     const number = capabilityNames.indexOf(text.toUpperCase() as (typeof capabilityNames)[number]);
     if (number >= 0) value = BigInt(number);
   }
+  if (value === undefined && type.family === 'capabilities') value = capabilityBit(text);
   if (value === undefined) return `is no whole number: decimal, 0x, 0o and 0b are read`;
   const [low, high] = integerRange(type);
   if (value < low || value > high) return `does not fit ${typeName}, which takes ${low} to ${high}`;
@@ -51,7 +58,7 @@ export function parseRange(text: string): readonly [bigint, bigint] | undefined 
  * and as a number without one (0x80000000 of an int). Result: only bits that the type has.
  */
 export function parseBits(text: string, typeName: string, type: TypeInfo): bigint | string {
-  const value = parseInteger(text);
+  const value = parseInteger(text) ?? (type.family === 'capabilities' ? capabilityBit(text) : undefined);
   if (value === undefined) return 'is no whole number: decimal, 0x, 0o and 0b are read';
   const [low] = integerRange(type);
   const high = (1n << BigInt(type.bits)) - 1n;
@@ -60,10 +67,11 @@ export function parseBits(text: string, typeName: string, type: TypeInfo): bigin
 }
 
 /**
- * What numbers of a type are ordered by: the 64 bits of the number, with the sign bit turned over where the type is not
- * uint64, the one whose numbers reach there without being negative. Order keys compare without sign.
+ * What numbers of a type are ordered by: the 64 bits of the number, with the sign bit turned over where the type is
+ * neither uint64 nor a set of capabilities, whose numbers reach there without being negative. Order keys compare without sign.
  */
 export function orderKey(value: bigint, argumentType: number): bigint {
   const bits = BigInt.asUintN(64, value);
-  return argumentType === ArgumentType.uint64 ? bits : bits ^ (1n << 63n);
+  const isSet = argumentType >= ArgumentType.kernelCapT && argumentType <= ArgumentType.capEffective;
+  return argumentType === ArgumentType.uint64 || isSet ? bits : bits ^ (1n << 63n);
 }

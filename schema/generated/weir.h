@@ -92,7 +92,7 @@ enum weir_argument_type {
     WEIR_ARGUMENT_TYPE_CHAR_IOVEC = 11, // payload: bytes
     WEIR_ARGUMENT_TYPE_CONST_BUF = 12, // payload: bytes
     WEIR_ARGUMENT_TYPE_FILENAME = 13, // payload: path bytes
-    WEIR_ARGUMENT_TYPE_FD = 14, // value: the number (low 32 bits); payload: path bytes of the open file
+    WEIR_ARGUMENT_TYPE_FD = 14, // value: the number (low 32 bits) and the inode mode (high 32 bits); payload: path bytes of the open file
     WEIR_ARGUMENT_TYPE_FILE = 15, // value: inode mode; payload: path bytes
     WEIR_ARGUMENT_TYPE_PATH = 16, // value: inode mode; payload: path bytes
     WEIR_ARGUMENT_TYPE_DENTRY = 17, // value: inode mode; payload: path bytes
@@ -104,7 +104,7 @@ enum weir_argument_type {
     WEIR_ARGUMENT_TYPE_SOCKET = 23, // payload: struct socket_argument
     WEIR_ARGUMENT_TYPE_SKB = 24, // payload: struct socket_argument
     WEIR_ARGUMENT_TYPE_SOCKADDR = 25, // payload: struct socket_argument
-    WEIR_ARGUMENT_TYPE_SOCKADDR_UN = 26, // payload: path bytes
+    WEIR_ARGUMENT_TYPE_SOCKADDR_UN = 26, // value: AF_*; payload: path bytes, or "@" and those of an abstract name
     WEIR_ARGUMENT_TYPE_NET_DEVICE = 27, // payload: name bytes
     WEIR_ARGUMENT_TYPE_CRED = 28, // payload: struct credential_argument
     WEIR_ARGUMENT_TYPE_CAPABILITY = 29, // value: number of the capability
@@ -113,13 +113,13 @@ enum weir_argument_type {
     WEIR_ARGUMENT_TYPE_CAP_PERMITTED = 32, // value: capability bits
     WEIR_ARGUMENT_TYPE_CAP_EFFECTIVE = 33, // value: capability bits
     WEIR_ARGUMENT_TYPE_USER_NAMESPACE = 34, // payload: struct user_namespace_argument
-    WEIR_ARGUMENT_TYPE_BPF_ATTR = 35, // payload: struct bpf_argument
+    WEIR_ARGUMENT_TYPE_BPF_ATTR = 35, // payload: struct bpf_argument; value: bytes of its name
     WEIR_ARGUMENT_TYPE_BPF_CMD = 36, // value: number of the command
-    WEIR_ARGUMENT_TYPE_BPF_MAP = 37, // payload: struct bpf_argument
-    WEIR_ARGUMENT_TYPE_BPF_PROG = 38, // payload: struct bpf_argument
-    WEIR_ARGUMENT_TYPE_PERF_EVENT = 39, // payload: struct perf_event_argument
-    WEIR_ARGUMENT_TYPE_LOAD_INFO = 40, // payload: struct module_argument
-    WEIR_ARGUMENT_TYPE_MODULE = 41, // payload: struct module_argument
+    WEIR_ARGUMENT_TYPE_BPF_MAP = 37, // payload: struct bpf_argument; value: bytes of its name
+    WEIR_ARGUMENT_TYPE_BPF_PROG = 38, // payload: struct bpf_argument; value: bytes of its name
+    WEIR_ARGUMENT_TYPE_PERF_EVENT = 39, // payload: struct perf_event_argument; value: bytes of the name of its function
+    WEIR_ARGUMENT_TYPE_LOAD_INFO = 40, // payload: struct module_argument; value: bytes of its name
+    WEIR_ARGUMENT_TYPE_MODULE = 41, // payload: struct module_argument; value: bytes of its name
     WEIR_ARGUMENT_TYPE_SYSCALL64 = 42, // value: number of the call (low 32 bits) and ABI (high 32 bits: 0 x64, 1 i386)
     WEIR_ARGUMENT_TYPE_NOP = 43, // nothing; holds its position
 };
@@ -247,6 +247,9 @@ enum weir_argument_part {
     WEIR_ARGUMENT_PART_FAMILY = 6, // of a socket
     WEIR_ARGUMENT_PART_STATE = 7, // of a socket
     WEIR_ARGUMENT_PART_SIZED = 8, // the number of its bytes (two bytes, the higher first), then its bytes
+    WEIR_ARGUMENT_PART_FILE_TYPE = 9, // of a file: bits 12 to 15 of its mode
+    WEIR_ARGUMENT_PART_CAPABILITIES_MORE = 10, // those that it has, and the other argument has not
+    WEIR_ARGUMENT_PART_CAPABILITIES_LESS = 11, // those that the other argument has, and it has not
 };
 
 // Where the raw value of an argument is taken from.
@@ -941,7 +944,7 @@ struct weir_hook_argument {
     __u8 type; // argument_type
     __u8 index; // parameter number, or number of the field of a tracepoint, from 0
     __u8 source; // argument_source
-    __u8 flags; // bits: 1, read for matching only, in no event; 2, an address (sockaddr) that is the socket's own, not its peer's; 4, its bytes are read at the return of the call, as many as that says; 8, the call returns 32 bits; 64, a field, found by its field_plan; 128, data, not an argument
+    __u8 flags; // bits: 1, read for matching only, in no event; 2, an address (sockaddr) that is the socket's own, not its peer's; 4, its bytes are read at the return of the call, as many as that says; 8, the call returns 32 bits; 16, an address whose size is the next parameter; 64, a field, found by its field_plan; 128, data, not an argument
     __u16 offset; // of a field of a tracepoint: where it lies in the record
     __u16 size; // of a field of a tracepoint: its bytes; of a buffer: 1 + number of the parameter that says how many bytes, or pieces, 0 where none does
 };
@@ -998,13 +1001,13 @@ struct weir_dimension {
     __u8 kind; // dimension_kind
     __u8 argument; // position in the arguments of the hook, or the scope_attribute
     __u16 part; // argument_part; of a scope dimension 1 where what it looks at may change while a process runs
-    __u32 reserved2; // 0
+    __u32 other; // of a part that compares two arguments: position of the other, which is read before
 };
 _Static_assert(sizeof(struct weir_dimension) == 8, "dimension");
 _Static_assert(__builtin_offsetof(struct weir_dimension, kind) == 0, "dimension.kind");
 _Static_assert(__builtin_offsetof(struct weir_dimension, argument) == 1, "dimension.argument");
 _Static_assert(__builtin_offsetof(struct weir_dimension, part) == 2, "dimension.part");
-_Static_assert(__builtin_offsetof(struct weir_dimension, reserved2) == 4, "dimension.reserved2");
+_Static_assert(__builtin_offsetof(struct weir_dimension, other) == 4, "dimension.other");
 
 // Constants by which the program of one hook is specialised (.rodata): the verifier removes what it does not use.
 struct weir_hook_spec {

@@ -53,6 +53,9 @@ export const argumentPart = enumeration('argument_part', 'What of an argument a 
   family: [6, 'of a socket'],
   state: [7, 'of a socket'],
   sized: [8, 'the number of its bytes (two bytes, the higher first), then its bytes'],
+  file_type: [9, 'of a file: bits 12 to 15 of its mode'],
+  capabilities_more: [10, 'those that it has, and the other argument has not'],
+  capabilities_less: [11, 'those that the other argument has, and it has not'],
 });
 
 export const argumentSource = enumeration(
@@ -161,7 +164,7 @@ export const hookArgument = layout('hook_argument', 'How an argument of a hook i
   field(
     'flags',
     'u8',
-    "bits: 1, read for matching only, in no event; 2, an address (sockaddr) that is the socket's own, not its peer's; 4, its bytes are read at the return of the call, as many as that says; 8, the call returns 32 bits; 64, a field, found by its field_plan; 128, data, not an argument",
+    "bits: 1, read for matching only, in no event; 2, an address (sockaddr) that is the socket's own, not its peer's; 4, its bytes are read at the return of the call, as many as that says; 8, the call returns 32 bits; 16, an address whose size is the next parameter; 64, a field, found by its field_plan; 128, data, not an argument",
   ),
   field('offset', 'u16', 'of a field of a tracepoint: where it lies in the record'),
   field(
@@ -204,7 +207,7 @@ export const dimension = layout('dimension', 'One look-up of a hook.', [
     'u16',
     'argument_part; of a scope dimension 1 where what it looks at may change while a process runs',
   ),
-  field('reserved2', 'u32', '0'),
+  field('other', 'u32', 'of a part that compares two arguments: position of the other, which is read before'),
 ]);
 
 export const hookSpec = layout(

@@ -3,6 +3,15 @@
 import { ArgumentFlag, ArgumentType, type SocketArgument } from '@weir/schema';
 import type { DecodedArgument } from '@weir/segment';
 import {
+  mapMembers,
+  moduleMembers,
+  objectText,
+  packetMembers,
+  perfEventMembers,
+  programMembers,
+  unixAddressMembers,
+} from './kernel-objects.js';
+import {
   addressText,
   capabilities,
   capabilityNames,
@@ -84,6 +93,12 @@ function credentialMembers({ credential }: DecodedArgument): Json {
   };
 }
 
+/** Whether a module's signature is valid, false included; left out where that is not known. */
+function signature({ module }: DecodedArgument): Json {
+  const known = module?.signatureOk;
+  return known === 0 || known === 1 ? { signature_ok: known === 1 } : {};
+}
+
 function bytesMember(argument: DecodedArgument): Json {
   const bytes = Buffer.from(argument.payload).toString('base64');
   return (argument.flagBits & ArgumentFlag.truncated) !== 0
@@ -121,7 +136,7 @@ function memberOf(argument: DecodedArgument): Json {
     case ArgumentType.kiocb:
       return { file_arg: compact({ path: text, permission }) };
     case ArgumentType.fd:
-      return { file_arg: compact({ path: text }) };
+      return { file_arg: compact({ path: text, permission: permissionText(Number(value >> 32n)) }) };
     case ArgumentType.path:
     case ArgumentType.dentry:
       return { path_arg: compact({ path: text, permission }) };
@@ -132,6 +147,23 @@ function memberOf(argument: DecodedArgument): Json {
       return { sock_arg: compact(socketMembers(argument)) };
     case ArgumentType.sockaddr:
       return { sockaddr_arg: compact(sockaddrMembers(argument)) };
+    case ArgumentType.skb:
+      return { skb_arg: compact(packetMembers(argument)) };
+    case ArgumentType.sockaddrUn:
+      return { sockaddrun_arg: compact(unixAddressMembers(argument)) };
+    case ArgumentType.netDevice:
+      return { net_dev_arg: compact({ name: text }) };
+    case ArgumentType.bpfAttr:
+      return { bpf_attr_arg: compact(programMembers(argument)) };
+    case ArgumentType.bpfProg:
+      return { bpf_prog_arg: compact(programMembers(argument)) };
+    case ArgumentType.bpfMap:
+      return { bpf_map_arg: compact(mapMembers(argument)) };
+    case ArgumentType.perfEvent:
+      return { perf_event_arg: compact(perfEventMembers(argument)) };
+    case ArgumentType.module:
+    case ArgumentType.loadInfo:
+      return { module_arg: { ...compact(moduleMembers(argument)), ...signature(argument) } };
     case ArgumentType.cred:
       return { process_credentials_arg: credentialMembers(argument) };
     case ArgumentType.capability:
@@ -210,6 +242,6 @@ export function argumentText(argument: DecodedArgument): string {
     case ArgumentType.userNamespace:
       return `user:[${argument.userNamespace?.inode}]`;
     default:
-      return argument.text ?? argument.value.toString();
+      return argument.text ?? objectText(argument) ?? argument.value.toString();
   }
 }

@@ -6,10 +6,14 @@ import {
   CREDENTIAL_ARGUMENT_BYTES,
   EventKind,
   ExecFlag,
+  MODULE_ARGUMENT_BYTES,
   makeCredentialArgument,
+  PERF_EVENT_ARGUMENT_BYTES,
   writeCredentialArgument,
+  writeModuleArgument,
+  writePerfEventArgument,
 } from '@weir/schema';
-import { BatchDecoder, BatchReader, BatchWriter, socketPayload } from '@weir/segment';
+import { BatchDecoder, BatchReader, BatchWriter, bpfPayload, socketPayload } from '@weir/segment';
 import { describe, expect, it } from 'vitest';
 import { Subscriber } from '../socket/subscriber.js';
 import type { EventsQuery } from '../socket/types.js';
@@ -273,6 +277,93 @@ describe('JSON', () => {
       tags: ['t'],
     });
     expect(compactEvent(decoder, 0).split('] ')[1]).toBe('raw_syscalls:sys_enter(41, 41/i386) policy=p');
+  });
+
+  it('shows kernel objects as consumers know them', () => {
+    const name = (text: string, bytes: number) => [...Buffer.from(text.padEnd(bytes, '\0'))];
+    const module = new Uint8Array(MODULE_ARGUMENT_BYTES);
+    writeModuleArgument(new DataView(module.buffer), 0, {
+      tainted: 4097n,
+      signatureOk: 0,
+      reserved: 0,
+      name: name('rootkit', 64),
+    });
+    const perf = new Uint8Array(PERF_EVENT_ARGUMENT_BYTES);
+    writePerfEventArgument(new DataView(perf.buffer), 0, {
+      type: 8,
+      reserved: 0,
+      config: 0n,
+      probeOffset: 4n,
+      function: name('vfs_open', 64),
+    });
+    const bpf = bpfPayload({
+      type: 2,
+      instructionCount: 7,
+      keySize: 4,
+      valueSize: 8,
+      maxEntries: 9,
+      name: name('m', 16),
+    });
+    const packet = socketPayload({
+      family: 2,
+      protocol: 17,
+      length: 60,
+      sourceAddress: [10, 0, 0, 1],
+      destinationAddress: [10, 0, 0, 2],
+      sourcePort: 53,
+      destinationPort: 5353,
+    });
+    const decoder = batch((writer) => {
+      const { process } = netserver(writer);
+      writer.event({
+        kind: EventKind.kprobe,
+        pid: 68790,
+        timeNs: 1n,
+        process,
+        arguments: [
+          { type: ArgumentType.module, payload: module },
+          { type: ArgumentType.perfEvent, index: 1, payload: perf },
+          { type: ArgumentType.bpfMap, index: 2, payload: bpf },
+          { type: ArgumentType.bpfProg, index: 3, payload: bpf },
+          { type: ArgumentType.skb, index: 4, payload: packet },
+          { type: ArgumentType.sockaddrUn, index: 5, payload: '@weir', value: 1n },
+          { type: ArgumentType.netDevice, index: 6, payload: 'eth0' },
+          { type: ArgumentType.fd, index: 7, payload: '/dev', value: (0o40755n << 32n) | 3n },
+        ],
+      });
+    });
+    expect(json(decoder).process_kprobe.args).toEqual([
+      {
+        module_arg: {
+          name: 'rootkit',
+          tainted: ['TAINT_PROPRIETARY_MODULE', 'TAINT_OUT_OF_TREE_MODULE'],
+          signature_ok: false,
+        },
+      },
+      { perf_event_arg: { KprobeFunc: 'vfs_open', Type: 'PERF_TYPE_8', ProbeOffset: '4' } },
+      {
+        bpf_map_arg: { MapType: 'BPF_MAP_TYPE_ARRAY', KeySize: 4, ValueSize: 8, MaxEntries: 9, MapName: 'm' },
+      },
+      { bpf_prog_arg: { ProgType: 'BPF_PROG_TYPE_KPROBE', InsnCnt: 7, ProgName: 'm' } },
+      {
+        skb_arg: {
+          len: 60,
+          saddr: '10.0.0.1',
+          daddr: '10.0.0.2',
+          sport: 53,
+          dport: 5353,
+          proto: 17,
+          protocol: 'IPPROTO_UDP',
+          family: 'AF_INET',
+        },
+      },
+      { sockaddrun_arg: { family: 'AF_UNIX', path: '@weir' } },
+      { net_dev_arg: { name: 'eth0' } },
+      { file_arg: { path: '/dev', permission: 'drwxr-xr-x' } },
+    ]);
+    expect(compactEvent(decoder, 0)).toContain(
+      'rootkit, 8 vfs_open, array m, kprobe m, 10.0.0.1:53 -> 10.0.0.2:5353, @weir, eth0, /dev',
+    );
   });
 
   it('names what addresses of stacks stand for, as far as it is known', () => {

@@ -82,6 +82,7 @@ const HIDDEN = 1;
 const OWN_ADDRESS = 2;
 const AT_RETURN = 4;
 const NARROW_RETURN = 8;
+const SIZED = 16;
 const FIELD = 64;
 const DATA = 128;
 const PURPOSE_VALUE = 0;
@@ -167,10 +168,11 @@ export function checkLimits(hook: HookPlan): void {
   }
 }
 
-function argumentFlags({ hidden, ownAddress, buffer, field, data }: PlannedArgument): number {
+function argumentFlags({ hidden, ownAddress, sized, buffer, field, data }: PlannedArgument): number {
   return (
     (hidden ? HIDDEN : 0) |
     (ownAddress === true ? OWN_ADDRESS : 0) |
+    (sized === true ? SIZED : 0) |
     (buffer?.copied === true ? AT_RETURN : 0) |
     (buffer?.narrow === true ? NARROW_RETURN : 0) |
     (field === undefined ? 0 : FIELD) |
@@ -226,6 +228,7 @@ export function encodeSpec(
           kind: kinds[dimension.kind],
           argument: dimension.argument,
           part: 'part' in dimension ? (dimension.part ?? ArgumentPart.whole) : ArgumentPart.whole,
+          other: 'other' in dimension ? (dimension.other ?? 0) : 0,
         }),
       ),
     }),

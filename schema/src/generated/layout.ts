@@ -177,7 +177,7 @@ export const ArgumentType = {
   constBuf: 12,
   /** payload: path bytes */
   filename: 13,
-  /** value: the number (low 32 bits); payload: path bytes of the open file */
+  /** value: the number (low 32 bits) and the inode mode (high 32 bits); payload: path bytes of the open file */
   fd: 14,
   /** value: inode mode; payload: path bytes */
   file: 15,
@@ -201,7 +201,7 @@ export const ArgumentType = {
   skb: 24,
   /** payload: struct socket_argument */
   sockaddr: 25,
-  /** payload: path bytes */
+  /** value: AF_*; payload: path bytes, or "@" and those of an abstract name */
   sockaddrUn: 26,
   /** payload: name bytes */
   netDevice: 27,
@@ -219,19 +219,19 @@ export const ArgumentType = {
   capEffective: 33,
   /** payload: struct user_namespace_argument */
   userNamespace: 34,
-  /** payload: struct bpf_argument */
+  /** payload: struct bpf_argument; value: bytes of its name */
   bpfAttr: 35,
   /** value: number of the command */
   bpfCmd: 36,
-  /** payload: struct bpf_argument */
+  /** payload: struct bpf_argument; value: bytes of its name */
   bpfMap: 37,
-  /** payload: struct bpf_argument */
+  /** payload: struct bpf_argument; value: bytes of its name */
   bpfProg: 38,
-  /** payload: struct perf_event_argument */
+  /** payload: struct perf_event_argument; value: bytes of the name of its function */
   perfEvent: 39,
-  /** payload: struct module_argument */
+  /** payload: struct module_argument; value: bytes of its name */
   loadInfo: 40,
-  /** payload: struct module_argument */
+  /** payload: struct module_argument; value: bytes of its name */
   module: 41,
   /** value: number of the call (low 32 bits) and ABI (high 32 bits: 0 x64, 1 i386) */
   syscall64: 42,
@@ -586,6 +586,12 @@ export const ArgumentPart = {
   state: 7,
   /** the number of its bytes (two bytes, the higher first), then its bytes */
   sized: 8,
+  /** of a file: bits 12 to 15 of its mode */
+  fileType: 9,
+  /** those that it has, and the other argument has not */
+  capabilitiesMore: 10,
+  /** those that the other argument has, and it has not */
+  capabilitiesLess: 11,
 } as const;
 export type ArgumentPart = (typeof ArgumentPart)[keyof typeof ArgumentPart];
 /** Names of argument_part, by number, as events and the archive spell them. */
@@ -599,6 +605,9 @@ export const argumentPartNames: Readonly<Record<number, string>> = {
   6: 'family',
   7: 'state',
   8: 'sized',
+  9: 'file_type',
+  10: 'capabilities_more',
+  11: 'capabilities_less',
 };
 
 /** Where the raw value of an argument is taken from. */
@@ -3140,7 +3149,7 @@ export interface HookArgument {
   index: number;
   /** argument_source */
   source: number;
-  /** bits: 1, read for matching only, in no event; 2, an address (sockaddr) that is the socket's own, not its peer's; 4, its bytes are read at the return of the call, as many as that says; 8, the call returns 32 bits; 64, a field, found by its field_plan; 128, data, not an argument */
+  /** bits: 1, read for matching only, in no event; 2, an address (sockaddr) that is the socket's own, not its peer's; 4, its bytes are read at the return of the call, as many as that says; 8, the call returns 32 bits; 16, an address whose size is the next parameter; 64, a field, found by its field_plan; 128, data, not an argument */
   flags: number;
   /** of a field of a tracepoint: where it lies in the record */
   offset: number;
@@ -3297,7 +3306,7 @@ export function makeFieldPlan(fields: Partial<FieldPlan> = {}): FieldPlan {
 export const DIMENSION_KIND_AT = 0;
 export const DIMENSION_ARGUMENT_AT = 1;
 export const DIMENSION_PART_AT = 2;
-export const DIMENSION_RESERVED2_AT = 4;
+export const DIMENSION_OTHER_AT = 4;
 export const DIMENSION_BYTES = 8;
 
 /** One look-up of a hook. */
@@ -3308,8 +3317,8 @@ export interface Dimension {
   argument: number;
   /** argument_part; of a scope dimension 1 where what it looks at may change while a process runs */
   part: number;
-  /** 0 */
-  reserved2: number;
+  /** of a part that compares two arguments: position of the other, which is read before */
+  other: number;
 }
 
 /** Reads 8 bytes. @throws {RangeError} where they reach past the view. */
@@ -3318,7 +3327,7 @@ export function readDimension(view: DataView, at: number): Dimension {
     kind: view.getUint8(at),
     argument: view.getUint8(at + 1),
     part: view.getUint16(at + 2, true),
-    reserved2: view.getUint32(at + 4, true),
+    other: view.getUint32(at + 4, true),
   };
 }
 
@@ -3327,7 +3336,7 @@ export function writeDimension(view: DataView, at: number, value: Dimension): vo
   view.setUint8(at, value.kind);
   view.setUint8(at + 1, value.argument);
   view.setUint16(at + 2, value.part, true);
-  view.setUint32(at + 4, value.reserved2, true);
+  view.setUint32(at + 4, value.other, true);
 }
 
 /** Makes a Dimension of zeros, with the given fields set. */
