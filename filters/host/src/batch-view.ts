@@ -18,12 +18,19 @@ import {
   HOOK_RECORD_BINDING_INDEX_AT,
   POD_ENTRY_BYTES,
   POD_ENTRY_LABELS_AT,
+  PROCESS_ENTRY_ARGUMENTS_AT,
+  PROCESS_ENTRY_BINARY_AT,
   PROCESS_ENTRY_BYTES,
+  PROCESS_ENTRY_CWD_AT,
+  PROCESS_ENTRY_ENVIRONMENT_AT,
+  PROCESS_ENTRY_PARENT_INDEX_AT,
   PROCESS_ENTRY_POD_INDEX_AT,
   RECORD_HEADER_ANNOTATION_AT,
   RECORD_HEADER_FLAGS_AT,
   RECORD_HEADER_KIND_AT,
+  RECORD_HEADER_PARENT_INDEX_AT,
   RECORD_HEADER_PROCESS_INDEX_AT,
+  RECORD_HEADER_SIZE_AT,
   RECORD_HEADER_TIME_NS_AT,
   RecordFlag,
 } from '@weir/schema';
@@ -35,6 +42,18 @@ export const State = {
   /** No filter sees it. */
   unseen: 2,
 } as const;
+
+/** Bytes of an event that its allowance of fuel is for; it has more for each byte beyond. */
+const EVENT_BYTES = 1024;
+/** Ancestors whose texts count, as in the SDK. */
+const ANCESTORS_MAX = 64;
+/** Texts of a process that events make long. */
+const textSpans = [
+  PROCESS_ENTRY_BINARY_AT,
+  PROCESS_ENTRY_ARGUMENTS_AT,
+  PROCESS_ENTRY_CWD_AT,
+  PROCESS_ENTRY_ENVIRONMENT_AT,
+];
 
 /** Kinds are sparse; a code is small. */
 export const KIND_CODES = 64;
@@ -101,8 +120,13 @@ export class BatchView {
   #functions: (string | undefined)[] = [];
   #podLabels: (ReadonlySet<string> | undefined)[] = [];
   #nodeLabels: ReadonlySet<string> | undefined;
+  /** Of each record, bytes beyond EVENT_BYTES; and of all together. Looked at once a batch, as it was handed over. */
+  readonly #longBytes: Uint32Array;
+  #longTotal = -1;
+  #textBytes = new Uint32Array(256);
 
   constructor(recordsMax: number) {
+    this.#longBytes = new Uint32Array(recordsMax);
     this.codes = new Uint8Array(recordsMax);
     this.stateWords = new Int32Array((recordsMax + 3) >> 2);
     this.states = new Uint8Array(this.stateWords.buffer);
@@ -120,6 +144,7 @@ export class BatchView {
     this.recordCount = words[BATCH_HEADER_RECORD_COUNT_AT >> 2] as number;
     this.offsetsAt = (words[BATCH_HEADER_OFFSETS_AT_AT >> 2] as number) >> 2;
     this.errors = 0;
+    this.#longTotal = -1;
     this.#policies = [];
     this.#functions = [];
     this.#podLabels = [];
@@ -160,6 +185,81 @@ export class BatchView {
 
   timeMs(index: number): number {
     return Number(this.view.getBigUint64(this.recordAt(index) + RECORD_HEADER_TIME_NS_AT, true) / 1_000_000n);
+  }
+
+  /**
+   * Bytes of the marked records beyond what an event's allowance is for. An event's bytes are those of its record and
+   * of the texts of its process, its parent and their ancestors, which others may share: a filter reads them each time.
+   */
+  longBytes(marks: Uint8Array, mark: number): number {
+    if (this.#longTotal < 0) this.#measure();
+    if (this.#longTotal === 0) return 0;
+    let sum = 0;
+    for (let index = 0; index < this.recordCount; index++) {
+      if (marks[index] === mark) sum += this.#longBytes[index] as number;
+    }
+    return sum;
+  }
+
+  #measure(): void {
+    const { words, recordCount } = this;
+    const count = this.#measureProcesses();
+    let total = 0;
+    for (let index = 0; index < recordCount; index++) {
+      const at = this.recordAt(index);
+      const process = words[(at + RECORD_HEADER_PROCESS_INDEX_AT) >> 2] as number;
+      const bytes =
+        Math.min(words[(at + RECORD_HEADER_SIZE_AT) >> 2] as number, this.byteLength) +
+        this.#lineBytes(process, count) +
+        this.#lineBytes(this.#parentBeside(at, process, count), count);
+      const long = Math.max(bytes - EVENT_BYTES, 0);
+      this.#longBytes[index] = long;
+      total += long;
+    }
+    this.#longTotal = total;
+  }
+
+  /** Notes how long the texts of each process are; returns how many processes there are. */
+  #measureProcesses(): number {
+    const { words } = this;
+    const said = words[BATCH_HEADER_PROCESS_COUNT_AT >> 2] as number;
+    const first = words[BATCH_HEADER_PROCESSES_AT_AT >> 2] as number;
+    const room = Math.floor(Math.max(this.byteLength - first, 0) / PROCESS_ENTRY_BYTES);
+    const count = Math.min(said, room);
+    if (count > this.#textBytes.length) this.#textBytes = new Uint32Array(count * 2);
+    for (let index = 0; index < count; index++) {
+      const entry = first + index * PROCESS_ENTRY_BYTES;
+      let bytes = 0;
+      for (const span of textSpans)
+        bytes += Math.min(words[(entry + span + 4) >> 2] as number, this.byteLength);
+      this.#textBytes[index] = bytes;
+    }
+    return count;
+  }
+
+  #parentOf(process: number): number {
+    const first = this.words[BATCH_HEADER_PROCESSES_AT_AT >> 2] as number;
+    return this.words[
+      (first + (process - 1) * PROCESS_ENTRY_BYTES + PROCESS_ENTRY_PARENT_INDEX_AT) >> 2
+    ] as number;
+  }
+
+  /** Bytes of the texts of a process and its ancestors. */
+  #lineBytes(process: number, count: number): number {
+    let bytes = 0;
+    let index = process;
+    for (let generation = 0; generation <= ANCESTORS_MAX && index > 0 && index <= count; generation++) {
+      bytes += this.#textBytes[index - 1] as number;
+      index = this.#parentOf(index);
+    }
+    return bytes;
+  }
+
+  /** The parent that a record names, where it is not its process's own. */
+  #parentBeside(recordAt: number, process: number, count: number): number {
+    const parent = this.words[(recordAt + RECORD_HEADER_PARENT_INDEX_AT) >> 2] as number;
+    const known = process > 0 && process <= count && this.#parentOf(process) === parent;
+    return known ? 0 : parent;
   }
 
   flagError(index: number): void {

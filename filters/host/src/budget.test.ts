@@ -48,6 +48,15 @@ describe('averages', () => {
     expect(new Averages(defaults).add(1000, 20_000_001, 0)).toMatch('its budget is 20000');
   });
 
+  it('do not count what long texts allow for, and nothing is left over of that for other events', () => {
+    const averages = new Averages(defaults);
+    expect(averages.add(1000, 24_000_000, 0, 10_000)).toBeUndefined();
+    expect(averages.add(1000, 20_000_000, 0, 10_000)).toBeUndefined();
+    expect(averages.add(1000, 24_000_400, 0, 10_000)).toMatch('its budget is 20000');
+    expect(new Averages(defaults).add(2000, 0, 144e6, 260_000)).toBeUndefined();
+    expect(new Averages(defaults).add(2000, 0, 145e6, 260_000)).toMatch('ns of processor time');
+  });
+
   it('of time count once the filter has run for a tenth of a second', () => {
     const averages = new Averages(defaults);
     expect(averages.add(2000, 0, 99e6)).toBeUndefined();

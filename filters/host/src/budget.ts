@@ -22,9 +22,15 @@ const defaultCaps: Budget = {
   fuelPerCall: 10_000_000,
   // At most some 75 ms: below the limit of the watchdog.
   fuelPerBatch: 200_000_000,
-  averageFuel: 50_000,
+  averageFuel: 100_000,
   averageNs: 100_000,
 };
+
+/**
+ * What an event may cost on top for each byte beyond the first 1024 of it and of its processes' texts: in units of
+ * fuel, and in ns. Who may run a program may give it long arguments, which must not stop a filter that reads them.
+ */
+export const FUEL_PER_LONG_BYTE = 400;
 
 /**
  * The budget of one filter. What it does not ask for is the default, or the cap where that is lower.
@@ -87,10 +93,17 @@ export class Averages {
     this.#budget = budget;
   }
 
-  /** Adds what a batch took; returns why the filter is to be stopped, if it is. */
-  add(events: number, fuel: number, processorNs: number): string | undefined {
-    this.#fuel.add(events, fuel);
-    this.#time.add(events, processorNs);
+  /**
+   * Adds what a batch took; returns why the filter is to be stopped, if it is. What a batch took beyond its share of
+   * the average does not count as far as its long texts allow for it.
+   */
+  add(events: number, fuel: number, processorNs: number, longBytes = 0): string | undefined {
+    const { averageFuel, averageNs } = this.#budget;
+    const overFuel = Math.max(fuel - averageFuel * events, 0);
+    const overNs = Math.max(processorNs - averageNs * events, 0);
+    const allowed = overFuel > 0 || overNs > 0 ? longBytes * FUEL_PER_LONG_BYTE : 0;
+    this.#fuel.add(events, fuel - Math.min(overFuel, allowed));
+    this.#time.add(events, processorNs - Math.min(overNs, allowed));
     const over = this.#overFuel() ?? this.#overTime();
     if (this.#fuel.events >= EVENTS_MAX) this.#fuel.begin();
     if (this.#time.events >= EVENTS_MAX && this.#time.sum >= TIME_MIN_NS) this.#time.begin();

@@ -34,7 +34,7 @@ import {
 } from '@weir/schema';
 import { type BatchView, State } from './batch-view.js';
 import { Binding } from './binding.js';
-import { Averages } from './budget.js';
+import { Averages, FUEL_PER_LONG_BYTE } from './budget.js';
 import { copyBytes } from './copy.js';
 import { align8, areaBytes, cleanText, describeError, FilterInstance } from './instance.js';
 import type { Notes } from './notes.js';
@@ -229,12 +229,13 @@ export class FilterRunner {
       this.#redactor?.apply(batch, notes);
       return ended;
     }
+    const longBytes = batch.longBytes(this.#marks, FilterMark.judge);
     const start = this.#context.nowNs();
     const fuelBefore = this.#context.counters[this.#row + Counter.fuel] as number;
     const mark = notes.mark();
     let ended = 0;
     try {
-      ended = this.#run(batch, judgements, judged, notes);
+      ended = this.#run(batch, judgements, judged, longBytes, notes);
     } catch (error) {
       if (!(error instanceof Lie)) throw error;
       // Nothing that it said of this batch is believed.
@@ -252,7 +253,7 @@ export class FilterRunner {
     this.#count(Counter.nanoseconds, tookNs);
     this.#count(Counter.processorNs, processorNs);
     const fuel = (this.#context.counters[this.#row + Counter.fuel] as number) - fuelBefore;
-    const over = this.#averages.add(judged, fuel, processorNs);
+    const over = this.#averages.add(judged, fuel, processorNs, longBytes);
     // Its verdicts on this batch stand; from the next one on it is in quarantine.
     if (over !== undefined && !this.quarantined) this.quarantine('budget', over);
     return ended;
@@ -283,7 +284,7 @@ export class FilterRunner {
     return held;
   }
 
-  #run(batch: BatchView, judgements: Uint8Array, judged: number, notes: Notes): number {
+  #run(batch: BatchView, judgements: Uint8Array, judged: number, longBytes: number, notes: Notes): number {
     const { recordCount } = batch;
     const marks = this.#marks;
     this.#dropCount = 0;
@@ -302,7 +303,7 @@ export class FilterRunner {
       let cause: TrapCause = 'trap';
       instance.lastError = undefined;
       const left = from === 0 ? judged : this.#toJudge(from, recordCount);
-      const fuel = Math.min(fuelLeft, fuelPerCall + fuelPerEvent * left);
+      const fuel = Math.min(fuelLeft, fuelPerCall + fuelPerEvent * left + FUEL_PER_LONG_BYTE * longBytes);
       this.#context.enter(Phase.filter, this.entry.row);
       try {
         answer = instance.call(fuel);

@@ -179,7 +179,12 @@ export function findText(from: usize, end: usize, text: string, folded: bool): u
     const first2 = i8x16.splat(<i8>(folded ? unfold(first) : first));
     const last1 = i8x16.splat(<i8>(folded ? fold(last) : last));
     const last2 = i8x16.splat(<i8>(folded ? unfold(last) : last));
-    while (at + bytes + 15 <= end) {
+    while (true) {
+      if (at + bytes + 15 > end) {
+        // What is left is less than sixteen places: the last sixteen, some of them once more, cost less than one by one.
+        if (at + bytes > end || from + bytes + 15 > end) break;
+        at = end - bytes - 15;
+      }
       const begins = v128.load(at);
       let mask = i8x16.bitmask(v128.or(i8x16.eq(begins, first1), i8x16.eq(begins, first2)));
       if (mask != 0) {
@@ -195,7 +200,10 @@ export function findText(from: usize, end: usize, text: string, folded: bool): u
     }
   }
   while (at + bytes <= end) {
-    if (folded ? beginsWithFolded(at, end, text) : beginsWith(at, end, text)) return at;
+    const byte = <u32>load<u8>(at);
+    if (!isAscii || byte == first || (folded && fold(byte) == fold(first))) {
+      if (folded ? beginsWithFolded(at, end, text) : beginsWith(at, end, text)) return at;
+    }
     at++;
   }
   return 0;
