@@ -53,8 +53,8 @@ describe('averages', () => {
     expect(averages.add(1000, 24_000_000, 0, 10_000)).toBeUndefined();
     expect(averages.add(1000, 20_000_000, 0, 10_000)).toBeUndefined();
     expect(averages.add(1000, 24_000_400, 0, 10_000)).toMatch('its budget is 20000');
-    expect(new Averages(defaults).add(2000, 0, 144e6, 260_000)).toBeUndefined();
-    expect(new Averages(defaults).add(2000, 0, 145e6, 260_000)).toMatch('ns of processor time');
+    expect(new Averages(defaults).add(10_000, 0, 304e6, 260_000)).toBeUndefined();
+    expect(new Averages(defaults).add(10_000, 0, 305e6, 260_000)).toMatch('ns of processor time');
   });
 
   it('of time count once the filter has run for a tenth of a second', () => {
