@@ -349,9 +349,10 @@ export class Agent {
   }
 
   filterReport(report: FilterReport): void {
-    if (report.type === 'log') {
-      const level = logLevels[report.level] ?? 'error';
-      this.#filterLog.push({ filter: report.filter, level, text: report.text, timeMs: Date.now() });
+    if (report.type === 'log' || report.type === 'release') {
+      const level = report.type === 'log' ? (logLevels[report.level] ?? 'error') : 'info';
+      const text = report.type === 'log' ? report.text : report.reason;
+      this.#filterLog.push({ filter: report.filter, level, text, timeMs: Date.now() });
       if (this.#filterLog.length > FILTER_LOG_LINES_MAX) this.#filterLog.shift();
       return;
     }

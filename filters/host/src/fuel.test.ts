@@ -170,7 +170,7 @@ describe('a budget', () => {
       expect(host.status()[0]?.quarantine).toEqual({
         code: 'budget',
         reason: expect.stringMatching(
-          /^used \d+ units of fuel an event on average over 1000 events; its budget is 5000$/,
+          /^used \d+ units of fuel an event on average over 1000 events; its budget is 5000; it is tried again after 60 s$/,
         ),
       });
       expect(reports.map((report) => report.type)).toEqual(['quarantine']);

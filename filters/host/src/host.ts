@@ -288,7 +288,7 @@ export class FilterHost {
   }
 
   #postConfig(number: number, loaded: readonly Loaded[], tolerant: boolean): void {
-    const entries = loaded.map((one) => ({ ...one.entry, quarantined: one.quarantine !== undefined }));
+    const entries = loaded.map((one) => ({ ...one.entry, quarantine: one.quarantine?.code }));
     const message: ConfigMessage = { number, entries, tolerant };
     this.#worker?.postMessage(message);
     Atomics.add(this.#control, Control.configured, 1);
@@ -372,6 +372,10 @@ export class FilterHost {
         break;
       case 'quarantine':
         this.#quarantine(loaded, message.code, message.reason);
+        break;
+      case 'release':
+        loaded.quarantine = undefined;
+        this.#report({ type: 'release', filter, version, reason: 'is tried again after its quarantine' });
         break;
       case 'label':
         this.#report({ type: 'label', filter, version, reason: message.reason });

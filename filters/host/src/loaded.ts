@@ -122,7 +122,7 @@ export async function prepare(
       readsLabels: manifest.reads.includes('labels'),
       config: source.config === undefined ? undefined : new TextEncoder().encode(source.config),
       module,
-      quarantined: false,
+      quarantine: undefined,
     },
   };
 }

@@ -32,6 +32,7 @@ import {
   FilterMark,
   Severity,
 } from '@weir/schema';
+import { BackOff } from './back-off.js';
 import { type BatchView, State } from './batch-view.js';
 import { Binding } from './binding.js';
 import { Averages, FUEL_PER_LONG_BYTE } from './budget.js';
@@ -100,7 +101,8 @@ export class FilterRunner {
   /** Bytes of the batch as it is shown to the filter: with what others said, where it reads that. */
   #shownBytes = 0;
   #instance: FilterInstance | undefined;
-  readonly #averages: Averages;
+  #averages: Averages;
+  readonly #backOff = new BackOff();
   #trapTimesMs: number[] = [];
   #logLinesLeft: number;
   #labelsReported = 0;
@@ -108,7 +110,8 @@ export class FilterRunner {
 
   constructor(entry: FilterEntry, scratch: Scratch, context: RunnerContext) {
     this.entry = entry;
-    this.quarantined = entry.quarantined;
+    this.quarantined = entry.quarantine !== undefined;
+    if (entry.quarantine !== undefined) this.#backOff.begin(entry.quarantine, undefined);
     this.#context = context;
     this.#row = entry.row * Counter.columns;
     this.#marks = scratch.marks;
@@ -183,12 +186,31 @@ export class FilterRunner {
     this.#context.counters[at] = (this.#context.counters[at] as number) + by;
   }
 
-  quarantine(code: QuarantineCode, reason: string): void {
+  /** `timeMs` is that of the event that brought it about, where there is one. */
+  quarantine(code: QuarantineCode, reason: string, timeMs?: number): void {
     this.quarantined = true;
+    const lastsMs = this.#backOff.begin(code, timeMs);
+    const ends = lastsMs === 0 ? '' : `; it is tried again after ${lastsMs / 1000} s`;
     this.#instance = undefined;
     this.#context.counters[this.#row + Counter.memoryBytes] = 0;
     this.#context.counters[this.#row + Counter.quarantine] = 1 + quarantineCodes.indexOf(code);
-    this.#context.post({ type: 'quarantine', row: this.entry.row, code, reason });
+    this.#context.post({ type: 'quarantine', row: this.entry.row, code, reason: `${reason}${ends}` });
+  }
+
+  /** Ends a quarantine that has lasted long enough: the filter begins anew, with fresh state. */
+  #tryAgain(batch: BatchView): void {
+    if (batch.recordCount === 0 || !this.#backOff.isOver(batch.timeMs(0))) return;
+    try {
+      this.load();
+    } catch (error) {
+      this.quarantine('load', `could not be started again after its quarantine: ${describeError(error)}`);
+      return;
+    }
+    this.quarantined = false;
+    this.#averages = new Averages(this.entry.budget);
+    this.#trapTimesMs = [];
+    this.#context.counters[this.#row + Counter.quarantine] = 0;
+    this.#context.post({ type: 'release', row: this.entry.row });
   }
 
   /** Writes which records it judges; returns how many. */
@@ -220,6 +242,7 @@ export class FilterRunner {
   judge(batch: BatchView, judgements: Uint8Array, live: number, notes: Notes): number {
     this.#batch++;
     this.#logLinesLeft = this.#context.bounds.logLinesMax;
+    if (this.quarantined) this.#tryAgain(batch);
     if (this.quarantined && !this.entry.failClosed && this.#redactor === undefined) return 0;
     const judged = this.#select(batch, judgements, live);
     if (judged === 0) return 0;
@@ -241,7 +264,7 @@ export class FilterRunner {
       // Nothing that it said of this batch is believed.
       notes.rollback(mark);
       this.#forgetLabels();
-      this.quarantine(error.code, error.message);
+      this.quarantine(error.code, error.message, batch.timeMs(0));
       this.#redactor?.begin();
       ended = this.#withoutFilter(batch, judgements, 0);
     }
@@ -255,7 +278,7 @@ export class FilterRunner {
     const fuel = (this.#context.counters[this.#row + Counter.fuel] as number) - fuelBefore;
     const over = this.#averages.add(judged, fuel, processorNs, longBytes);
     // Its verdicts on this batch stand; from the next one on it is in quarantine.
-    if (over !== undefined && !this.quarantined) this.quarantine('budget', over);
+    if (over !== undefined && !this.quarantined) this.quarantine('budget', over, batch.timeMs(0));
     return ended;
   }
 
@@ -365,7 +388,7 @@ export class FilterRunner {
     if (memory !== undefined) this.#context.counters[this.#row + Counter.memoryBytes] = memory;
     const seen = from < recordCount ? judged - this.#toJudge(from, recordCount) : judged;
     let ended = this.#apply(recordCount, seen);
-    if (quarantineReason !== undefined) this.quarantine(quarantineCode, quarantineReason);
+    if (quarantineReason !== undefined) this.quarantine(quarantineCode, quarantineReason, batch.timeMs(0));
     if (this.quarantined) ended += this.#withoutFilter(batch, judgements, from);
     return ended;
   }

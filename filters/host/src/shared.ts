@@ -112,7 +112,8 @@ export interface FilterEntry {
   budget: Budget;
   config: Uint8Array | undefined;
   module: WasmModule;
-  quarantined: boolean;
+  /** Why it is in quarantine from the start. */
+  quarantine: QuarantineCode | undefined;
 }
 
 export interface ConfigMessage {
@@ -129,6 +130,8 @@ export type WorkerMessage =
   | { type: 'applied'; number: number; error?: { row: number; reason: string } }
   | { type: 'trap'; row: number; cause: TrapCause; reason: string; record: number }
   | { type: 'quarantine'; row: number; code: QuarantineCode; reason: string }
+  /** Its quarantine is over. */
+  | { type: 'release'; row: number }
   | { type: 'label'; row: number; reason: string }
   | { type: 'log'; row: number; level: number; text: string };
 

@@ -118,6 +118,8 @@ export type FilterReport =
       reason: string;
       failMode: 'open' | 'closed';
     }
+  /** A quarantine that ends by itself has ended: the filter judges again, with fresh state. */
+  | { type: 'release'; filter: string; version: string; reason: string }
   | { type: 'label'; filter: string; version: string; reason: string }
   | { type: 'log'; filter: string; version: string; level: number; text: string }
   /** The worker was stopped (or ended by itself) and another one started: all filters lost their state. */
