@@ -34,9 +34,7 @@ const text = new TextDecoder();
 
 /** Text of a filter, made harmless: control characters would move the cursor of whoever reads it. */
 export function cleanText(bytes: Uint8Array): string {
-  return Array.from(text.decode(bytes), (character) =>
-    /\p{C}/u.test(character) ? '\uFFFD' : character,
-  ).join('');
+  return text.decode(bytes).replace(/\p{C}/gu, '\uFFFD');
 }
 
 export class FilterInstance {
@@ -45,8 +43,9 @@ export class FilterInstance {
   bytes: Buffer<ArrayBuffer>;
   words: Int32Array;
   view: DataView;
-  /** What the filter logged last at the gravest level: the reason of its own abort. */
-  lastError: string | undefined;
+  /** What the filter logged last at the gravest level, as it wrote it. */
+  readonly #lastError = new Uint8Array(LOG_BYTES_MAX);
+  #lastErrorBytes = -1;
   readonly #memory: WasmMemory;
   readonly #filter: (call: number) => unknown;
   readonly #save: (() => number) | undefined;
@@ -61,7 +60,7 @@ export class FilterInstance {
     entry: FilterEntry,
     areaSize: number,
     fuel: number,
-    onLog: (level: number, text: string) => boolean,
+    onLog: (level: number, bytes: Uint8Array) => void,
   ) {
     let memory: WasmMemory | undefined;
     const log = (level: number, address: number, length: number): void => {
@@ -70,9 +69,13 @@ export class FilterInstance {
       const at = address >>> 0;
       const end = Math.min(at + Math.min(length >>> 0, LOG_BYTES_MAX), bytes.length);
       if (at >= bytes.length) return;
-      const line = cleanText(bytes.slice(at, end));
+      // As bytes: whether anyone reads it is known only later, and a filter may write many.
+      const line = bytes.subarray(at, end);
       const grave = Math.min(Math.max(level, 0), LEVEL_MAX);
-      if (grave === LEVEL_MAX) this.lastError = line;
+      if (grave === LEVEL_MAX) {
+        this.#lastError.set(line);
+        this.#lastErrorBytes = line.length;
+      }
       onLog(grave, line);
     };
     const instance = new engine.Instance(entry.module, { weir: { log } });
@@ -111,6 +114,17 @@ export class FilterInstance {
     if (this.area % 8 !== 0 || this.area + areaSize > this.bytes.length) {
       throw new Error(`weir_reserve gave ${areaSize} bytes at ${this.area}, which is not within its memory`);
     }
+  }
+
+  /** What the filter logged last at the gravest level: the reason of its own abort. */
+  get lastError(): string | undefined {
+    if (this.#lastErrorBytes < 0) return undefined;
+    return cleanText(this.#lastError.subarray(0, this.#lastErrorBytes));
+  }
+
+  /** Has `lastError` be that of what comes next. */
+  forgetError(): void {
+    this.#lastErrorBytes = -1;
   }
 
   get memoryBytes(): number {

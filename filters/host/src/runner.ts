@@ -171,14 +171,13 @@ export class FilterRunner {
     }
   }
 
-  #onLog = (level: number, text: string): boolean => {
+  #onLog = (level: number, bytes: Uint8Array): void => {
     if (this.#logLinesLeft <= 0) {
       this.#count(Counter.logLinesLost, 1);
-      return false;
+      return;
     }
     this.#logLinesLeft--;
-    this.#context.post({ type: 'log', row: this.entry.row, level, text });
-    return true;
+    this.#context.post({ type: 'log', row: this.entry.row, level, text: cleanText(bytes) });
   };
 
   #count(column: number, by: number): void {
@@ -324,7 +323,7 @@ export class FilterRunner {
       let answer: unknown;
       let trap: string | undefined;
       let cause: TrapCause = 'trap';
-      instance.lastError = undefined;
+      instance.forgetError();
       const left = from === 0 ? judged : this.#toJudge(from, recordCount);
       const fuel = Math.min(fuelLeft, fuelPerCall + fuelPerEvent * left + FUEL_PER_LONG_BYTE * longBytes);
       this.#context.enter(Phase.filter, this.entry.row);
