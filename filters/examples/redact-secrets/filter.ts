@@ -2,7 +2,18 @@
 // Masks secrets in arguments and environments before anything is stored: values of options and variables by their
 // names, tokens by their prefixes, what authorises, passwords in URLs, private keys. Of whatever it fails on, the host
 // masks all arguments. Must be the first in the list of filters. MITRE ATT&CK T1552 is what it takes away.
-import { Bytes, Config, Event, keep, LruSet, mix, Process, TextList, Verdict } from '@weir/filter-sdk';
+import {
+  Argument,
+  Bytes,
+  Config,
+  Event,
+  keep,
+  LruSet,
+  mix,
+  Process,
+  TextList,
+  Verdict,
+} from '@weir/filter-sdk';
 
 let names = new TextList([
   'password',
@@ -43,38 +54,58 @@ export function configure(config: Config): void {
   prefixes = config.texts('prefixes', prefixes);
 }
 
+/** As far as the host looks for what is to be masked. */
+const GENERATIONS = 64;
+/** Pieces of one event; beyond them what holds a secret is masked as a whole, for there is no room for many more. */
+const PIECES = 32;
+let pieces = 0;
+
 export function filter(event: Event): Verdict {
-  let found = 0;
-  let process = event.process;
-  for (let i = 0; i < 8 && process.isKnown; i++) {
-    found += redactProcess(process);
+  pieces = 0;
+  redactLine(event.process);
+  if (event.parent.key != event.process.parent.key) redactLine(event.parent);
+  for (let i = 0; i < event.argumentCount; i++) redactArgument(event.argument(i));
+  for (let i = 0; i < event.dataCount; i++) redactArgument(event.data(i));
+  redactArgument(event.returned);
+  return pieces > 0 ? keep().labelText('redacted', 'true') : keep();
+}
+
+/** A process and its ancestors. */
+function redactLine(first: Process): void {
+  let process = first;
+  for (let i = 0; i <= GENERATIONS && process.isKnown; i++) {
+    redactProcess(process);
     process = process.parent;
   }
-  if (event.parent.key != event.process.parent.key) found += redactProcess(event.parent);
-  for (let i = 0; i < event.argumentCount; i++) {
-    const argument = event.argument(i);
-    if (argument.isText) found += redactText(argument.bytes);
-  }
-  return found > 0 ? keep().labelText('redacted', 'true') : keep();
 }
 
-function redactProcess(process: Process): i32 {
-  if (!process.isKnown) return 0;
+function redactProcess(process: Process): void {
   const key = mix(process.key, process.execNs);
-  if (clean.has(key)) return 0;
-  const found = redactText(process.arguments.raw) + redactText(process.environment);
-  if (found == 0) clean.add(key);
-  return found;
+  if (clean.has(key)) return;
+  const before = pieces;
+  redactText(process.arguments.raw);
+  redactText(process.environment);
+  if (pieces == before) clean.add(key);
 }
 
-/** Masks what is secret in texts with NUL between them; returns how many pieces that are. */
-function redactText(all: Bytes): i32 {
-  let found = 0;
+function redactArgument(argument: Argument): void {
+  if (argument.isText) redactText(argument.bytes);
+}
+
+/** Masks what is secret in texts with NUL between them; the whole where that is more than there is room for. */
+function redactText(all: Bytes): void {
+  if (all.isEmpty || !redactPieces(all)) return;
+  keep().redact(all);
+  pieces++;
+}
+
+/** Masks what is secret; returns true where there is no room for all of it. */
+function redactPieces(all: Bytes): bool {
   for (let i = 0; i < prefixes.length; i++) {
     const prefix = prefixes.at(i);
     for (let at = all.indexOf(prefix); at >= 0; ) {
       const end = endOfToken(all, at);
-      found += redact(all.slice(at, end));
+      if (redact(all.slice(at, end))) return true;
       at = all.indexOf(prefix, end);
     }
   }
@@ -82,45 +113,48 @@ function redactText(all: Bytes): i32 {
   const isNamed = (all.indexOfByte(0x3d) >= 0 || all.indexOfByte(0x2d) >= 0) && names.isIn(all);
   const isMarked =
     all.contains('://') || all.contains('-----BEGIN') || all.containsIgnoreCase('authorization:');
-  if (!isNamed && !isMarked) return found;
+  if (!isNamed && !isMarked) return false;
   let isValue = false;
   for (let from = 0; from < all.length; ) {
     const next = all.indexOfByte(0, from);
     const end = next < 0 ? all.length : next;
     const one = all.slice(from, end);
-    if (isValue && one.at(0) != 0x2d) found += redact(one);
-    else if (one.length > 3) {
-      if (isMarked) found += redactMarked(one);
-      const equals = isNamed ? one.indexOfByte(0x3d) : -1;
-      if (equals > 0 && names.isIn(one.slice(0, equals))) found += redact(one.slice(equals + 1));
-      isValue = isNamed && equals < 0 && one.at(0) == 0x2d && names.isIn(one);
-      from = end + 1;
+    from = end + 1;
+    if (isValue && one.at(0) != 0x2d) {
+      if (redact(one)) return true;
+      isValue = false;
       continue;
     }
     isValue = false;
-    from = end + 1;
+    if (one.length <= 3) continue;
+    if (isMarked && redactMarked(one)) return true;
+    const equals = isNamed ? one.indexOfByte(0x3d) : -1;
+    if (equals > 0 && names.isIn(one.slice(0, equals)) && redact(one.slice(equals + 1))) return true;
+    isValue = isNamed && equals < 0 && one.at(0) == 0x2d && names.isIn(one);
   }
-  return found;
+  return false;
 }
 
 /** Private keys, passwords in URLs, headers that authorise. */
-function redactMarked(text: Bytes): i32 {
+function redactMarked(text: Bytes): bool {
   if (text.startsWith('-----BEGIN')) return redact(text);
-  let found = 0;
   const scheme = text.indexOf('://');
   if (scheme > 0) {
     const at = text.indexOfByte(0x40, scheme);
     const colon = text.indexOfByte(0x3a, scheme + 3);
-    if (colon > 0 && colon < at) found += redact(text.slice(colon + 1, at));
+    if (colon > 0 && colon < at && redact(text.slice(colon + 1, at))) return true;
   }
   const authorization = text.indexOfIgnoreCase('authorization:');
-  return authorization < 0 ? found : found + redact(text.slice(authorization + 14));
+  return authorization >= 0 && redact(text.slice(authorization + 14));
 }
 
-function redact(secret: Bytes): i32 {
-  if (secret.isEmpty) return 0;
+/** Masks a piece; returns true where there is no room for it. */
+function redact(secret: Bytes): bool {
+  if (secret.isEmpty) return false;
+  if (pieces >= PIECES) return true;
   keep().redact(secret);
-  return 1;
+  pieces++;
+  return false;
 }
 
 export function endOfToken(text: Bytes, start: i32): i32 {
