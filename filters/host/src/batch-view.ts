@@ -45,6 +45,9 @@ export const State = {
 
 /** Bytes of an event that its allowance of fuel is for; it has more for each byte beyond. */
 const EVENT_BYTES = 1024;
+/** What a record and a text of a process can have at most: more is a lie, and earns nothing. */
+const RECORD_BYTES_MAX = 32 * 1024;
+const TEXT_BYTES_MAX = 8 * 1024;
 /** Ancestors whose texts count, as in the SDK. */
 const ANCESTORS_MAX = 64;
 /** Texts of a process that events make long. */
@@ -209,7 +212,7 @@ export class BatchView {
       const at = this.recordAt(index);
       const process = words[(at + RECORD_HEADER_PROCESS_INDEX_AT) >> 2] as number;
       const bytes =
-        Math.min(words[(at + RECORD_HEADER_SIZE_AT) >> 2] as number, this.byteLength) +
+        Math.min(words[(at + RECORD_HEADER_SIZE_AT) >> 2] as number, RECORD_BYTES_MAX) +
         this.#lineBytes(process, count) +
         this.#lineBytes(this.#parentBeside(at, process, count), count);
       const long = Math.max(bytes - EVENT_BYTES, 0);
@@ -231,7 +234,7 @@ export class BatchView {
       const entry = first + index * PROCESS_ENTRY_BYTES;
       let bytes = 0;
       for (const span of textSpans)
-        bytes += Math.min(words[(entry + span + 4) >> 2] as number, this.byteLength);
+        bytes += Math.min(words[(entry + span + 4) >> 2] as number, TEXT_BYTES_MAX);
       this.#textBytes[index] = bytes;
     }
     return count;

@@ -11,6 +11,7 @@ import {
   ARGUMENT_TYPE_AT,
   ArgumentFlag,
   ArgumentType,
+  BATCH_HEADER_BYTES,
   BATCH_HEADER_PROCESS_COUNT_AT,
   BATCH_HEADER_PROCESSES_AT_AT,
   EventKind,
@@ -248,7 +249,22 @@ function processAt(batch: BatchView, index: number): number {
   return at + PROCESS_ENTRY_BYTES <= batch.byteLength ? at : -1;
 }
 
-/** A field by its span, if that lies within the batch. */
+/** Whether bytes touch the batch's header, its table of records or that of processes. */
+function touchesTables({ view, offsetsAt, recordCount }: BatchView, from: number, end: number): boolean {
+  const records = offsetsAt * 4;
+  const processes = view.getUint32(BATCH_HEADER_PROCESSES_AT_AT, true);
+  const processesEnd = processes + view.getUint32(BATCH_HEADER_PROCESS_COUNT_AT, true) * PROCESS_ENTRY_BYTES;
+  return (
+    from < BATCH_HEADER_BYTES ||
+    (from < records + recordCount * 4 && end > records) ||
+    (from < processesEnd && end > processes)
+  );
+}
+
+/**
+ * A field by its span, if that lies where texts can be. What is masked is written over, and the batch's own tables must
+ * not be, whatever a span says.
+ */
 function fieldAt(
   batch: BatchView,
   kind: Field['kind'],
@@ -260,7 +276,9 @@ function fieldAt(
   if (spanAt + 8 > batch.byteLength) return undefined;
   const at = base + batch.view.getUint32(spanAt, true);
   const length = batch.view.getUint32(spanAt + 4, true);
-  return length > 0 && at + length <= batch.byteLength ? { at, length, kind, owner, spanAt } : undefined;
+  if (length === 0 || at + length > batch.byteLength || touchesTables(batch, at, at + length))
+    return undefined;
+  return { at, length, kind, owner, spanAt };
 }
 
 /** Writes the new length of a field that nobody shares, and what tells that it was masked. */
