@@ -23,6 +23,6 @@ int observe_user(void *ctx) {
 SEC("fentry/perf_event_mmap_output")
 int observe_mapping(__u64 *ctx) {
     if (is_mapping_to_run(ctx))
-        run_hook(ctx, match_mapping, false);
+        run_hook(ctx, match_mapping, never);
     return 0;
 }
