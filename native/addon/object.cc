@@ -36,6 +36,29 @@ std::vector<char> copyOf(const void *data, size_t bytes) {
     return data == nullptr ? std::vector<char>() : std::vector<char>(start, start + bytes);
 }
 
+uint32_t recordsOf(const std::vector<char> &records, uint32_t bytes) {
+    return bytes == 0 ? 0 : static_cast<uint32_t>(records.size() / bytes);
+}
+
+// Has libbpf load a program without what the constants that it was opened with make dead.
+int specialiseLoaded(struct bpf_program *program, struct bpf_prog_load_opts *options,
+                     const ProgramText &whole) {
+    struct bpf_map *map = bpf_object__find_map_by_name(loading->object, ".rodata");
+    size_t bytes = 0;
+    const void *constants = map == nullptr ? nullptr : bpf_map__initial_value(map, &bytes);
+    if (constants == nullptr) {
+        return 0;
+    }
+    ProgramText &text = loading->loaded_text;
+    text = whole;
+    specialise(text, bpf_map__fd(map), copyOf(constants, bytes));
+    options->func_info = text.function_info.data();
+    options->func_info_cnt = recordsOf(text.function_info, text.function_info_bytes);
+    options->line_info = text.line_info.data();
+    options->line_info_cnt = recordsOf(text.line_info, text.line_info_bytes);
+    return bpf_program__set_insns(program, text.instructions.data(), text.instructions.size());
+}
+
 // Called by libbpf just before it loads a program: the only place where the relocated function and line
 // information can be had.
 int prepareLoad(struct bpf_program *program, struct bpf_prog_load_opts *options, long cookie) {
@@ -72,16 +95,18 @@ int prepareLoad(struct bpf_program *program, struct bpf_prog_load_opts *options,
     copy->attach_btf_id = options->attach_btf_id;
     copy->flags = options->prog_flags;
     const struct bpf_insn *instructions = bpf_program__insns(program);
-    copy->instructions.assign(instructions, instructions + bpf_program__insn_cnt(program));
-    copy->function_info_bytes = options->func_info_rec_size;
-    copy->function_info =
+    ProgramText &text = copy->text;
+    text.instructions.assign(instructions, instructions + bpf_program__insn_cnt(program));
+    text.function_info_bytes = options->func_info_rec_size;
+    text.function_info =
         copyOf(options->func_info, static_cast<size_t>(options->func_info_cnt) * options->func_info_rec_size);
-    copy->line_info_bytes = options->line_info_rec_size;
-    copy->line_info =
+    text.line_info_bytes = options->line_info_rec_size;
+    text.line_info =
         copyOf(options->line_info, static_cast<size_t>(options->line_info_cnt) * options->line_info_rec_size);
     copy->btf_fd = options->prog_btf_fd;
+    const int failed = specialiseLoaded(program, options, text);
     loading->templates[copy->name] = std::move(copy);
-    return 0;
+    return failed;
 }
 
 // The licence of an object file, which libbpf does not tell; empty where there is none.

@@ -4,8 +4,7 @@
 #pragma once
 
 #include "common.h"
-
-#include <linux/bpf.h>
+#include "specialise.h"
 
 #include <map>
 #include <vector>
@@ -23,11 +22,7 @@ struct Template {
     enum bpf_attach_type attach_type = {};
     uint32_t attach_btf_id = 0;
     uint32_t flags = 0;
-    std::vector<struct bpf_insn> instructions;
-    std::vector<char> function_info;
-    uint32_t function_info_bytes = 0;
-    std::vector<char> line_info;
-    uint32_t line_info_bytes = 0;
+    ProgramText text;
     uint32_t btf_fd = 0;
 };
 
@@ -40,6 +35,8 @@ struct ObjectState {
     int rodata_fd = -1;
     std::vector<char> rodata;
     std::map<std::string, std::shared_ptr<Template>> templates;
+    // What libbpf hands to the kernel of the program that it loads just now; it keeps no copy.
+    ProgramText loaded_text;
     // Places of the variables of .rodata.
     std::map<std::string, std::pair<uint32_t, uint32_t>> variables;
 };

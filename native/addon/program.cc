@@ -333,7 +333,7 @@ Napi::Value Program::testRun(const Napi::CallbackInfo &info) {
 // Loads the copy with constants of its own; an invalid descriptor comes with a pending exception.
 Fd Program::loadClone(Napi::Env env, const Template &copy, const std::vector<char> &rodata) {
     Fd constants;
-    std::vector<struct bpf_insn> instructions = copy.instructions;
+    ProgramText text = copy.text;
     if (!rodata.empty()) {
         DECLARE_LIBBPF_OPTS(bpf_map_create_opts, map_options, .map_flags = BPF_F_RDONLY_PROG);
         constants = Fd(bpf_map_create(BPF_MAP_TYPE_ARRAY, "rodata", sizeof(uint32_t),
@@ -346,7 +346,8 @@ Fd Program::loadClone(Napi::Env env, const Template &copy, const std::vector<cha
                        errno);
             return Fd();
         }
-        for (struct bpf_insn &instruction : instructions) {
+        specialise(text, object_->rodata_fd, rodata);
+        for (struct bpf_insn &instruction : text.instructions) {
             if (instruction.code == (BPF_LD | BPF_IMM | BPF_DW) &&
                 (instruction.src_reg == BPF_PSEUDO_MAP_FD || instruction.src_reg == BPF_PSEUDO_MAP_VALUE) &&
                 instruction.imm == object_->rodata_fd) {
@@ -359,29 +360,29 @@ Fd Program::loadClone(Napi::Env env, const Template &copy, const std::vector<cha
     options.attach_btf_id = copy.attach_btf_id;
     options.prog_flags = copy.flags;
     options.prog_btf_fd = copy.btf_fd;
-    options.func_info = copy.function_info.data();
-    options.func_info_rec_size = copy.function_info_bytes;
-    options.func_info_cnt = copy.function_info_bytes == 0
+    options.func_info = text.function_info.data();
+    options.func_info_rec_size = text.function_info_bytes;
+    options.func_info_cnt = text.function_info_bytes == 0
                                 ? 0
-                                : static_cast<uint32_t>(copy.function_info.size() / copy.function_info_bytes);
-    Fd fd(bpf_prog_load(copy.type, copy.name.c_str(), object_->license.c_str(), instructions.data(),
-                        instructions.size(), &options));
+                                : static_cast<uint32_t>(text.function_info.size() / text.function_info_bytes);
+    Fd fd(bpf_prog_load(copy.type, copy.name.c_str(), object_->license.c_str(), text.instructions.data(),
+                        text.instructions.size(), &options));
     if (fd.valid()) {
         return fd;
     }
     const int failed = errno;
     // Once more, to learn why. A log costs time, and the lines of the source that it names are kept in the
     // kernel with the program, so the first try goes without both.
-    options.line_info = copy.line_info.data();
-    options.line_info_rec_size = copy.line_info_bytes;
+    options.line_info = text.line_info.data();
+    options.line_info_rec_size = text.line_info_bytes;
     options.line_info_cnt =
-        copy.line_info_bytes == 0 ? 0 : static_cast<uint32_t>(copy.line_info.size() / copy.line_info_bytes);
+        text.line_info_bytes == 0 ? 0 : static_cast<uint32_t>(text.line_info.size() / text.line_info_bytes);
     std::vector<char> log(VERIFIER_LOG_BYTES);
     options.log_level = 1;
     options.log_buf = log.data();
     options.log_size = static_cast<uint32_t>(log.size());
-    fd = Fd(bpf_prog_load(copy.type, copy.name.c_str(), object_->license.c_str(), instructions.data(),
-                          instructions.size(), &options));
+    fd = Fd(bpf_prog_load(copy.type, copy.name.c_str(), object_->license.c_str(), text.instructions.data(),
+                          text.instructions.size(), &options));
     if (!fd.valid()) {
         throwError(env, "PROGRAM_LOAD_FAILED", "program " + copy.name + " cannot be loaded", failed,
                    std::string(log.data(), strnlen(log.data(), log.size())));

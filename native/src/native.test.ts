@@ -104,6 +104,50 @@ function check(target: Uint8Array, offset: number): number {
 }
 
 describe.skipIf(reason !== undefined)('addon', () => {
+  describe('specialised programs', () => {
+    const path = fileURLToPath(new URL('../build/test/constants.bpf.o', import.meta.url));
+
+    it('do what the whole would, without what their constants make unreachable', () => {
+      // Its own constants make all of it unreachable, so that the template loads too.
+      const object = later(openObject({ path }).load());
+      const template = later(object.program('choose'));
+      const results = (rodata: Record<string, Uint8Array>) =>
+        [0, 1, 3].map((given) => {
+          const program = cloneProgram(template, { rodata });
+          const returned = program.testRun({ context: u32(given) });
+          program.close();
+          return returned - given * 65536;
+        });
+      const numbers = Uint8Array.of(1, 2, 4, 8);
+      expect(results({})).toEqual([0, 0, 0]);
+      expect(results({ uses_loop: u32(3) })).toEqual([0, 0, 3]);
+      expect(results({ uses_called: u32(6) })).toEqual([0, 0, 0]);
+      expect(results({ uses_called: u32(7) })).toEqual([0, 10, 30]);
+      expect(results({ uses_called: u32(7), lowest: u32(2 ** 32 - 5) })).toEqual([5, 15, 35]);
+      expect(results({ uses_called: u32(7), lowest: u32(5) })).toEqual([0, 10, 30]);
+      expect(results({ uses_callback: u64(1n << 39n), numbers })).toEqual([0, 0, 0]);
+      expect(results({ uses_callback: u64(1n << 40n), numbers })).toEqual([15, 15, 15]);
+      expect(
+        results({ uses_loop: u32(9), uses_called: u32(7), uses_callback: u64(1n << 63n), numbers }),
+      ).toEqual([15, 25, 48]);
+    });
+
+    it('have what their constants leave reachable, and are refused for it where the kernel knows it not', () => {
+      const template = later(later(openObject({ path }).load()).program('choose'));
+      const clone = (rodata: Record<string, Uint8Array>) =>
+        codeOf(() => later(cloneProgram(template, { rodata })));
+      // In the second function, of a call; in the third, handed over to be called.
+      expect(clone({ uses_unknown: u32(1) })).toBe('PROGRAM_LOAD_FAILED');
+      expect(clone({ uses_unknown: u32(2) })).toBe('none');
+      expect(clone({ uses_unknown: u32(2), uses_called: u32(7) })).toBe('PROGRAM_LOAD_FAILED');
+      expect(clone({ uses_unknown: u32(4) })).toBe('none');
+      expect(clone({ uses_unknown: u32(4), uses_callback: u64(1n << 40n) })).toBe('PROGRAM_LOAD_FAILED');
+      expect(codeOf(() => later(openObject({ path, rodata: { uses_unknown: u32(1) } })).load())).toBe(
+        'OBJECT_LOAD_FAILED',
+      );
+    });
+  });
+
   describe('object', () => {
     it('refuses a file that is no object, an unknown map, an unknown constant and a wrong length', () => {
       expect(codeOf(() => openObject({ path: '/nowhere.bpf.o' }))).toBe('OBJECT_OPEN_FAILED');
