@@ -15,6 +15,11 @@
 #include "path.h"
 #include "socket.h"
 
+#define HOOK_READS_PATHS                                                                                     \
+    (HOOK_READS(WEIR_ARGUMENT_TYPE_FD) || HOOK_READS(WEIR_ARGUMENT_TYPE_FILE) ||                             \
+     HOOK_READS(WEIR_ARGUMENT_TYPE_KIOCB) || HOOK_READS(WEIR_ARGUMENT_TYPE_LINUX_BINPRM) ||                  \
+     HOOK_READS(WEIR_ARGUMENT_TYPE_PATH) || HOOK_READS(WEIR_ARGUMENT_TYPE_DENTRY))
+
 /* Whether an argument is a path that is put together by a walk: from its end to its front. */
 static __always_inline bool is_walked(__u8 type) {
     return (type >= WEIR_ARGUMENT_TYPE_FD && type <= WEIR_ARGUMENT_TYPE_KIOCB) ||
@@ -203,7 +208,8 @@ static __always_inline void read_argument(struct weir_argument *argument, __u32 
         argument->value = (__u32)raw | (__u64)is_compat_call() << 32;
         break;
     case WEIR_ARGUMENT_TYPE_STRING:
-        read_string(slot, number, raw, is_user);
+        if (HOOK_READS(WEIR_ARGUMENT_TYPE_STRING))
+            read_string(slot, number, raw, is_user);
         break;
     case WEIR_ARGUMENT_TYPE_FD:
     case WEIR_ARGUMENT_TYPE_FILE:
@@ -211,6 +217,8 @@ static __always_inline void read_argument(struct weir_argument *argument, __u32 
     case WEIR_ARGUMENT_TYPE_LINUX_BINPRM:
     case WEIR_ARGUMENT_TYPE_PATH:
     case WEIR_ARGUMENT_TYPE_DENTRY: {
+        if (!HOOK_READS_PATHS)
+            break;
         // One call for all types: the walk is inlined, and long.
         __u64 place = raw;
 
@@ -228,28 +236,36 @@ static __always_inline void read_argument(struct weir_argument *argument, __u32 
         break;
     }
     case WEIR_ARGUMENT_TYPE_FILENAME:
-        read_string(slot, number, (__u64)BPF_CORE_READ((struct filename *)raw, name), false);
+        if (HOOK_READS(WEIR_ARGUMENT_TYPE_FILENAME))
+            read_string(slot, number, (__u64)BPF_CORE_READ((struct filename *)raw, name), false);
         break;
     case WEIR_ARGUMENT_TYPE_NET_DEVICE:
-        read_string(slot, number, raw + bpf_core_field_offset(struct net_device, name), false);
+        if (HOOK_READS(WEIR_ARGUMENT_TYPE_NET_DEVICE))
+            read_string(slot, number, raw + bpf_core_field_offset(struct net_device, name), false);
         break;
     case WEIR_ARGUMENT_TYPE_SOCKADDR_UN:
-        read_unix_address(slot, number, raw, is_user, (__u32)size);
+        if (HOOK_READS(WEIR_ARGUMENT_TYPE_SOCKADDR_UN))
+            read_unix_address(slot, number, raw, is_user, (__u32)size);
         break;
     case WEIR_ARGUMENT_TYPE_SKB:
-        read_packet(slot, number, raw);
+        if (HOOK_READS(WEIR_ARGUMENT_TYPE_SKB))
+            read_packet(slot, number, raw);
         break;
     case WEIR_ARGUMENT_TYPE_BPF_ATTR:
     case WEIR_ARGUMENT_TYPE_BPF_MAP:
     case WEIR_ARGUMENT_TYPE_BPF_PROG:
-        read_bpf_object(slot, number, raw, type, is_user);
+        if (HOOK_READS(WEIR_ARGUMENT_TYPE_BPF_ATTR) || HOOK_READS(WEIR_ARGUMENT_TYPE_BPF_MAP) ||
+            HOOK_READS(WEIR_ARGUMENT_TYPE_BPF_PROG))
+            read_bpf_object(slot, number, raw, type, is_user);
         break;
     case WEIR_ARGUMENT_TYPE_PERF_EVENT:
-        read_perf_event(slot, number, raw);
+        if (HOOK_READS(WEIR_ARGUMENT_TYPE_PERF_EVENT))
+            read_perf_event(slot, number, raw);
         break;
     case WEIR_ARGUMENT_TYPE_LOAD_INFO:
     case WEIR_ARGUMENT_TYPE_MODULE:
-        read_module(slot, number, raw, type);
+        if (HOOK_READS(WEIR_ARGUMENT_TYPE_LOAD_INFO) || HOOK_READS(WEIR_ARGUMENT_TYPE_MODULE))
+            read_module(slot, number, raw, type);
         break;
     case WEIR_ARGUMENT_TYPE_KERNEL_CAP_T:
     case WEIR_ARGUMENT_TYPE_CAP_INHERITABLE:
@@ -260,17 +276,21 @@ static __always_inline void read_argument(struct weir_argument *argument, __u32 
             set_unreadable(argument);
         break;
     case WEIR_ARGUMENT_TYPE_CRED:
-        read_credentials(slot, number, raw);
+        if (HOOK_READS(WEIR_ARGUMENT_TYPE_CRED))
+            read_credentials(slot, number, raw);
         break;
     case WEIR_ARGUMENT_TYPE_USER_NAMESPACE:
-        read_user_namespace(slot, number, raw);
+        if (HOOK_READS(WEIR_ARGUMENT_TYPE_USER_NAMESPACE))
+            read_user_namespace(slot, number, raw);
         break;
     case WEIR_ARGUMENT_TYPE_SOCK:
     case WEIR_ARGUMENT_TYPE_SOCKET:
-        read_socket(slot, number, raw, type);
+        if (HOOK_READS(WEIR_ARGUMENT_TYPE_SOCK) || HOOK_READS(WEIR_ARGUMENT_TYPE_SOCKET))
+            read_socket(slot, number, raw, type);
         break;
     case WEIR_ARGUMENT_TYPE_SOCKADDR:
-        read_address(slot, number, raw, is_user, flags & ARGUMENT_OWN_ADDRESS);
+        if (HOOK_READS(WEIR_ARGUMENT_TYPE_SOCKADDR))
+            read_address(slot, number, raw, is_user, flags & ARGUMENT_OWN_ADDRESS);
         break;
     case WEIR_ARGUMENT_TYPE_NOP:
         break;

@@ -18,6 +18,16 @@
 #include "tally.h"
 #include "tracepoint.h"
 
+#define HOOK_TAKES_TEXT_OF_RECORD (spec.sources & (0xffffffffU << WEIR_ARGUMENT_SOURCE_RECORD_TEXT))
+#define HOOK_TAKES_OF_TRACEPOINT (spec.sources & (0xffffffffU << WEIR_ARGUMENT_SOURCE_CONTEXT))
+#define HOOK_READS_BUFFERS                                                                                   \
+    (HOOK_READS(WEIR_ARGUMENT_TYPE_CHAR_BUF) || HOOK_READS(WEIR_ARGUMENT_TYPE_CONST_BUF) ||                  \
+     HOOK_READS(WEIR_ARGUMENT_TYPE_CHAR_IOVEC) || HOOK_READS(WEIR_ARGUMENT_TYPE_IOV_ITER))
+#define HOOK_COMPARES_NUMBERS                                                                                \
+    (spec.parts & ~(1U << WEIR_ARGUMENT_PART_WHOLE | 1U << WEIR_ARGUMENT_PART_SIZED))
+#define HOOK_LOOKS_UP_TEXTS                                                                                  \
+    (HOOK_LOOKS_UP(WEIR_DIMENSION_KIND_FORWARD) || HOOK_LOOKS_UP(WEIR_DIMENSION_KIND_REVERSE))
+
 // 1: the context is the record of a tracepoint.
 const volatile __u32 is_record = 0;
 
@@ -136,11 +146,12 @@ __noinline int match_dimension(__u32 slot, __u32 config_index, __u32 place, __u3
     barrier_var(number);
     const struct weir_argument *argument = &work->arguments[number];
     __u32 id = dimension_id_of(work->config_id, d);
-    const struct weir_mask *found;
+    const struct weir_mask *found = NULL;
     __u64 value = argument->value;
     bool is_known;
 
-    if (part && part != WEIR_ARGUMENT_PART_SIZED && kind != WEIR_DIMENSION_KIND_ADDRESS)
+    if (HOOK_COMPARES_NUMBERS && part && part != WEIR_ARGUMENT_PART_SIZED &&
+        kind != WEIR_DIMENSION_KIND_ADDRESS)
         value = part_number(slot, number, part, other);
     if (kind == WEIR_DIMENSION_KIND_FORWARD)
         is_known = front_known(argument);
@@ -153,18 +164,18 @@ __noinline int match_dimension(__u32 slot, __u32 config_index, __u32 place, __u3
         work->undecided_count++;
         count(WEIR_KERNEL_COUNTER_UNDECIDED);
         found = look_up_integer(id, 0, PURPOSE_UNDECIDED);
-    } else if (kind == WEIR_DIMENSION_KIND_INTEGER) {
+    } else if (HOOK_LOOKS_UP(WEIR_DIMENSION_KIND_INTEGER) && kind == WEIR_DIMENSION_KIND_INTEGER) {
         found = look_up_integer(id, value, PURPOSE_VALUE);
-    } else if (kind == WEIR_DIMENSION_KIND_RANGE) {
+    } else if (HOOK_LOOKS_UP(WEIR_DIMENSION_KIND_RANGE) && kind == WEIR_DIMENSION_KIND_RANGE) {
         found = look_up_range(id, value, argument->type);
-    } else if (kind == WEIR_DIMENSION_KIND_BITS) {
+    } else if (HOOK_LOOKS_UP(WEIR_DIMENSION_KIND_BITS) && kind == WEIR_DIMENSION_KIND_BITS) {
         look_up_bits(slot, config_index, d, value);
         found = &work->found;
-    } else if (kind == WEIR_DIMENSION_KIND_ADDRESS) {
+    } else if (HOOK_LOOKS_UP(WEIR_DIMENSION_KIND_ADDRESS) && kind == WEIR_DIMENSION_KIND_ADDRESS) {
         found = look_up_address(slot, number, id, part);
-    } else if (part == WEIR_ARGUMENT_PART_SIZED) {
+    } else if (HOOK_COMPARES(WEIR_ARGUMENT_PART_SIZED) && part == WEIR_ARGUMENT_PART_SIZED) {
         found = look_up_sized(slot, number, id);
-    } else {
+    } else if (HOOK_LOOKS_UP_TEXTS) {
         found = look_up_text(slot, number, id, kind);
     }
     if (!found)
@@ -203,23 +214,25 @@ static __always_inline bool match_arguments(void *ctx, __u32 slot, __u32 config_
         argument->type = spec.arguments[i].type;
         argument->index = spec.arguments[i].index;
         text->bytes[0] = 0;
-        if (spec.arguments[i].source == WEIR_ARGUMENT_SOURCE_RETURNED) {
+        if (HOOK_TAKES(WEIR_ARGUMENT_SOURCE_RETURNED) &&
+            spec.arguments[i].source == WEIR_ARGUMENT_SOURCE_RETURNED) {
             argument->flags = WEIR_ARGUMENT_FLAG_RETURNED | WEIR_ARGUMENT_FLAG_UNREADABLE;
             continue;
         }
         bool is_raw = true;
 
-        if (spec.arguments[i].source == WEIR_ARGUMENT_SOURCE_CURRENT_TASK) {
+        if (HOOK_TAKES(WEIR_ARGUMENT_SOURCE_CURRENT_TASK) &&
+            spec.arguments[i].source == WEIR_ARGUMENT_SOURCE_CURRENT_TASK) {
             raw = bpf_get_current_task();
         } else if (takes_registers == BY_32_BIT_ENTRY) {
             raw = syscall_argument_32(registers, spec.arguments[i].index);
         } else if (takes_registers) {
             raw = syscall_argument(registers, spec.arguments[i].index);
-        } else if (is_text_of_record(spec.arguments[i].source)) {
+        } else if (HOOK_TAKES_TEXT_OF_RECORD && is_text_of_record(spec.arguments[i].source)) {
             read_record_text(slot, i, spec.arguments[i].source, spec.arguments[i].offset,
                              spec.arguments[i].size);
             is_raw = false;
-        } else if (is_of_tracepoint(spec.arguments[i].source)) {
+        } else if (HOOK_TAKES_OF_TRACEPOINT && is_of_tracepoint(spec.arguments[i].source)) {
             is_raw = read_tracepoint_value(work->context, spec.arguments[i].source, spec.arguments[i].index,
                                            spec.arguments[i].offset, spec.arguments[i].size, &raw);
             if (!is_raw)
@@ -231,12 +244,13 @@ static __always_inline bool match_arguments(void *ctx, __u32 slot, __u32 config_
         if (is_field(i)) {
             is_raw = walk_to_field(slot, i, raw) == 0;
             raw = is_raw ? take_field(argument) : 0;
-        } else if (spec.arguments[i].type == WEIR_ARGUMENT_TYPE_FILE && is_file_behind(raw)) {
+        } else if (HOOK_READS(WEIR_ARGUMENT_TYPE_FILE) && spec.arguments[i].type == WEIR_ARGUMENT_TYPE_FILE &&
+                   is_file_behind(raw)) {
             return false;
         }
         if (!is_known) {
             set_unreadable(argument);
-        } else if (is_raw && is_buffer(spec.arguments[i].type)) {
+        } else if (is_raw && HOOK_READS_BUFFERS && is_buffer(spec.arguments[i].type)) {
             __u64 size = ~0ULL;
 
             if (takes_registers && spec.arguments[i].size)

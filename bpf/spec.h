@@ -12,5 +12,12 @@ const volatile struct weir_hook_spec spec = {};
 const volatile __u64 function_offset = 0;
 
 #define HOOK_HAS(feature) (spec.features & (feature))
+// Whether a hook has an argument of a type or from a source, a look-up of a kind or of a part of an argument,
+// or what else a hook_feature says. What is asked so is taken out of the programs that have none, before the
+// kernel sees them; each thing that not all hooks need is to be behind one of these.
+#define HOOK_READS(argument_type) (spec.types & (1ULL << (argument_type)))
+#define HOOK_TAKES(argument_source) (spec.sources & (1U << (argument_source)))
+#define HOOK_LOOKS_UP(dimension_kind) (spec.kinds & (1U << (dimension_kind)))
+#define HOOK_COMPARES(argument_part) (spec.parts & (1U << (argument_part)))
 
 #endif

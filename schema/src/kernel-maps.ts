@@ -226,6 +226,11 @@ export const hookSpec = layout(
       'u32',
       'of the dimensions, how many are looked up when the call begins; they come first, the rest is for its return',
     ),
+    field('types', 'u64', 'bit n: an argument has the argument_type n'),
+    field('sources', 'u32', 'bit n: an argument has the argument_source n'),
+    field('kinds', 'u32', 'bit n: a dimension has the dimension_kind n'),
+    field('parts', 'u32', 'bit n: a dimension looks at the argument_part n'),
+    field('reserved', 'u32', '0'),
     field(
       'arguments',
       { struct: hookArgument, count: limits.slots_per_hook },

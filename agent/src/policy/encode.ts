@@ -199,7 +199,25 @@ export function encodeSpec(
   fieldOf: (hook: HookPlan, argument: PlannedArgument) => FieldPlan = fieldPlanOf,
 ): Uint8Array {
   const bytes = new Uint8Array(HOOK_SPEC_BYTES);
-  const dimensions = orderedDimensions(hook);
+  const planned = orderedDimensions(hook);
+  const all = hook.arguments.map((argument, position) =>
+    makeHookArgument({
+      type: argument.type,
+      index: argument.index,
+      source: sourceOf(hook, argument),
+      ...places[position],
+      ...(argument.buffer?.sizeIndex === undefined ? {} : { size: argument.buffer.sizeIndex + 1 }),
+      flags: argumentFlags(argument),
+    }),
+  );
+  const dimensions = planned.map((dimension) =>
+    makeDimension({
+      kind: kinds[dimension.kind],
+      argument: dimension.argument,
+      part: 'part' in dimension ? (dimension.part ?? ArgumentPart.whole) : ArgumentPart.whole,
+      other: 'other' in dimension ? (dimension.other ?? 0) : 0,
+    }),
+  );
   writeHookSpec(
     new DataView(bytes.buffer),
     0,
@@ -207,33 +225,27 @@ export function encodeSpec(
       hookId,
       specId,
       eventKind: hook.eventKind,
-      argumentCount: hook.arguments.length,
+      argumentCount: all.length,
       dimensionCount: dimensions.length,
       wordCount: wordsFor(hook.selectors.length),
       features: featuresOf(hook),
-      entryDimensionCount: dimensions.filter((dimension) => !isOfReturn(hook, dimension)).length,
-      arguments: hook.arguments.map((argument, position) =>
-        makeHookArgument({
-          type: argument.type,
-          index: argument.index,
-          source: sourceOf(hook, argument),
-          ...places[position],
-          ...(argument.buffer?.sizeIndex === undefined ? {} : { size: argument.buffer.sizeIndex + 1 }),
-          flags: argumentFlags(argument),
-        }),
-      ),
+      entryDimensionCount: planned.filter((dimension) => !isOfReturn(hook, dimension)).length,
+      types: all.reduce((bits, { type }) => bits | (1n << BigInt(type)), 0n),
+      sources: bitsOf(all.map(({ source }) => source)),
+      kinds: bitsOf(dimensions.map(({ kind }) => kind)),
+      parts: bitsOf(dimensions.map(({ part }) => part)),
+      reserved: 0,
+      arguments: all,
       fields: hook.arguments.map((argument) => fieldOf(hook, argument)),
-      dimensions: dimensions.map((dimension) =>
-        makeDimension({
-          kind: kinds[dimension.kind],
-          argument: dimension.argument,
-          part: 'part' in dimension ? (dimension.part ?? ArgumentPart.whole) : ArgumentPart.whole,
-          other: 'other' in dimension ? (dimension.other ?? 0) : 0,
-        }),
-      ),
+      dimensions,
     }),
   );
   return bytes;
+}
+
+/** A number that has the bit n for each n among these. */
+function bitsOf(numbers: readonly number[]): number {
+  return numbers.reduce((bits, number) => (bits | (1 << number)) >>> 0, 0);
 }
 
 export interface ConfigIds {

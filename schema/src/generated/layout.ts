@@ -3352,10 +3352,15 @@ export const HOOK_SPEC_DIMENSION_COUNT_AT = 16;
 export const HOOK_SPEC_WORD_COUNT_AT = 20;
 export const HOOK_SPEC_FEATURES_AT = 24;
 export const HOOK_SPEC_ENTRY_DIMENSION_COUNT_AT = 28;
-export const HOOK_SPEC_ARGUMENTS_AT = 32;
-export const HOOK_SPEC_DIMENSIONS_AT = 96;
-export const HOOK_SPEC_FIELDS_AT = 352;
-export const HOOK_SPEC_BYTES = 800;
+export const HOOK_SPEC_TYPES_AT = 32;
+export const HOOK_SPEC_SOURCES_AT = 40;
+export const HOOK_SPEC_KINDS_AT = 44;
+export const HOOK_SPEC_PARTS_AT = 48;
+export const HOOK_SPEC_RESERVED_AT = 52;
+export const HOOK_SPEC_ARGUMENTS_AT = 56;
+export const HOOK_SPEC_DIMENSIONS_AT = 120;
+export const HOOK_SPEC_FIELDS_AT = 376;
+export const HOOK_SPEC_BYTES = 824;
 
 /** Constants by which the program of one hook is specialised (.rodata): the verifier removes what it does not use. */
 export interface HookSpec {
@@ -3375,6 +3380,16 @@ export interface HookSpec {
   features: number;
   /** of the dimensions, how many are looked up when the call begins; they come first, the rest is for its return */
   entryDimensionCount: number;
+  /** bit n: an argument has the argument_type n */
+  types: bigint;
+  /** bit n: an argument has the argument_source n */
+  sources: number;
+  /** bit n: a dimension has the dimension_kind n */
+  kinds: number;
+  /** bit n: a dimension looks at the argument_part n */
+  parts: number;
+  /** 0 */
+  reserved: number;
   /** up to 8, hidden ones included */
   arguments: readonly HookArgument[];
   dimensions: readonly Dimension[];
@@ -3382,7 +3397,7 @@ export interface HookSpec {
   fields: readonly FieldPlan[];
 }
 
-/** Reads 800 bytes. @throws {RangeError} where they reach past the view. */
+/** Reads 824 bytes. @throws {RangeError} where they reach past the view. */
 export function readHookSpec(view: DataView, at: number): HookSpec {
   return {
     hookId: view.getUint32(at, true),
@@ -3393,13 +3408,18 @@ export function readHookSpec(view: DataView, at: number): HookSpec {
     wordCount: view.getUint32(at + 20, true),
     features: view.getUint32(at + 24, true),
     entryDimensionCount: view.getUint32(at + 28, true),
-    arguments: Array.from({ length: 8 }, (_, i) => readHookArgument(view, at + 32 + i * 8)),
-    dimensions: Array.from({ length: 32 }, (_, i) => readDimension(view, at + 96 + i * 8)),
-    fields: Array.from({ length: 8 }, (_, i) => readFieldPlan(view, at + 352 + i * 56)),
+    types: view.getBigUint64(at + 32, true),
+    sources: view.getUint32(at + 40, true),
+    kinds: view.getUint32(at + 44, true),
+    parts: view.getUint32(at + 48, true),
+    reserved: view.getUint32(at + 52, true),
+    arguments: Array.from({ length: 8 }, (_, i) => readHookArgument(view, at + 56 + i * 8)),
+    dimensions: Array.from({ length: 32 }, (_, i) => readDimension(view, at + 120 + i * 8)),
+    fields: Array.from({ length: 8 }, (_, i) => readFieldPlan(view, at + 376 + i * 56)),
   };
 }
 
-/** Writes 800 bytes. @throws {RangeError} where they reach past the view. */
+/** Writes 824 bytes. @throws {RangeError} where they reach past the view. */
 export function writeHookSpec(view: DataView, at: number, value: HookSpec): void {
   view.setUint32(at, value.hookId, true);
   view.setUint32(at + 4, value.specId, true);
@@ -3409,14 +3429,19 @@ export function writeHookSpec(view: DataView, at: number, value: HookSpec): void
   view.setUint32(at + 20, value.wordCount, true);
   view.setUint32(at + 24, value.features, true);
   view.setUint32(at + 28, value.entryDimensionCount, true);
+  view.setBigUint64(at + 32, value.types, true);
+  view.setUint32(at + 40, value.sources, true);
+  view.setUint32(at + 44, value.kinds, true);
+  view.setUint32(at + 48, value.parts, true);
+  view.setUint32(at + 52, value.reserved, true);
   value.arguments.slice(0, 8).forEach((item, i) => {
-    writeHookArgument(view, at + 32 + i * 8, item);
+    writeHookArgument(view, at + 56 + i * 8, item);
   });
   value.dimensions.slice(0, 32).forEach((item, i) => {
-    writeDimension(view, at + 96 + i * 8, item);
+    writeDimension(view, at + 120 + i * 8, item);
   });
   value.fields.slice(0, 8).forEach((item, i) => {
-    writeFieldPlan(view, at + 352 + i * 56, item);
+    writeFieldPlan(view, at + 376 + i * 56, item);
   });
 }
 
