@@ -139,10 +139,14 @@ function time(micros: bigint): string {
   return `${new Date(Number(ms)).toISOString().slice(0, -1)}${rest}Z`;
 }
 
+/** What DuckDB, its binding and V8 say when there is no memory left; which of them meets the limit first is chance. */
+const noMemory =
+  /out of memory|allocate memory|bad_alloc|allocation failed|invalid (string|array) length|create a string longer/i;
+
 function describe(error: unknown): QueryLine {
   const message = (error instanceof Error ? error.message : String(error)).slice(0, 1000);
   if (error instanceof Refusal) return { error: { code: 'refused', message } };
-  if (/out of memory/i.test(message)) return { error: { code: 'memory', message } };
+  if (noMemory.test(message)) return { error: { code: 'memory', message } };
   // What the parser, the binder and the running of somebody's SQL find wrong is theirs to mend.
   const internal = /^(INTERNAL|IO) Error/.test(message);
   return { error: { code: internal ? 'failed' : 'refused', message } };
