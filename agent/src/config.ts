@@ -67,7 +67,7 @@ Options
                          (a filter FILE is signed by FILE.sig beside it)
   --filter-budget FIELD=N
                          most that a filter may use, whatever it asks for: averageFuel and averageNs of an event,
-                         fuelPerEvent, fuelPerCall, fuelPerBatch; can be given again (see docs/filters.md)
+                         fuelPerEvent; can be given again (see docs/filters.md)
   --workloads FILE       JSON list of the node's containers, for policies that select by pod, container or host
                          (see docs/policies.md); read again when it changes
   --monitor              policies only say what they would have done: nothing is killed or denied

@@ -964,7 +964,7 @@ struct weir_filter_call {
     __u32 batch_bytes; // host: bytes of the batch
     __u32 record_count; // host: records of the batch
     __u32 verdicts_at; // host: address of the verdict bytes, one a record; holds a filter_mark before
-    __u32 cursor; // filter: index of the record being judged; with `again`, of the next one
+    __u32 cursor; // index of the record to judge; with `again`, filter: of the next one
     __u32 annotation_count; // filter: annotations so far
     __u32 annotations_at; // filter: address of the annotations, structs filter_annotation
     __u32 reserved; // 0

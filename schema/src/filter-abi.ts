@@ -22,7 +22,7 @@ export const filterCall = layout('filter_call', 'What weir_filter is given: the 
   field('batch_bytes', 'u32', 'host: bytes of the batch'),
   field('record_count', 'u32', 'host: records of the batch'),
   field('verdicts_at', 'u32', 'host: address of the verdict bytes, one a record; holds a filter_mark before'),
-  field('cursor', 'u32', 'filter: index of the record being judged; with `again`, of the next one'),
+  field('cursor', 'u32', 'index of the record to judge; with `again`, filter: of the next one'),
   field('annotation_count', 'u32', 'filter: annotations so far'),
   field('annotations_at', 'u32', 'filter: address of the annotations, structs filter_annotation'),
   field('reserved', 'u32', '0'),

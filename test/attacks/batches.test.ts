@@ -110,7 +110,7 @@ describe('fuzzing batches and filters', () => {
     for (let round = 0; round < rounds; round++) {
       const next = random(seed + round);
       const modules = Array.from({ length: 1 + next(4) }, (_, index) => filter(index, next));
-      const options = { fuelPerBatch: 3_000_000, trapsMax: 4 + next(20) };
+      const options = { fuelPerEvent: 100_000, averageFuel: 1 + next(2000), trapsMax: 4 + next(40) };
       const { host } = await start(modules, options);
       const sums = { kept: 0, dropped: 0, heldBack: 0, errors: 0 };
       for (let turn = 0; turn < 5; turn++) {

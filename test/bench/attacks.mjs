@@ -172,8 +172,12 @@ async function watchdog() {
   const times = [];
   const used = [];
   for (let round = 0; round < (tiny ? 1 : 5); round++) {
-    const endless = Number.MAX_SAFE_INTEGER;
-    const host = await FilterHost.create({ fuelPerCall: endless, fuelPerBatch: endless, timeLimitMs: 100 });
+    const endless = 2 ** 31 - 1;
+    const host = await FilterHost.create({
+      fuelPerEvent: endless,
+      fuelPerEventMax: endless,
+      timeLimitMs: 100,
+    });
     await host.setFilters([{ bytes: stopped[0] }, { bytes: innocents[0] }]);
     times.push((await judge(host, batch)).ns / 1e6);
     used.push(Number(/took (\d+) ms/.exec(host.status()[0].quarantine.reason)[1]));

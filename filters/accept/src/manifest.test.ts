@@ -28,7 +28,7 @@ describe('a manifest', () => {
     [{ ...manifest, redacts: 'arguments' }, /redacts must be a list/],
     [{ ...manifest, reads: ['verdicts'] }, /reads\[0\] is "verdicts"; known are labels/],
     [{ ...manifest, labels: ['error'] }, /keeps for itself/],
-    [{ ...manifest, budget: [] }, /budget must be an object with fuelPerEvent, fuelPerCall/],
+    [{ ...manifest, budget: [] }, /budget must be an object with fuelPerEvent, averageFuel, averageNs$/],
     [{ ...manifest, budget: { cpu: 1 } }, /budget\.cpu is not known; known are fuelPerEvent/],
     [{ ...manifest, budget: { averageNs: 0 } }, /budget\.averageNs must be a whole number from 1/],
     [{ ...manifest, budget: { averageFuel: 2 ** 41 } }, /budget\.averageFuel must be/],

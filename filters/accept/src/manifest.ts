@@ -45,21 +45,12 @@ export interface FilterManifest {
   budget?: FilterBudget;
 }
 
-/**
- * Fuel of one call (`fuelPerCall` and `fuelPerEvent` for each event that it is to judge) and of all calls on a batch;
- * average fuel and average processor time (ns) of an event, beyond which it is stopped.
- */
-export const budgetFields = [
-  'fuelPerEvent',
-  'fuelPerCall',
-  'fuelPerBatch',
-  'averageFuel',
-  'averageNs',
-] as const;
+/** Fuel of one event; average fuel and average processor time (ns) of an event, beyond which a filter is stopped. */
+export const budgetFields = ['fuelPerEvent', 'averageFuel', 'averageNs'] as const;
 export type BudgetField = (typeof budgetFields)[number];
 export type FilterBudget = Partial<Record<BudgetField, number>>;
 /** The largest number that a budget can have. */
-const BUDGET_MAX = 2 ** 40;
+const BUDGET_MAX = 2 ** 30;
 
 /** Fields that a filter can have masked: of the process and its ancestors, or of the hook. */
 export const redactableFields = [

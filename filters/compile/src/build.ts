@@ -49,9 +49,8 @@ function entrySource(source: string, configures: boolean): string {
   return `
 import { filter${configures ? ', configure' : ''} } from ${JSON.stringify(source)};
 import {
-  closeCall, closeConfig, event, isDrop, openCall, openConfig, openRecord, reserve, restore, save
+  closeCall, closeConfig, event, openCall, openConfig, reserve, restore, save
 } from '${SDK}/entry';
-import { filterCallCursor, filterCallRecordCount, filterCallVerdictsAt } from '${SDK}/generated/layout';
 
 export function weir_abi_version(): i32 { return ${ABI_VERSION}; }
 export function weir_reserve(bytes: i32): i32 { return <i32>reserve(<usize><u32>bytes); }
@@ -68,17 +67,7 @@ ${
 export function weir_filter(address: i32): i32 {
   const call = <usize><u32>address;
   openCall(call);
-  const count = filterCallRecordCount(call);
-  const verdicts = <usize>filterCallVerdictsAt(call);
-  for (let index = filterCallCursor(call); index < count; index++) {
-    if (load<u8>(verdicts + index) != 0) continue;
-    if (!openRecord(call, index)) {
-      closeCall(call);
-      return 1;
-    }
-    if (isDrop(filter(event()))) store<u8>(verdicts + index, 1);
-  }
-  closeCall(call);
+  closeCall(call, filter(event()));
   return 0;
 }
 `;

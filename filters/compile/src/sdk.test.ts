@@ -40,7 +40,6 @@ async function load(name: string, options: FilterHostOptions = {}): Promise<void
     fuelPerEvent: 1_000_000,
     averageFuel: 100_000_000,
     averageNs: 100_000_000,
-    fuelPerBatch: 10_000_000_000,
     ...options,
   });
   await host.setFilters([{ bytes }]);

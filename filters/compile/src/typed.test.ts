@@ -723,7 +723,7 @@ describe('a redactor', () => {
     );
     // The fifteenth more within a minute ends it: then all is masked.
     await judge(host, batch(...Array.from({ length: 15 }, () => ['binary', 'secret'])));
-    expect(host.status()[0]?.quarantine?.code).toBe('lying');
+    expect(host.status()[0]?.quarantine?.code).toBe('traps');
     const later = await judge(host, batch(['second', 'secret']));
     expect(seen(later.records[0])).toEqual(masked);
     expect(later.verdicts).toEqual([0]);

@@ -25,7 +25,7 @@ describe('a quarantine', () => {
     expect(backOff.isOver(MINUTE)).toBe(true);
     expect(backOff.begin('traps', 61 * MINUTE - 1)).toBe(2 * MINUTE);
     expect(backOff.isOver(63 * MINUTE)).toBe(true);
-    expect(backOff.begin('fuel', 123 * MINUTE)).toBe(MINUTE);
+    expect(backOff.begin('budget', 123 * MINUTE)).toBe(MINUTE);
   });
 
   it('that the filter alone is to blame for does not end', () => {

@@ -8,7 +8,7 @@ const FIRST_MS = 60_000;
 /** The longest; and how long a filter runs before its next quarantine is as short as the first. */
 const LONGEST_MS = 3_600_000;
 
-const passing: ReadonlySet<QuarantineCode> = new Set<QuarantineCode>(['budget', 'fuel', 'traps']);
+const passing: ReadonlySet<QuarantineCode> = new Set<QuarantineCode>(['budget', 'traps']);
 
 export class BackOff {
   #nextMs = FIRST_MS;
@@ -28,6 +28,11 @@ export class BackOff {
     this.#lastsMs = this.#nextMs;
     this.#nextMs = Math.min(this.#nextMs * 2, LONGEST_MS);
     return this.#lastsMs;
+  }
+
+  /** Whether the quarantine ends by itself at all. */
+  get ends(): boolean {
+    return this.#lastsMs > 0;
   }
 
   /** Whether the quarantine ends with an event of this time. A clock that was put back does not make it longer. */

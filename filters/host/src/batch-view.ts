@@ -15,6 +15,7 @@ import {
   BINDING_ENTRY_FUNCTION_NAME_AT,
   BINDING_ENTRY_POLICY_NAME_AT,
   EventKind,
+  FilterMark,
   HOOK_RECORD_BINDING_INDEX_AT,
   POD_ENTRY_BYTES,
   POD_ENTRY_LABELS_AT,
@@ -187,19 +188,37 @@ export class BatchView {
   }
 
   timeMs(index: number): number {
-    return Number(this.view.getBigUint64(this.recordAt(index) + RECORD_HEADER_TIME_NS_AT, true) / 1_000_000n);
+    const at = (this.recordAt(index) + RECORD_HEADER_TIME_NS_AT) >> 2;
+    return Math.floor(((this.words[at + 1] as number) * 2 ** 32 + (this.words[at] as number)) / 1e6);
   }
 
   /**
-   * Bytes of the marked records beyond what an event's allowance is for. An event's bytes are those of its record and
-   * of the texts of its process, its parent and their ancestors, which others may share: a filter reads them each time.
+   * Bytes of a record beyond what an event's allowance is for, up to the next power of two. An event's bytes are those of
+   * its record and of the texts of its process, its parent and their ancestors, which others may share: a filter reads
+   * them each time.
    */
-  longBytes(marks: Uint8Array, mark: number): number {
+  longOf(index: number): number {
+    if (this.#longTotal < 0) this.#measure();
+    return this.#longTotal === 0 ? 0 : (this.#longBytes[index] as number);
+  }
+
+  /** The first record behind one that is not as long as it. */
+  alikeUntil(index: number): number {
+    const end = this.recordCount;
+    if (this.#longTotal === 0) return end;
+    const long = this.longOf(index);
+    let at = index + 1;
+    while (at < end && this.#longBytes[at] === long) at++;
+    return at;
+  }
+
+  /** The same for all records from one to another that are to be judged. */
+  longBytes(marks: Uint8Array, from: number, until: number): number {
     if (this.#longTotal < 0) this.#measure();
     if (this.#longTotal === 0) return 0;
     let sum = 0;
-    for (let index = 0; index < this.recordCount; index++) {
-      if (marks[index] === mark) sum += this.#longBytes[index] as number;
+    for (let index = from; index < until; index++) {
+      if (marks[index] === FilterMark.judge) sum += this.#longBytes[index] as number;
     }
     return sum;
   }
@@ -215,7 +234,7 @@ export class BatchView {
         Math.min(words[(at + RECORD_HEADER_SIZE_AT) >> 2] as number, RECORD_BYTES_MAX) +
         this.#lineBytes(process, count) +
         this.#lineBytes(this.#parentBeside(at, process, count), count);
-      const long = Math.max(bytes - EVENT_BYTES, 0);
+      const long = bytes <= EVENT_BYTES ? 0 : 2 ** Math.ceil(Math.log2(bytes - EVENT_BYTES));
       this.#longBytes[index] = long;
       total += long;
     }

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 import { describe, expect, it } from 'vitest';
-import { Averages, budgetOf, defaultBudget } from './budget.js';
+import { AverageTime, budgetOf, defaultBudget, Reserve } from './budget.js';
 import { ProcessorShare } from './processor.js';
 
 const defaults = defaultBudget;
@@ -22,7 +22,7 @@ describe('a budget', () => {
     expect(() => budgetOf({ averageNs: 5001 }, defaults, { averageNs: 5000 })).toThrow(
       'budget.averageNs is 5001; at most 5000 is allowed here',
     );
-    expect(() => budgetOf({ fuelPerEvent: 500_001 }, defaults, undefined)).toThrow('at most 500000');
+    expect(() => budgetOf({ fuelPerEvent: 10_000_001 }, defaults, undefined)).toThrow('at most 10000000');
   });
 
   it('is the cap where that is below the default', () => {
@@ -30,50 +30,63 @@ describe('a budget', () => {
   });
 });
 
-describe('averages', () => {
-  it('say nothing of less than a thousand events', () => {
-    const averages = new Averages(defaults);
-    expect(averages.add(999, 999 * 1_000_000, 999e9)).toBeUndefined();
-    expect(averages.add(1, 0, 0)).toMatch(/999000 units of fuel an event on average over 1000 events/);
+describe('the reserve of fuel', () => {
+  it('is that of a thousand events, and of twenty that use all they have', () => {
+    expect(new Reserve(defaults).capacity).toBe(1000 * 20_000 + 20 * 1_000_000);
   });
 
-  it('let a dear event pass among many cheap ones', () => {
-    const averages = new Averages(defaults);
-    averages.add(5000, 5000 * 100, 0);
-    expect(averages.add(1, 50_000_000, 0)).toBeUndefined();
+  it('grows by what an event leaves of its share, up to what it was', () => {
+    const reserve = new Reserve(defaults);
+    reserve.take(50_000, reserve.shareOf(0));
+    expect(reserve.left).toBe(reserve.capacity - 30_000);
+    reserve.take(1000, reserve.shareOf(0));
+    expect(reserve.left).toBe(reserve.capacity - 11_000);
+    reserve.take(0, reserve.shareOf(0));
+    expect(reserve.left).toBe(reserve.capacity);
   });
 
-  it('are at their limit allowed, beyond it not', () => {
-    expect(new Averages(defaults).add(1000, 20_000_000, 0)).toBeUndefined();
-    expect(new Averages(defaults).add(1000, 20_000_001, 0)).toMatch('its budget is 20000');
+  it('has long texts pay for themselves', () => {
+    const reserve = new Reserve(defaults);
+    reserve.take(400_000, reserve.shareOf(400_000));
+    expect(reserve.left).toBe(reserve.capacity);
+  });
+});
+
+describe('the average of time', () => {
+  it('says nothing of less than a thousand events', () => {
+    const average = new AverageTime(defaults);
+    expect(average.add(999, 999e9)).toBeUndefined();
+    expect(average.add(1, 0)).toMatch(/took 999000000 ns of processor time an event .* over 1000 events/);
   });
 
-  it('do not count what long texts allow for, and nothing is left over of that for other events', () => {
-    const averages = new Averages(defaults);
-    expect(averages.add(1000, 24_000_000, 0, 10_000)).toBeUndefined();
-    expect(averages.add(1000, 20_000_000, 0, 10_000)).toBeUndefined();
-    expect(averages.add(1000, 24_000_400, 0, 10_000)).toMatch('its budget is 20000');
-    expect(new Averages(defaults).add(10_000, 0, 304e6, 260_000)).toBeUndefined();
-    expect(new Averages(defaults).add(10_000, 0, 305e6, 260_000)).toMatch('ns of processor time');
+  it('lets a dear event pass among many cheap ones', () => {
+    const average = new AverageTime(defaults);
+    average.add(5000, 5000 * 100);
+    expect(average.add(1, 50e6)).toBeUndefined();
   });
 
-  it('of time count once the filter has run for a tenth of a second', () => {
-    const averages = new Averages(defaults);
-    expect(averages.add(2000, 0, 99e6)).toBeUndefined();
-    expect(averages.add(1, 0, 1e6)).toMatch(/took 49975 ns of processor time an event .* over 2001 events/);
+  it('does not count what long texts allow for', () => {
+    expect(new AverageTime(defaults).add(10_000, 304e6, 260_000)).toBeUndefined();
+    expect(new AverageTime(defaults).add(10_000, 305e6, 260_000)).toMatch('ns of processor time');
   });
 
-  it('of time count however little an event takes', () => {
-    const averages = new Averages({ ...defaults, averageNs: 1000 });
+  it('counts once the filter has run for a tenth of a second', () => {
+    const average = new AverageTime(defaults);
+    expect(average.add(2000, 99e6)).toBeUndefined();
+    expect(average.add(1, 1e6)).toMatch(/took 49975 ns of processor time an event .* over 2001 events/);
+  });
+
+  it('counts however little an event takes', () => {
+    const average = new AverageTime({ ...defaults, averageNs: 1000 });
     let over: string | undefined;
-    for (let batch = 0; batch < 100 && over === undefined; batch++) over = averages.add(1000, 0, 2e6);
+    for (let batch = 0; batch < 100 && over === undefined; batch++) over = average.add(1000, 2e6);
     expect(over).toMatch('took 2000 ns of processor time an event on average over 50000 events');
   });
 
-  it('begin anew with each window, so that what was cheap long ago pays for nothing', () => {
-    const averages = new Averages(defaults);
-    expect(averages.add(16_384, 0, 0)).toBeUndefined();
-    expect(averages.add(1000, 20_001_000, 0)).toMatch('over 1000 events');
+  it('begins anew with each window, so that what was cheap long ago pays for nothing', () => {
+    const average = new AverageTime(defaults);
+    expect(average.add(16_384, 101e6)).toBeUndefined();
+    expect(average.add(1000, 101e6)).toMatch('over 1000 events');
   });
 });
 

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// Owns what a filter may use: what its manifest asks for, within what the host allows; and the averages by which a
+// Owns what a filter may use: what its manifest asks for, within what the host allows; and the accounts by which a
 // filter is stopped that passes every limit of one event and is too slow all the same.
 import { type BudgetField, budgetFields, type FilterBudget } from '@weir/filter-accept';
 import { FilterHostError } from './error.js';
@@ -9,28 +9,27 @@ export type Budget = Readonly<Record<BudgetField, number>>;
 
 /** What a filter may use that asks for nothing, where the host sets nothing else. */
 export const defaultBudget: Budget = {
-  fuelPerEvent: 50_000,
-  fuelPerCall: 1_000_000,
-  fuelPerBatch: 200_000_000,
+  fuelPerEvent: 1_000_000,
   averageFuel: 20_000,
   averageNs: 20_000,
 };
 
 /** What a manifest may ask for where the host sets nothing else. */
 const defaultCaps: Budget = {
-  fuelPerEvent: 500_000,
-  fuelPerCall: 10_000_000,
-  // At most some 75 ms: below the limit of the watchdog.
-  fuelPerBatch: 200_000_000,
+  fuelPerEvent: 10_000_000,
   averageFuel: 100_000,
   averageNs: 100_000,
 };
+
+/** What an event may cost with all that its long texts allow for: some 20 ms, far below the limit of the watchdog. */
+export const FUEL_PER_EVENT_MAX = 50_000_000;
 
 /**
  * What an event may cost on top for each byte beyond the first 1024 of it and of its processes' texts: in units of
  * fuel, and in ns. Who may run a program may give it long arguments, which must not stop a filter that reads them.
  */
 export const FUEL_PER_LONG_BYTE = 400;
+export const NS_PER_LONG_BYTE = 400;
 
 /**
  * The budget of one filter. What it does not ask for is the default, or the cap where that is lower.
@@ -56,71 +55,78 @@ export function budgetOf(
   return budget as Budget;
 }
 
-/** Events before an average counts: what a few cost says little. */
+/** Events whose average a filter may use at once. */
+const RESERVE_EVENTS = 1000;
+/** Events that may use all of their fuel on top: traps by that are for the count of traps to stop. */
+const RESERVE_TRAPS = 20;
+
+/**
+ * The fuel that a filter's events may cost beyond their average. Each event adds its share and takes what it used, so
+ * that a filter is stopped behind the same event wherever batches begin.
+ */
+export class Reserve {
+  readonly capacity: number;
+  readonly #budget: Budget;
+  left: number;
+
+  constructor(budget: Budget) {
+    this.#budget = budget;
+    this.capacity = Math.min(
+      RESERVE_EVENTS * budget.averageFuel + RESERVE_TRAPS * budget.fuelPerEvent,
+      2 ** 30,
+    );
+    this.left = this.capacity;
+  }
+
+  /** What an event adds: the average, and what its long texts allow for. */
+  shareOf(allowance: number): number {
+    return Math.min(this.#budget.averageFuel + allowance, 2 ** 30);
+  }
+
+  take(fuel: number, share: number): void {
+    this.left = Math.min(this.left + share - fuel, this.capacity);
+  }
+
+  /** Why the filter is to be stopped, once nothing is left. */
+  get exceeded(): string {
+    return `used ${this.capacity} units of fuel more than its events may cost; its budget is ${this.#budget.averageFuel} an event on average`;
+  }
+}
+
+/** Events before an average of time counts: what a few cost says little. */
 const EVENTS_MIN = 1000;
 /** Events of a window; then another one begins. */
 const EVENTS_MAX = 16_384;
 /** Processor time before its average counts: the first calls run in code that the engine has not optimised yet. */
 const TIME_MIN_NS = 100e6;
 
-/** A sum over events since a window began. */
-class Window {
-  events = 0;
-  sum = 0;
-
-  add(events: number, amount: number): void {
-    this.events += events;
-    this.sum += amount;
-  }
-
-  get average(): number {
-    return this.sum / this.events;
-  }
-
-  begin(): void {
-    this.events = 0;
-    this.sum = 0;
-  }
-}
-
-/** The averages of one filter. Fuel and time have windows of their own: fuel is to be judged the same everywhere. */
-export class Averages {
+/** The average processor time of one filter's events. Not the same on every machine: it is looked at behind a batch. */
+export class AverageTime {
   readonly #budget: Budget;
-  readonly #fuel = new Window();
-  readonly #time = new Window();
+  #events = 0;
+  #sum = 0;
 
   constructor(budget: Budget) {
     this.#budget = budget;
   }
 
   /**
-   * Adds what a batch took; returns why the filter is to be stopped, if it is. What a batch took beyond its share of
-   * the average does not count as far as its long texts allow for it.
+   * Adds what a batch took; returns why the filter is to be stopped, if it is. What it took beyond its share of the
+   * average does not count as far as its long texts allow for it.
    */
-  add(events: number, fuel: number, processorNs: number, longBytes = 0): string | undefined {
-    const { averageFuel, averageNs } = this.#budget;
-    const overFuel = Math.max(fuel - averageFuel * events, 0);
-    const overNs = Math.max(processorNs - averageNs * events, 0);
-    const allowed = overFuel > 0 || overNs > 0 ? longBytes * FUEL_PER_LONG_BYTE : 0;
-    this.#fuel.add(events, fuel - Math.min(overFuel, allowed));
-    this.#time.add(events, processorNs - Math.min(overNs, allowed));
-    const over = this.#overFuel() ?? this.#overTime();
-    if (this.#fuel.events >= EVENTS_MAX) this.#fuel.begin();
-    if (this.#time.events >= EVENTS_MAX && this.#time.sum >= TIME_MIN_NS) this.#time.begin();
-    return over;
-  }
-
-  #overFuel(): string | undefined {
-    const { events, average } = this.#fuel;
-    const { averageFuel } = this.#budget;
-    if (events < EVENTS_MIN || average <= averageFuel) return undefined;
-    return `used ${Math.round(average)} units of fuel an event on average over ${events} events; its budget is ${averageFuel}`;
-  }
-
-  #overTime(): string | undefined {
-    const { events, sum, average } = this.#time;
+  add(events: number, processorNs: number, longBytes = 0): string | undefined {
     const { averageNs } = this.#budget;
-    if (events < EVENTS_MIN || sum < TIME_MIN_NS || average <= averageNs) return undefined;
-    return `took ${Math.round(average)} ns of processor time an event on average over ${events} events; its budget is ${averageNs}`;
+    const over = Math.max(processorNs - averageNs * events, 0);
+    this.#events += events;
+    this.#sum += processorNs - Math.min(over, longBytes * NS_PER_LONG_BYTE);
+    if (this.#events < EVENTS_MIN || this.#sum < TIME_MIN_NS) return undefined;
+    const average = this.#sum / this.#events;
+    const window = this.#events;
+    if (window >= EVENTS_MAX) {
+      this.#events = 0;
+      this.#sum = 0;
+    }
+    if (average <= averageNs) return undefined;
+    return `took ${Math.round(average)} ns of processor time an event on average over ${window} events; its budget is ${averageNs}`;
   }
 }

@@ -3,6 +3,9 @@
 import type { FilterHostErrorCode } from './types.js';
 
 export class FilterHostError extends Error {
+  /** Index in the list of filters of the one that is to blame, where one is. */
+  source?: number;
+
   constructor(
     readonly code: FilterHostErrorCode,
     message: string,

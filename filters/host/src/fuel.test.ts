@@ -45,7 +45,7 @@ describe('a filter that uses up its fuel', () => {
       filter: 'sometimes',
       cause: 'fuel',
       record: 1,
-      reason: expect.stringMatching(/its fuel of 1200000 units/),
+      reason: expect.stringMatching(/its fuel of 1000000 units/),
     });
     expect(host.status().map((one) => one.quarantine)).toEqual([undefined, undefined]);
   });
@@ -72,16 +72,34 @@ describe('a filter that uses up its fuel', () => {
     expect(used).toEqual([used[0], used[1], used[0], used[1], used[0], used[1]]);
   });
 
-  it('is quarantined once its fuel for the batch is used up, for that reason', async () => {
-    const { host, reports } = await start([sometimes], { fuelPerBatch: 3_000_000 });
-    const judged = await judge(host, pids(1, 666, 2, 666, 3, 666, 4));
-    expect(judged.verdicts).toEqual([1, 0, 1, 0, 1, 0, 0]);
-    expect(host.status()[0]).toMatchObject({
-      fuel: 3_000_000,
-      quarantine: { code: 'fuel', reason: expect.stringMatching(/3000000 units/) },
+  it('is quarantined behind the event that its reserve runs out with, for that reason', async () => {
+    // 1000 events' average and 20 events of a million: the 21st of these is beyond it.
+    const budget = { averageFuel: 10 };
+    const { host, reports } = await start([{ ...sometimes, budget }], { trapsMax: 1000 });
+    const judged = await judge(host, pids(1, ...new Array<number>(21).fill(666), 2));
+    expect(judged.verdicts).toEqual([1, ...new Array<number>(22).fill(0)]);
+    expect(judged.errors).toBe(21);
+    expect(host.status()[0]?.quarantine).toEqual({
+      code: 'budget',
+      reason: expect.stringMatching(
+        /^used 20010000 units of fuel more than its events may cost; its budget is 10 an event on average; it is tried/,
+      ),
     });
     expect(reports.filter((report) => report.type === 'restart')).toEqual([]);
     expect((await judge(host, pids(1, 2))).verdicts).toEqual([0, 0]);
+  });
+
+  it('pays for being loaded again', async () => {
+    const heavy: ModuleText = {
+      ...sometimes,
+      start:
+        '(loop $turn (local.set $a (i32.add (local.get $a) (i32.const 1))) (br_if $turn (i32.lt_u (local.get $a) (i32.const 5000000))))',
+    };
+    const { host } = await start([heavy]);
+    expect(host.status()[0]?.fuel).toBe(0);
+    await judge(host, pids(1, 666, 2));
+    expect(host.status()[0]?.fuel).toBeGreaterThan(40_000_000);
+    expect(host.status()[0]?.quarantine?.code).toBe('budget');
   });
 
   it('is quarantined after so many traps, like one that traps by itself', async () => {
@@ -96,16 +114,16 @@ describe('a filter that uses up its fuel', () => {
   });
 
   it('and fails closed holds back what it had not judged', async () => {
-    const { host } = await start([{ ...sometimes, failMode: 'closed' }], { fuelPerBatch: 1_000_000 });
+    const { host } = await start([{ ...sometimes, failMode: 'closed' }], { trapsMax: 1 });
     const batch = makeBatch([{ pid: 1 }, { pid: 666 }, { pid: 2 }, { pid: 3, flags: RecordFlag.protected }]);
     expect((await judge(host, batch)).verdicts).toEqual([1, 0, 2, 0]);
   });
 
-  it('before it names a record that it judges is quarantined at once', async () => {
-    const { host } = await start([{ ...loops, binds: { kinds: ['exec'] } }]);
+  it('before it names the record costs that all the same', async () => {
+    const { host, reports } = await start([{ ...loops, binds: { kinds: ['exec'] } }]);
     const batch = makeBatch([{ pid: 1 }, { pid: 2, kind: 'exec' }]);
-    expect((await judge(host, batch)).verdicts).toEqual([0, 0]);
-    expect(host.status()[0]?.quarantine?.code).toBe('fuel');
+    expect(await judge(host, batch)).toMatchObject({ verdicts: [0, 0], errors: 1 });
+    expect(reports).toMatchObject([{ type: 'trap', cause: 'fuel', record: 1 }]);
   });
 
   it('while it is loaded is refused', async () => {
@@ -163,14 +181,17 @@ describe('a budget', () => {
 
   it('of average fuel stops a filter that passes every other limit, at the same event each time', async () => {
     for (let run = 0; run < 2; run++) {
-      const { host, reports } = await start([{ ...slow, budget: { averageFuel: 5000 } }]);
-      // What was judged stands; from the next batch on it is passed by.
-      expect((await judge(host, many)).dropped).toBe(1000);
-      expect((await judge(host, many)).dropped).toBe(0);
+      const { host, reports } = await start([
+        { ...slow, budget: { averageFuel: 5000, fuelPerEvent: 20_000 } },
+      ]);
+      const dropped: number[] = [];
+      for (let batch = 0; batch < 3; batch++) dropped.push((await judge(host, many)).dropped);
+      // Each costs 10,070 where 5,000 are its share; 1,000 shares and 20 events of 20,000 are the reserve.
+      expect(dropped).toEqual([1000, 65, 0]);
       expect(host.status()[0]?.quarantine).toEqual({
         code: 'budget',
         reason: expect.stringMatching(
-          /^used \d+ units of fuel an event on average over 1000 events; its budget is 5000; it is tried again after 60 s$/,
+          /^used 5400000 units of fuel more than its events may cost; its budget is 5000 an event on average; it is tried again after 60 s$/,
         ),
       });
       expect(reports.map((report) => report.type)).toEqual(['quarantine']);
@@ -194,15 +215,17 @@ describe('a budget', () => {
     for (let round = 0; round < 5; round++) expect((await judge(host, many)).dropped).toBe(1000);
   });
 
-  it('holds back the events of one that fails closed from the next batch on', async () => {
-    const { host } = await start([{ ...slow, failMode: 'closed', budget: { averageFuel: 5000 } }]);
+  it('holds back the events of one that fails closed from there on', async () => {
+    const budget = { averageFuel: 5000, fuelPerEvent: 20_000 };
+    const { host } = await start([{ ...slow, failMode: 'closed', budget }]);
     await judge(host, many);
+    expect(await judge(host, many)).toMatchObject({ heldBack: 935, dropped: 65 });
     expect(await judge(host, many)).toMatchObject({ heldBack: 1000, dropped: 0 });
   });
 
   it('gives the fuel of an event that the manifest asks for', async () => {
     const { host } = await start([
-      { ...slow, name: 'poor', budget: { fuelPerEvent: 10, fuelPerCall: 5000 } },
+      { ...slow, name: 'poor', budget: { fuelPerEvent: 5000 } },
       { ...slow, name: 'rich' },
     ]);
     expect(await judge(host, pids(1))).toMatchObject({ errors: 1, dropped: 1 });

@@ -166,17 +166,11 @@ describe('annotations', () => {
 
   it('counts annotations that do not fit, and keeps the events', async () => {
     const batch = pids(...Array.from({ length: 64 }, (_, index) => index));
-    const at = '(i32.add (i32.const 8192) (i32.mul (local.get $i) (i32.const 24)))';
     const { host } = await start(
       [
         {
           name: 'much',
-          filter: `${eachRecord(`
-            (i32.store ${at} (local.get $i))
-            (i32.store offset=16 ${at} (i32.const 4096))
-            (i32.store offset=20 ${at} (i32.const 100))`)}
-            (i32.store offset=20 (local.get $call) (local.get $n))
-            (i32.store offset=24 (local.get $call) (i32.const 8192)) ${done}`,
+          filter: `${eachRecord(annotation({ message: [4096, 100] }))} ${done}`,
         },
       ],
       { batchBytesMax: batch.length, annotationBytesMax: 1024, slots: 1 },

@@ -10,7 +10,7 @@ import {
   BATCH_HEADER_OFFSETS_AT_AT,
   BATCH_HEADER_RECORD_COUNT_AT,
 } from '@weir/schema';
-import { defaultBudget } from './budget.js';
+import { defaultBudget, FUEL_PER_EVENT_MAX } from './budget.js';
 import { FilterHostError } from './error.js';
 import { type Allowed, CounterRows, type Loaded, prepare, statusOf } from './loaded.js';
 import {
@@ -55,6 +55,19 @@ interface Swap {
   reject: (error: Error) => void;
 }
 
+/** The error of a list that one of its filters keeps from coming into force. */
+function blame(
+  swap: Swap | undefined,
+  row: number,
+  reason: string,
+): { readonly name: string; readonly error: FilterHostError } {
+  const index = swap?.loaded.findIndex((one) => one.entry.row === row) ?? -1;
+  const name = swap?.loaded[index]?.entry.name ?? 'unknown';
+  const error = new FilterHostError('load', `filter ${name} ${reason}`);
+  if (index >= 0) error.source = index;
+  return { name, error };
+}
+
 const defaults = {
   slots: 4,
   batchBytesMax: 1024 * 1024,
@@ -67,6 +80,7 @@ const defaults = {
   trapWindowMs: 60_000,
   logLinesMax: 16,
   ...defaultBudget,
+  fuelPerEventMax: FUEL_PER_EVENT_MAX,
   fuelPerLoad: 200_000_000,
 };
 
@@ -116,6 +130,9 @@ export class FilterHost {
       trapWindowMs: this.#options.trapWindowMs,
       logLinesMax: this.#options.logLinesMax,
       fuelPerLoad: this.#options.fuelPerLoad,
+      // The loop within a module counts in 32 bits.
+      fuelPerEventMax: Math.min(this.#options.fuelPerEventMax, 2 ** 31 - 1),
+      timeLimitMs: this.#options.timeLimitMs,
     };
     this.#slots = new SlotPool(this.#bounds);
     // Rows for the filters in force and for those that are about to replace them.
@@ -260,6 +277,7 @@ export class FilterHost {
       this.#open();
     } catch (error) {
       for (const row of taken) this.#rows.give(row);
+      if (error instanceof FilterHostError && error.code !== 'closed') error.source = loaded.length;
       throw error;
     }
     const compileMs = performance.now() - started;
@@ -410,8 +428,7 @@ export class FilterHost {
       return;
     }
     if (message.error !== undefined) {
-      const name = this.#loadedOf(message.error.row)?.entry.name ?? 'unknown';
-      swap.reject(new FilterHostError('load', `filter ${name} cannot be loaded: ${message.error.reason}`));
+      swap.reject(blame(swap, message.error.row, `cannot be loaded: ${message.error.reason}`).error);
     } else {
       const swapMs = performance.now() - swap.postedMs;
       // The worker has judged its last batch with them: these counters are final.
@@ -494,9 +511,9 @@ export class FilterHost {
       return `filter ${current.entry.name} ${reason}`;
     }
     const swap = this.#swap;
-    const name = swap?.loaded.find((one) => one.entry.row === row)?.entry.name ?? 'unknown';
     this.#swap = undefined;
-    swap?.reject(new FilterHostError('load', `filter ${name} ${reason}`));
+    const { name, error } = blame(swap, row, reason);
+    swap?.reject(error);
     return `filter ${name} ${reason}`;
   }
 

@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
-import { meterModule } from '@weir/filter-meter';
 import { afterEach, describe, expect, it, vi } from 'vitest';
 import { defaultBudget } from './budget.js';
 import { engine } from './engine.js';
 import { assembleModule } from './fixtures.js';
 import { cleanText, FilterInstance } from './instance.js';
+import { metered } from './loaded.js';
 
 describe('what a filter logs', () => {
   afterEach(() => vi.restoreAllMocks());
@@ -18,7 +18,7 @@ describe('what a filter logs', () => {
         (local.set $n (i32.add (local.get $n) (i32.const 1)))
         (br_if $next (i32.lt_u (local.get $n) (i32.const 1000))))
       (i32.const 0)`;
-    const module = await engine.compile(meterModule(assembleModule({ name: 'logs', filter: writes })));
+    const module = await engine.compile(metered(assembleModule({ name: 'logs', filter: writes })));
     let lines = 0;
     const entry = {
       id: 'logs',
@@ -37,7 +37,9 @@ describe('what a filter logs', () => {
     };
     const instance = new FilterInstance(entry, 65536, 10_000_000, () => lines++);
     const decode = vi.spyOn(TextDecoder.prototype, 'decode');
-    instance.call(10_000_000);
+    instance.verdictsAt = instance.area + 1024;
+    instance.begin(0);
+    expect(instance.run(0, 1, 10_000_000, 10_000_000, 0, 10_000_000)).toBe(1);
     expect(lines).toBe(1000);
     expect(decode).not.toHaveBeenCalled();
     expect(instance.lastError).toBe('\uFFFDa');

@@ -1,9 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 // Owns one filter's instance inside the worker: made anew after a trap, its memory read with suspicion. Addresses
 // that come from a filter are compared with its memory before they are used; nothing of the filter is trusted.
-import { type Fuel, fuelOf } from '@weir/filter-meter';
+import { type Driver, driverOf, type Fuel, fuelOf } from '@weir/filter-meter';
 import {
+  FILTER_CALL_ANNOTATION_COUNT_AT,
   FILTER_CALL_BYTES,
+  FILTER_CALL_CURSOR_AT,
   FILTER_SPAN_BYTES,
   FILTER_SPAN_PIECE_AT,
   FILTER_SPANS_BYTES,
@@ -40,6 +42,10 @@ export function cleanText(bytes: Uint8Array): string {
 export class FilterInstance {
   /** Address of the area, and how large a batch it takes. */
   area = 0;
+  /** Address of the verdicts on the batch that was handed over. */
+  verdictsAt = 0;
+  /** Fuel that loading it has taken. */
+  readonly loadFuel: number;
   bytes: Buffer<ArrayBuffer>;
   words: Int32Array;
   view: DataView;
@@ -47,7 +53,7 @@ export class FilterInstance {
   readonly #lastError = new Uint8Array(LOG_BYTES_MAX);
   #lastErrorBytes = -1;
   readonly #memory: WasmMemory;
-  readonly #filter: (call: number) => unknown;
+  readonly #driver: Driver;
   readonly #save: (() => number) | undefined;
   readonly #restore: ((at: number, bytes: number) => number) | undefined;
   readonly #fuel: Fuel;
@@ -83,7 +89,7 @@ export class FilterInstance {
     this.#fuel = fuelOf(instance);
     memory = exports.memory as WasmMemory;
     this.#memory = memory;
-    this.#filter = exports.weir_filter as (call: number) => unknown;
+    this.#driver = driverOf(instance);
     this.#save = exports.weir_state_save as (() => number) | undefined;
     this.#restore = exports.weir_state_restore as ((at: number, bytes: number) => number) | undefined;
     this.bytes = Buffer.from(memory.buffer);
@@ -100,6 +106,7 @@ export class FilterInstance {
       }
       throw new Error(this.limitReached(fuel), { cause: error });
     }
+    this.loadFuel = fuel - this.fuelLeft;
   }
 
   #load(entry: FilterEntry, areaSize: number, exports: Record<string, unknown>): void {
@@ -206,10 +213,48 @@ export class FilterInstance {
     }
   }
 
-  /** Calls the filter with this much fuel. @throws whatever the trap is. */
-  call(fuel: number): unknown {
-    this.#fuel.refill(BigInt(fuel));
-    return this.#filter(this.area);
+  /** Makes ready for a run of the loop within the module: what is left of the reserve, and nothing said so far. */
+  begin(reserve: number): void {
+    this.#driver.reserve.value = reserve;
+    this.#driver.spent.value = 0;
+    this.view.setUint32(this.area + FILTER_CALL_ANNOTATION_COUNT_AT, 0, true);
+  }
+
+  /**
+   * Has it judge the records from one to another, each with so much fuel; returns the next. It ends behind a record that
+   * something is said of, that took the reserve below 0, or all of them together above `spendMax`. @throws whatever the
+   * trap is, on record `at`.
+   */
+  run(from: number, until: number, fuel: number, share: number, capacity: number, spendMax: number): number {
+    return this.#driver.run(this.area, this.verdictsAt, from, until, fuel, share, capacity, spendMax) >>> 0;
+  }
+
+  /** The record that was begun last. */
+  get at(): number {
+    return this.#driver.at.value >>> 0;
+  }
+
+  /** What weir_filter returned last. */
+  get answer(): number {
+    return this.#driver.answer.value;
+  }
+
+  get reserve(): number {
+    return this.#driver.reserve.value;
+  }
+
+  /** Fuel of the calls of the last run that returned. */
+  get spent(): number {
+    return this.#driver.spent.value;
+  }
+
+  /** Whether anything is said of the record that was judged last. */
+  get hasSaid(): boolean {
+    return this.view.getUint32(this.area + FILTER_CALL_ANNOTATION_COUNT_AT, true) !== 0;
+  }
+
+  get cursor(): number {
+    return this.view.getUint32(this.area + FILTER_CALL_CURSOR_AT, true);
   }
 
   /** Fuel left; below 0 where it ran out. */

@@ -3,7 +3,12 @@
 import { createHash } from 'node:crypto';
 import { type AcceptancePolicy, acceptModule, type FilterBudget } from '@weir/filter-accept';
 import { MeterError, meterModule } from '@weir/filter-meter';
-import { EventKind } from '@weir/schema';
+import {
+  EventKind,
+  FILTER_CALL_ANNOTATION_COUNT_AT,
+  FILTER_CALL_CURSOR_AT,
+  FILTER_CALL_RECORD_COUNT_AT,
+} from '@weir/schema';
 import { type Budget, budgetOf } from './budget.js';
 import { engine } from './engine.js';
 import { FilterHostError } from './error.js';
@@ -68,10 +73,20 @@ export class CounterRows {
 
 const hash = (data: Uint8Array | string): string => createHash('sha256').update(data).digest('hex');
 
-/** The module as it is run: with its fuel and its depth of calls counted, its NaNs made canonical. */
-function metered(bytes: Uint8Array): Uint8Array {
+const driven = {
+  name: 'weir_filter',
+  cursorAt: FILTER_CALL_CURSOR_AT,
+  recordCountAt: FILTER_CALL_RECORD_COUNT_AT,
+};
+// The loop writes both as one word.
+if (FILTER_CALL_ANNOTATION_COUNT_AT !== FILTER_CALL_CURSOR_AT + 4) {
+  throw new Error('the cursor of a call and its count of annotations do not lie side by side');
+}
+
+/** The module as it is run: its fuel and its depth of calls counted, its NaNs made canonical, called record by record. */
+export function metered(bytes: Uint8Array): Uint8Array {
   try {
-    return meterModule(bytes);
+    return meterModule(bytes, { driven });
   } catch (error) {
     if (!(error instanceof MeterError)) throw error;
     throw new FilterHostError('refused', `the filter is refused (${error.code}): ${error.message}`, {

@@ -47,6 +47,10 @@ const PIECES_MAX = 65_536;
 /** As an offset of a piece: the whole of what is declared. */
 const WHOLE = 0xffffffff;
 const PIECE_WORDS = 3;
+/** Fuel of a piece; for each field that it may lie in; and a shift for the bytes of the one that it lies in. */
+const PIECE_FUEL = 100;
+const FIELD_FUEL = 16;
+const BYTES_FUEL_SHIFT = 1;
 
 /** A field of a process: where its span is in the entry, and in an exec record. */
 const processFields: Record<string, readonly [entryAt: number, recordAt: number]> = {
@@ -78,6 +82,8 @@ export class Redactor {
   readonly #process: (readonly [entryAt: number, recordAt: number])[];
   readonly #hook: boolean;
   readonly #declared: string;
+  /** Fuel of the piece that was added last. */
+  cost = 0;
   #pieces = new Uint32Array(256 * PIECE_WORDS);
   #count = 0;
   /** Records that are masked as a whole, for want of room for their pieces. */
@@ -100,8 +106,12 @@ export class Redactor {
     this.#fields.clear();
   }
 
-  /** Takes note of a piece of the batch. Returns what is wrong with it, if anything is. */
+  /**
+   * Takes note of a piece of the batch. Returns what is wrong with it, if anything is. `cost` is what it comes to in fuel:
+   * finding the field, now and as it is masked, and going through that then.
+   */
   add(batch: BatchView, record: number, at: number, length: number): string | undefined {
+    this.cost = PIECE_FUEL;
     if (!this.#mask(batch, record, at, length, false)) {
       return `${length} bytes at ${at} of the batch are in no field of record ${record} that its manifest redacts (${this.#declared})`;
     }
@@ -175,8 +185,12 @@ export class Redactor {
   #mask(batch: BatchView, record: number, from: number, length: number, write: boolean): boolean {
     return this.#eachField(batch, record, (field, twin) => {
       const { at } = field;
+      this.cost += FIELD_FUEL;
       if (from < at || from + length > at + field.length) return false;
-      if (!write) return true;
+      if (!write) {
+        this.cost += field.length >> BYTES_FUEL_SHIFT;
+        return true;
+      }
       this.#take(field, from, length);
       if (twin !== undefined) {
         // The record of an exec has its own copy. Where that was cut elsewhere, no place in it can be trusted.

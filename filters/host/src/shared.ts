@@ -73,7 +73,6 @@ export const quarantineCodes: readonly QuarantineCode[] = [
   'load',
   'lying',
   'crash',
-  'fuel',
   'budget',
 ];
 
@@ -87,6 +86,8 @@ export interface Bounds {
   trapWindowMs: number;
   logLinesMax: number;
   fuelPerLoad: number;
+  fuelPerEventMax: number;
+  timeLimitMs: number;
 }
 
 /** What the worker is started with. */

@@ -19,21 +19,21 @@ export interface FilterHostOptions {
   recordsMax?: number;
   /** Most filters. Default 128. */
   filtersMax?: number;
-  /** Processor time that a filter may take for one batch, in ms; the worker is stopped beyond it. Default 100. */
+  /**
+   * Processor time in ms that a filter may take for one batch beyond the average of its events, and without coming back to
+   * the host, which stops the worker. Default 100.
+   */
   timeLimitMs?: number;
   /** Time for loading one filter (start, configure, reserve), in ms. Default 1000. */
   loadLimitMs?: number;
   /**
-   * Fuel of one call of a filter: this much, and `fuelPerEvent` for each event that it is to judge. A unit is about
-   * an instruction; a call that uses more traps, at the same point on every machine. Default 1,000,000. Of this and the
-   * four that follow, a manifest may ask for more or less: see `budgetCaps`.
+   * Fuel of an event. A unit is about an instruction; an event that uses more traps, at the same point on every machine.
+   * Default 1,000,000. Of this and the two that follow, a manifest may ask for more or less: see `budgetCaps`.
    */
-  fuelPerCall?: number;
-  /** Default 50,000. */
   fuelPerEvent?: number;
-  /** Fuel of a filter for all its calls on one batch; it is quarantined beyond it. Default 200,000,000. */
-  fuelPerBatch?: number;
-  /** Average fuel of an event, over a window of 1,000 to 16,384 events; it is quarantined beyond it. Default 20,000. */
+  /** Fuel that an event has at most, with what its long texts allow for. Default 50,000,000. */
+  fuelPerEventMax?: number;
+  /** Average fuel of an event; a filter that has used too much beyond it is quarantined. Default 20,000. */
   averageFuel?: number;
   /** The same for processor time in ns, which is not the same on every machine. Default 20,000. */
   averageNs?: number;
@@ -92,8 +92,6 @@ export interface BatchResult {
 export type QuarantineCode =
   /** It took longer than its limit for a batch. */
   | 'timeout'
-  /** It used up its fuel for a batch. */
-  | 'fuel'
   /** Its events cost more on average, in fuel or in time, than its budget. */
   | 'budget'
   /** It trapped too often. */

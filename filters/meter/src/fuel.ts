@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // Owns the host's side of metering: giving an instance its fuel, and reading what is left of it.
+import { ANSWER_EXPORT, AT_EXPORT, RESERVE_EXPORT, RUN_EXPORT, SPENT_EXPORT } from './driver.js';
 
 /** Names of the globals that a metered module exports. */
 export const FUEL_EXPORT = 'weir.fuel';
@@ -46,5 +47,38 @@ export function fuelOf(instance: { exports: Record<string, unknown> }): Fuel {
       fuel.value = units;
       depth.value = depthMax;
     },
+  };
+}
+
+/** The loop that `driven` adds, and its accounts; see driver.ts. */
+export interface Driver {
+  /** Judges the records from one to another; returns the next. @throws whatever the trap is, on record `at`. */
+  run(
+    call: number,
+    verdicts: number,
+    from: number,
+    until: number,
+    budget: number,
+    share: number,
+    capacity: number,
+    spendMax: number,
+  ): number;
+  readonly at: { readonly value: number };
+  readonly answer: { readonly value: number };
+  readonly reserve: { value: number };
+  readonly spent: { value: number };
+}
+
+/** The loop of an instance. @throws {TypeError} where its module was not metered with `driven` */
+export function driverOf({ exports }: { exports: Record<string, unknown> }): Driver {
+  const run = exports[RUN_EXPORT];
+  if (typeof run !== 'function')
+    throw new TypeError(`the module is not driven: it does not export ${RUN_EXPORT}`);
+  return {
+    run: run as Driver['run'],
+    at: exports[AT_EXPORT] as Global<number>,
+    answer: exports[ANSWER_EXPORT] as Global<number>,
+    reserve: exports[RESERVE_EXPORT] as Global<number>,
+    spent: exports[SPENT_EXPORT] as Global<number>,
   };
 }

@@ -2,11 +2,12 @@
 // Owns putting the metered module together: types and globals are added behind those that are there, so that no
 // index changes; custom sections are kept where they still say what is true.
 import { Writer } from './bytes.js';
+import { DRIVER_TYPE, type Driven, driverBody, driverGlobals, RUN_EXPORT } from './driver.js';
 import { type EmitContext, emitFunction, type Measures } from './emit.js';
 import { engine } from './engine.js';
 import { MeterError } from './error.js';
 import { DEPTH_EXPORT, DEPTH_MAX_EXPORT, FUEL_EXPORT } from './fuel.js';
-import { type ModuleShape, parseModule, type Section, sectionOrder } from './module.js';
+import { functionType, type ModuleShape, parseModule, type Section, sectionOrder } from './module.js';
 import { Op, Type } from './opcodes.js';
 import { planFunctions } from './plan.js';
 import { scanFunction } from './scan.js';
@@ -20,6 +21,8 @@ export interface MeterOptions {
   functionsMax?: number;
   /** Parameters and locals of one function. Default 4096. */
   localsMax?: number;
+  /** Adds a loop that calls a function record by record: see driver.ts. */
+  driven?: Driven;
   /** For measuring what each part costs; a filter never runs without all of them. */
   measures?: Partial<Measures>;
 }
@@ -29,7 +32,7 @@ const DEPTH_LIMIT = 2000;
 const FUEL_LIMIT = 2n ** 62n;
 const TYPES_MAX = 4096;
 
-const Id = { type: 1, global: 6, export: 7, code: 10 } as const;
+const Id = { type: 1, function: 3, global: 6, export: 7, code: 10 } as const;
 
 /** Sections that hold offsets into code, which moved, or are of no use where the module runs, are left out. */
 function isKept(section: Section): boolean {
@@ -75,18 +78,44 @@ export function meterModule(bytes: Uint8Array, options: MeterOptions = {}): Uint
       return found >= 0 ? found : types.push({ parameters: [], results }) - 1;
     },
   };
+  const driven = drivenFunction(shape, options.driven?.name);
   const code = new Writer(input.length * 2);
-  code.u32(scans.length);
+  code.u32(scans.length + (driven === undefined ? 0 : 1));
   for (const [index, scan] of scans.entries()) {
     const body = emitFunction(context, scan, plans[index] as (typeof plans)[number]);
     code.u32(body.length).raw(body);
   }
+  if (driven !== undefined && options.driven !== undefined) {
+    const body = driverBody({
+      layout: options.driven,
+      filter: driven,
+      fuelGlobal: context.fuelGlobal,
+      firstGlobal: context.depthGlobal + 2,
+    });
+    code.u32(body.length).raw(body);
+    types.push(DRIVER_TYPE);
+  }
   return assemble(shape, {
     [Id.type]: withTypes(shape, types.slice(shape.types.length)),
-    [Id.global]: withGlobals(shape, fuel, depthMax),
-    [Id.export]: withExports(shape, context),
+    ...(driven === undefined
+      ? {}
+      : { [Id.function]: grown(shape, Id.function, shape.functions.length, 1).u32(types.length - 1) }),
+    [Id.global]: withGlobals(shape, fuel, depthMax, driven !== undefined),
+    [Id.export]: withExports(shape, context, driven !== undefined),
     ...(scans.length > 0 ? { [Id.code]: code } : {}),
   });
+}
+
+/** Index of the function that is to be driven. */
+function drivenFunction(shape: ModuleShape, name: string | undefined): number | undefined {
+  if (name === undefined) return undefined;
+  const index = shape.exportedNames.get(name);
+  const type = index === undefined ? undefined : functionType(shape, index, 0);
+  const isOne = (list: readonly number[]) => list.length === 1 && list[0] === Type.i32;
+  if (index === undefined || type === undefined || !isOne(type.parameters) || !isOne(type.results)) {
+    throw new MeterError('invalid', 0, `exports no ${name} of type (i32) -> (i32)`);
+  }
+  return index;
 }
 
 /** The contents of a section behind its count, which is written anew. */
@@ -108,23 +137,38 @@ function withTypes(shape: ModuleShape, added: ModuleShape['types']): Writer | un
   return out;
 }
 
-function withGlobals(shape: ModuleShape, fuel: bigint, depthMax: number): Writer {
-  const out = grown(shape, Id.global, shape.globals, 3);
+function withGlobals(shape: ModuleShape, fuel: bigint, depthMax: number, driven: boolean): Writer {
+  const more = driven ? driverGlobals.length : 0;
+  const out = grown(shape, Id.global, shape.globals, 3 + more);
   out.byte(Type.i64).byte(1).byte(Op.i64Const).signed(fuel).byte(Op.end);
   for (const mutable of [1, 0]) {
     out.byte(Type.i32).byte(mutable).byte(Op.i32Const).signed(depthMax).byte(Op.end);
   }
+  for (let left = more; left > 0; left--) {
+    out.byte(Type.i32).byte(1).byte(Op.i32Const).signed(0).byte(Op.end);
+  }
   return out;
 }
 
-function withExports(shape: ModuleShape, context: EmitContext): Writer {
-  const out = grown(shape, Id.export, shape.exports, 3);
+function withExports(shape: ModuleShape, context: EmitContext, driven: boolean): Writer {
+  const out = grown(shape, Id.export, shape.exports, driven ? 4 + driverGlobals.length : 3);
   out.name(FUEL_EXPORT).byte(3).u32(context.fuelGlobal);
   out.name(DEPTH_EXPORT).byte(3).u32(context.depthGlobal);
-  return out
+  out
     .name(DEPTH_MAX_EXPORT)
     .byte(3)
     .u32(context.depthGlobal + 1);
+  if (!driven) return out;
+  for (const [index, name] of driverGlobals.entries()) {
+    out
+      .name(name)
+      .byte(3)
+      .u32(context.depthGlobal + 2 + index);
+  }
+  return out
+    .name(RUN_EXPORT)
+    .byte(0)
+    .u32(shape.importedFunctions.length + shape.functions.length);
 }
 
 function assemble(shape: ModuleShape, replaced: Record<number, Writer | undefined>): Uint8Array {

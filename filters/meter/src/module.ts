@@ -41,6 +41,8 @@ export interface ModuleShape {
   referenced: Set<number>;
   /** Functions that the host can call. */
   exported: Set<number>;
+  /** The same by name. */
+  exportedNames: Map<string, number>;
 }
 
 export interface ModuleBounds {
@@ -213,7 +215,9 @@ const parsers: readonly (Parse | undefined)[] = [
       }
       const kind = reader.byte('the kind of an export');
       const index = reader.u32('the index of an export');
-      if (kind === 0) shape.exported.add(index);
+      if (kind !== 0) continue;
+      shape.exported.add(index);
+      shape.exportedNames.set(name, index);
     }
   },
   (reader, shape) => {
@@ -280,6 +284,7 @@ export function parseModule(bytes: Uint8Array, bounds: ModuleBounds): ModuleShap
     bodies: [],
     referenced: new Set(),
     exported: new Set(),
+    exportedNames: new Map(),
   };
   const reader = new Reader(bytes, magic.length, bytes.length);
   let last = 0;

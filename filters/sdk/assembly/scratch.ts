@@ -1,30 +1,26 @@
 // SPDX-License-Identifier: Apache-2.0
 // Owns text that is no literal, until the host has read it at the end of the call.
 //
-//   scratch   SCRATCH_BYTES   emptied when the host calls; before each event there is room for all that one may write
+//   scratch   SCRATCH_BYTES   emptied before each event; there is room for all that one may write
 import { Bytes, viewOf } from './bytes';
 import { writeNumber } from './text';
 
 /** The most that one event writes: 4 messages, 64 names and 64 values of labels, and what it formats. */
-const EVENT_SCRATCH_BYTES: u32 = 24_576;
-const EVENT_FORMATTED_BYTES: u32 = 2048;
-const SCRATCH_BYTES: u32 = 98_304;
+const SCRATCH_BYTES: u32 = 24_576;
+const FORMATTED_BYTES: u32 = 2048;
 
-const scratch: usize = memory.data(98304, 8);
+const scratch: usize = memory.data(24576, 8);
 
 let used: u32 = 0;
 let formatted: u32 = 0;
 
 export function openScratch(): void {
   used = 0;
-}
-
-export function openEventScratch(): void {
   formatted = 0;
 }
 
-export function scratchHasRoom(): bool {
-  return used + EVENT_SCRATCH_BYTES <= SCRATCH_BYTES;
+export function scratchUsed(): u32 {
+  return used;
 }
 
 /** Where the next text goes. At load there is no bound but the whole: nothing is written there then. */
@@ -38,7 +34,7 @@ export function takeScratch(bytes: u32): void {
 
 /** Room for text that the SDK formats. Traps where one event formats more than 2048 bytes. */
 export function formatAt(most: u32): usize {
-  if (formatted + most > EVENT_FORMATTED_BYTES || used + most > SCRATCH_BYTES) {
+  if (formatted + most > FORMATTED_BYTES || used + most > SCRATCH_BYTES) {
     throw new Error('one event formats more than 2048 bytes of text');
   }
   return scratch + used;

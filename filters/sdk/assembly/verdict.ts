@@ -5,11 +5,8 @@
 //   labels       ANNOTATIONS_MAX x 256   16 structs filter_label for each annotation
 //   words        INTERNED_BYTES          literals as UTF-8, each encoded once
 //   table        INTERNED_MAX x 16       address of a literal, address and length of its bytes
-//   redactions   REDACTIONS_BYTES        a struct filter_spans for each event that has some, and its spans
-// Text that is no literal is in scratch.ts.
-//
-// Before an event, `hasRoom` makes sure that whatever one event may say fits; where it does not, weir_filter answers
-// `again`, the host reads what there is, and the areas are empty again.
+//   redactions   8 + REDACTIONS_MAX x 8  a struct filter_spans and its spans
+// Text that is no literal is in scratch.ts. All but the literals is of one event, and empty again before the next.
 import { Bytes } from './bytes';
 import {
   filterAnnotationBytes,
@@ -32,26 +29,23 @@ import {
   setFilterSpansReserved,
 } from './generated/layout';
 import { Process } from './process';
-import { openEventScratch, openScratch, scratchAt, scratchHasRoom, takeScratch } from './scratch';
+import { openScratch, scratchAt, scratchUsed, takeScratch } from './scratch';
 import { writeText } from './text';
 
-const ANNOTATIONS_MAX: u32 = 512;
-/** Its own annotation and three alerts. */
-const EVENT_ANNOTATIONS_MAX: u32 = 4;
+/** An event's own annotation and three alerts. */
+const ANNOTATIONS_MAX: u32 = 4;
 const LABELS_MAX: u32 = 16;
 const MESSAGE_BYTES_MAX: u32 = 512;
 const VALUE_BYTES_MAX: u32 = 256;
 const NAME_BYTES_MAX: u32 = 63;
 /** Pieces that one event may have masked. */
 const REDACTIONS_MAX: u32 = 64;
-const EVENT_REDACTIONS_BYTES: u32 = 8 + REDACTIONS_MAX * 8;
-const REDACTIONS_BYTES: u32 = 32_768;
 const INTERNED_BYTES: u32 = 16_384;
 const INTERNED_MAX: u32 = 256;
 
-const annotations: usize = memory.data(12288, 8);
-const labels: usize = memory.data(131072, 8);
-const redactions: usize = memory.data(32768, 8);
+const annotations: usize = memory.data(96, 8);
+const labels: usize = memory.data(1024, 8);
+const redactions: usize = memory.data(520, 8);
 const words: usize = memory.data(16384, 8);
 const table: usize = memory.data(4096, 8);
 /** Never read through: their addresses are the verdicts. */
@@ -59,8 +53,6 @@ const KEEP: usize = memory.data(8, 8);
 const DROP: usize = memory.data(8, 8);
 
 let annotationCount: u32 = 0;
-let eventFirst: u32 = 0;
-let redactionsUsed: u32 = 0;
 /** Address of the event's list of redactions, 0 where it has none yet. */
 let masked: usize = 0;
 let wordsUsed: u32 = 0;
@@ -69,26 +61,14 @@ let record: u32 = 0;
 /** Address of the event's own annotation, 0 where it has none yet. */
 let note: usize = 0;
 
-export function openAnnotations(): void {
-  annotationCount = 0;
-  redactionsUsed = 0;
-  openScratch();
-}
-
-export function hasRoom(): bool {
-  return (
-    annotationCount + EVENT_ANNOTATIONS_MAX <= ANNOTATIONS_MAX &&
-    redactionsUsed + EVENT_REDACTIONS_BYTES <= REDACTIONS_BYTES &&
-    scratchHasRoom()
-  );
-}
-
+/** Begins an event. Most say nothing, so that there is nothing to empty. */
 export function openVerdict(index: u32): void {
   record = index;
+  if ((annotationCount | scratchUsed()) == 0) return;
+  annotationCount = 0;
   note = 0;
   masked = 0;
-  eventFirst = annotationCount;
-  openEventScratch();
+  openScratch();
 }
 
 export function annotationsAt(): u32 {
@@ -104,8 +84,9 @@ export function isDrop(verdict: Verdict): bool {
 }
 
 function newAnnotation(alert: u8): usize {
-  if (annotationCount - eventFirst >= EVENT_ANNOTATIONS_MAX)
-    throw new Error('more than 3 alerts on one event');
+  // The event's own annotation keeps a place: whether it comes before its alerts or after them.
+  const most = alert == 1 && note == 0 ? ANNOTATIONS_MAX - 1 : ANNOTATIONS_MAX;
+  if (annotationCount >= most) throw new Error('more than 3 alerts on one event');
   const at = annotations + <usize>annotationCount * filterAnnotationBytes;
   setFilterAnnotationRecord(at, record);
   setFilterAnnotationSeverity(at, 0);
@@ -119,7 +100,6 @@ function newAnnotation(alert: u8): usize {
 }
 
 function ownAnnotation(): usize {
-  // Alerts may have taken all four places; the event's own annotation keeps one.
   if (note == 0) note = newAnnotation(0);
   return note;
 }
@@ -181,8 +161,7 @@ function addMessage(annotation: usize, text: string): void {
 function addRedaction(address: u32, bytes: u32): void {
   if (bytes == 0) return;
   if (masked == 0) {
-    masked = redactions + redactionsUsed;
-    redactionsUsed += filterSpansBytes;
+    masked = redactions;
     setFilterSpansCount(masked, 0);
     setFilterSpansReserved(masked, 0);
     setFilterAnnotationRedactionsAt(ownAnnotation(), <u32>masked);
@@ -192,7 +171,6 @@ function addRedaction(address: u32, bytes: u32): void {
   if (count >= REDACTIONS_MAX) throw new Error('more than 64 redactions on one event');
   setFilterSpanPiece(masked + filterSpansBytes + count * filterSpanBytes, address, bytes);
   setFilterSpansCount(masked, count + 1);
-  redactionsUsed += filterSpanBytes;
 }
 
 /** What a filter says of an event. Made by `keep` and `drop`. */
@@ -205,7 +183,10 @@ export class Verdict {
     return this;
   }
 
-  /** Puts a label on the event; the manifest must declare its name. At most 16. Bytes beyond 1024 are cut. */
+  /**
+   * Puts a label on the event; the manifest must declare its name. Bytes beyond 1024 are cut. A 17th label traps, which
+   * costs the event its verdict.
+   */
   label(name: string, value: Bytes): Verdict {
     addLabel(ownAnnotation(), name, value.address, <u32>min(value.length, 1024));
     return this;
@@ -225,7 +206,7 @@ export class Verdict {
 
   /**
    * Has bytes of the event masked: they become one `*` before anything else sees or stores the event. They must lie
-   * within one field that `redacts` in filter.json names. At most 64 pieces an event.
+   * within one field that `redacts` in filter.json names. A 65th piece traps: all of these fields are masked then.
    */
   redact(bytes: Bytes): Verdict {
     addRedaction(bytes.address, bytes.length);
@@ -268,7 +249,10 @@ export function drop(): Verdict {
   return changetype<Verdict>(DROP);
 }
 
-/** Derives an alert from the event, whatever the verdict on the event itself. At most 3 for an event. */
+/**
+ * Derives an alert from the event, whatever the verdict on the event itself. A fourth of one event traps, and its others
+ * do not count.
+ */
 export function alert(severity: i32, message: string): Alert {
   const at = newAnnotation(1);
   setFilterAnnotationSeverity(at, <u8>severity);

@@ -4014,7 +4014,7 @@ export interface FilterCall {
   recordCount: number;
   /** host: address of the verdict bytes, one a record; holds a filter_mark before */
   verdictsAt: number;
-  /** filter: index of the record being judged; with `again`, of the next one */
+  /** index of the record to judge; with `again`, filter: of the next one */
   cursor: number;
   /** filter: annotations so far */
   annotationCount: number;

@@ -945,7 +945,7 @@ export const filterCallBytes: u32 = 32;
 /** host: address of the verdict bytes, one a record; holds a filter_mark before */
 @inline export function filterCallVerdictsAt(at: usize): u32 { return load<u32>(at, 12); }
 @inline export function setFilterCallVerdictsAt(at: usize, value: u32): void { store<u32>(at, value, 12); }
-/** filter: index of the record being judged; with `again`, of the next one */
+/** index of the record to judge; with `again`, filter: of the next one */
 @inline export function filterCallCursor(at: usize): u32 { return load<u32>(at, 16); }
 @inline export function setFilterCallCursor(at: usize, value: u32): void { store<u32>(at, value, 16); }
 /** filter: annotations so far */
