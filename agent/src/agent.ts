@@ -193,6 +193,7 @@ export class Agent {
       host,
       trust: parts.trust,
       monitor: config.monitor,
+      onError: (code, message) => this.fail(code, message),
     });
   }
 
@@ -467,6 +468,12 @@ export class Agent {
       single('weir_annotations_lost_total', 'counter', 'Annotations without room.', stats.annotationsLost),
       single('weir_alerts_lost_total', 'counter', 'Alerts without room.', stats.alertsLost),
       single('weir_filter_errors_total', 'counter', 'Events on which a filter trapped.', stats.filterErrors),
+      single(
+        'weir_filters_kept_without_keys_total',
+        'counter',
+        'Times that a filter stayed in force while the keys of authors could not be read.',
+        this.desired.keptWithoutKeys,
+      ),
       single('weir_own_lost_total', 'counter', "Records of the agent's own without room.", stats.ownLost),
       single('weir_orphans_total', 'counter', 'Events of processes that were not known.', this.#join.orphans),
       single('weir_unbound_total', 'counter', 'Events of policies that were not known.', this.#join.unbound),

@@ -2,11 +2,11 @@
 // Owns what is to be in force: policies and filters, wherever they come from, and what became of each.
 import { createHash } from 'node:crypto';
 import type { FilterSignature } from '@weir/filter-accept';
-import type { FilterHost, FilterSource } from '@weir/filter-host';
+import { type FilterHost, FilterHostError, type FilterSource } from '@weir/filter-host';
 import { type Policy, parsePolicies } from '@weir/policy';
 import type { PolicySet } from './policy/index.js';
 import type { FilterState, PolicyStatus } from './socket/types.js';
-import type { FilterTrust } from './trust.js';
+import { type FilterTrust, FilterTrustError } from './trust.js';
 
 /** A policy's text, as it came. */
 export interface PolicyText {
@@ -37,6 +37,10 @@ export class SetModeError extends Error {
   override readonly name = 'SetModeError';
 }
 
+function digestOf({ bytes }: FilterModule): string {
+  return `sha256:${createHash('sha256').update(bytes).digest('hex')}`;
+}
+
 function keyOf({ namespace, name }: { readonly namespace: string; readonly name: string }): string {
   return `${namespace}/${name}`;
 }
@@ -56,6 +60,8 @@ export interface DesiredOptions {
   readonly trust: FilterTrust;
   /** All policies in monitor mode. */
   readonly monitor: boolean;
+  /** Told what is amiss and does not stop anything. */
+  readonly onError?: (code: string, message: string) => void;
 }
 
 /** Brings policies and filters into force. One after the other: calls wait for those before them. */
@@ -71,6 +77,7 @@ export class Desired {
   #refusedFilters: FilterState[] = [];
   /** What was put in force last. */
   #running: readonly FilterModule[] = [];
+  #keptWithoutKeys = 0;
   #queue: Promise<unknown> = Promise.resolve();
 
   constructor(options: DesiredOptions) {
@@ -176,46 +183,71 @@ export class Desired {
 
   /**
    * All that are wanted, in the order in which they run. One that no trusted author signed is left out; where another
-   * of its name runs, that one stays in its place. Where the list is refused for another reason, the one before stays.
+   * of its name runs, that one stays in its place. Where the list is refused for another reason, the one before stays; where
+   * none was in force, those that are not to blame run.
    */
   applyFilters(wanted: readonly FilterModule[]): Promise<FilterState[]> {
     return this.#queued(async () => {
       const { modules, untrusted } = await this.#trusted(wanted);
-      try {
-        await this.#options.host.setFilters(
-          modules.map(({ bytes, config }) => (config === undefined ? { bytes } : { bytes, config })),
-        );
-        this.#running = modules;
-        this.#refusedFilters = untrusted;
-      } catch (error) {
-        const reason = error instanceof Error ? error.message : String(error);
-        const inForce = new Set(this.#options.host.status().map(({ digest }) => digest));
-        this.#refusedFilters = [
-          ...untrusted,
-          ...modules
-            .filter(({ digest }) => digest === undefined || !inForce.has(digest.replace(/^sha256:/, '')))
-            .map((module) => refusedFilter(module, reason)),
-        ];
+      const refused = [...untrusted];
+      let list = modules;
+      // Each turn ends, or leaves one out.
+      for (;;) {
+        try {
+          await this.#options.host.setFilters(
+            list.map(({ bytes, config }) => (config === undefined ? { bytes } : { bytes, config })),
+          );
+          this.#running = list;
+          break;
+        } catch (error) {
+          const reason = error instanceof Error ? error.message : String(error);
+          const blamed = error instanceof FilterHostError ? error.source : undefined;
+          const module = blamed === undefined ? undefined : list[blamed];
+          if (module === undefined || this.#options.host.status().length > 0) {
+            const inForce = new Set(this.#options.host.status().map(({ digest }) => digest));
+            refused.push(
+              ...list
+                .filter(({ digest }) => digest === undefined || !inForce.has(digest.replace(/^sha256:/, '')))
+                .map((one) => refusedFilter(one, reason)),
+            );
+            break;
+          }
+          refused.push(refusedFilter(module, reason));
+          list = list.filter((one) => one !== module);
+        }
       }
+      this.#refusedFilters = refused;
       return this.filters();
     });
   }
 
-  /** Sorts out what no trusted author signed. */
+  /** Sorts out what no trusted author signed. Where the keys cannot be read, what runs stays, and nothing new comes. */
   async #trusted(
     wanted: readonly FilterModule[],
   ): Promise<{ modules: readonly FilterModule[]; untrusted: FilterState[] }> {
     const { trust } = this.#options;
     if (!trust.required) return { modules: wanted, untrusted: [] };
     let unreadable: string | undefined;
+    let isKnown = true;
     await trust.read().catch((error: unknown) => {
       unreadable = error instanceof Error ? error.message : String(error);
+      // Keys that were taken away are known to be gone; of those that cannot be read nothing is known.
+      isKnown = error instanceof FilterTrustError && error.code === 'no-filter-key';
     });
     const modules: FilterModule[] = [];
     const untrusted: FilterState[] = [];
+    let kept = 0;
     for (const module of wanted) {
+      const before = this.#running.find(({ name }) => name === module.name);
       // Of the bytes that would run, whatever they are said to be.
-      const digest = `sha256:${createHash('sha256').update(module.bytes).digest('hex')}`;
+      const digest = digestOf(module);
+      if (!isKnown && before !== undefined) {
+        // Its signature was checked as it was loaded.
+        modules.push(before);
+        kept++;
+        if (digestOf(before) !== digest) untrusted.push(refusedFilter(module, unreadable ?? ''));
+        continue;
+      }
       const check =
         module.digest !== undefined && module.digest !== digest
           ? { ok: false as const, reason: `its digest is ${digest}, not ${module.digest}` }
@@ -227,13 +259,25 @@ export class Desired {
       untrusted.push(
         refusedFilter(module, unreadable ?? `no author whom this agent trusts signed it: ${check.reason}`),
       );
-      const before = this.#running.find(({ name }) => name === module.name);
-      if (before !== undefined && unreadable === undefined) {
-        const still = `sha256:${createHash('sha256').update(before.bytes).digest('hex')}`;
-        if ((await trust.check(still, before.signatures ?? [])).ok) modules.push(before);
+      if (before !== undefined && (await trust.check(digestOf(before), before.signatures ?? [])).ok) {
+        modules.push(before);
       }
     }
+    if (kept > 0) this.#keptUntrusted(kept, unreadable ?? '');
     return { modules, untrusted };
+  }
+
+  #keptUntrusted(count: number, unreadable: string): void {
+    this.#keptWithoutKeys += count;
+    this.#options.onError?.(
+      'filter-key',
+      `${unreadable}; ${count} filters whose signatures were checked before stay in force, no other is taken`,
+    );
+  }
+
+  /** How often a filter was kept in force though its author's key could not be read. */
+  get keptWithoutKeys(): number {
+    return this.#keptWithoutKeys;
   }
 
   #queued<T>(work: () => Promise<T>): Promise<T> {

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Which filters an agent puts in force, by the keys that it holds: with the real host, without a kernel.
 import { createHash, generateKeyPairSync, type KeyObject, sign } from 'node:crypto';
-import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdirSync, mkdtempSync, renameSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { type FilterSignature, filterSignatureMessage, parseFilterKey } from '@weir/filter-accept';
@@ -40,8 +40,12 @@ function trusts(name: string, by: Author): string {
   return path;
 }
 
-function desiredOf(paths: readonly string[]): Desired {
+function desiredOf(
+  paths: readonly string[],
+  onError: (code: string, message: string) => void = () => undefined,
+): Desired {
   return new Desired({
+    onError,
     policies: undefined,
     noPolicies: '',
     host,
@@ -70,6 +74,36 @@ describe('an agent that holds no key', () => {
     const desired = desiredOf([]);
     await desired.applyFilters([module('one', '1.0.0')]);
     expect(states(desired)).toEqual([['one', '1.0.0', 'loaded']]);
+  });
+});
+
+describe('a first list of filters of which some cannot be loaded', () => {
+  it('comes into force without them, and says why of each', async () => {
+    const desired = desiredOf([]);
+    const traps = assembleModule({ name: 'traps', filter: '(i32.const 0)', start: '(unreachable)' });
+    await desired.applyFilters([
+      module('one', '1.0.0'),
+      { name: 'traps', bytes: traps },
+      { name: 'bad', bytes: module('bad', '1.0.0').bytes.slice(0, 40) },
+      module('one', '2.0.0'),
+      module('two', '1.0.0'),
+    ]);
+    expect(states(desired)).toEqual([
+      ['one', '1.0.0', 'loaded'],
+      ['two', '1.0.0', 'loaded'],
+      ['bad', '', 'refused'],
+      ['one', '2.0.0', 'refused'],
+      ['traps', '', 'refused'],
+    ]);
+    const reasons = desired.filters().flatMap(({ reason }) => reason ?? []);
+    expect(reasons).toEqual([
+      expect.stringMatching(/the filter is refused/),
+      expect.stringMatching(/two filters are named one/),
+      expect.stringMatching(/filter traps cannot be loaded: .*unreachable/),
+    ]);
+    // With a list in force, another one comes as a whole or not at all.
+    await desired.applyFilters([module('three', '1.0.0'), { name: 'traps', bytes: traps }]);
+    expect(host.status().map(({ name }) => name)).toEqual(['one', 'two']);
   });
 });
 
@@ -149,6 +183,49 @@ describe('an agent that holds a key', () => {
     expect(desired.filters()).toMatchObject([
       { state: 'refused', reason: expect.stringMatching(/holds no key/) },
     ]);
+    expect(host.status()).toEqual([]);
+  });
+
+  it('keeps what runs while its keys cannot be read, says so, and takes nothing new', async () => {
+    const [ada, grace] = [await author(), await author()];
+    const keys = join(folder, 'keys');
+    mkdirSync(keys);
+    writeFileSync(join(keys, 'ada.pub'), ada.pem);
+    const told: string[] = [];
+    const desired = desiredOf([keys], (code, message) => told.push(`${code}: ${message}`));
+    const [one, two] = [module('one', '1.0.0', ada), module('two', '1.0.0', ada)];
+    await desired.applyFilters([one, two]);
+    for (const [spoil, mend] of [
+      [() => renameSync(keys, `${keys}-away`), () => renameSync(`${keys}-away`, keys)],
+      [() => writeFileSync(join(keys, 'x.pub'), 'no key'), () => rmSync(join(keys, 'x.pub'))],
+    ] as const) {
+      told.length = 0;
+      spoil();
+      await desired.applyFilters([one, module('two', '2.0.0', ada), module('three', '1.0.0', ada)]);
+      expect(states(desired)).toEqual([
+        ['one', '1.0.0', 'loaded'],
+        ['two', '1.0.0', 'loaded'],
+        ['two', '2.0.0', 'refused'],
+        ['three', '1.0.0', 'refused'],
+      ]);
+      expect(told).toEqual([
+        expect.stringMatching(/^filter-key: .*; 2 filters whose signatures were checked/),
+      ]);
+      // Taken out of the release, one goes all the same.
+      await desired.applyFilters([two]);
+      expect(states(desired)).toEqual([['two', '1.0.0', 'loaded']]);
+      mend();
+      await desired.applyFilters([one, two]);
+      expect(states(desired)).toEqual([
+        ['one', '1.0.0', 'loaded'],
+        ['two', '1.0.0', 'loaded'],
+      ]);
+    }
+    expect(desired.keptWithoutKeys).toBe(6);
+    // A key that was taken away on purpose ends what it signed.
+    rmSync(join(keys, 'ada.pub'));
+    writeFileSync(join(keys, 'grace.pub'), grace.pem);
+    await desired.applyFilters([one, two]);
     expect(host.status()).toEqual([]);
   });
 

@@ -16,17 +16,30 @@ const KEY_FILE_BYTES_MAX = 4096;
 
 export class FilterTrustError extends Error {
   override readonly name = 'FilterTrustError';
-  readonly code = 'filter-key';
+
+  /**
+   * `filter-key`: which keys are trusted is not known. `no-filter-key`: a folder can be read and holds none, so that
+   * whoever owns it has taken them away.
+   */
+  constructor(
+    message: string,
+    options?: ErrorOptions,
+    readonly code: 'filter-key' | 'no-filter-key' = 'filter-key',
+  ) {
+    super(message, options);
+  }
 }
 
-/** The files that are named, and the `*.pub` files of the folders that are. */
-function files(paths: readonly string[]): string[] {
-  return paths.flatMap((path) => {
+/** The files that are named, and the `*.pub` files of the folders that are; and the folders without any. */
+function files(paths: readonly string[]): { found: string[]; empty: string[] } {
+  const empty: string[] = [];
+  const found = paths.flatMap((path) => {
     if (!statSync(path).isDirectory()) return [path];
     const names = readdirSync(path).filter((name) => name.endsWith('.pub'));
-    if (names.length === 0) throw new FilterTrustError(`--filter-key ${path} holds no key (*.pub)`);
+    if (names.length === 0) empty.push(path);
     return names.sort().map((name) => join(path, name));
   });
+  return { found, empty };
 }
 
 export class FilterTrust {
@@ -47,12 +60,18 @@ export class FilterTrust {
     return this.#keys;
   }
 
-  /** Reads the keys. @throws {FilterTrustError} that names the file; none is trusted then. */
+  /**
+   * Reads the keys. @throws {FilterTrustError} that names the file: none is trusted then; or the folder without keys: those
+   * of the others are.
+   */
   async read(): Promise<void> {
     this.#keys = [];
     const keys: FilterKey[] = [];
+    let empty: readonly string[] = [];
     try {
-      for (const path of files(this.#paths)) {
+      const paths = files(this.#paths);
+      empty = paths.empty;
+      for (const path of paths.found) {
         if (keys.length >= KEYS_MAX)
           throw new FilterTrustError(`--filter-key names more than ${KEYS_MAX} keys`);
         if (statSync(path).size > KEY_FILE_BYTES_MAX)
@@ -72,6 +91,10 @@ export class FilterTrust {
       });
     }
     this.#keys = keys;
+    if (empty.length > 0) {
+      const folders = empty.join(', ');
+      throw new FilterTrustError(`--filter-key ${folders} holds no key (*.pub)`, undefined, 'no-filter-key');
+    }
   }
 
   check(digest: string, signatures: readonly FilterSignature[]): Promise<SignatureCheck> {
