@@ -167,11 +167,16 @@ static __always_inline bool is_capability_set(__u8 type) {
     return type >= WEIR_ARGUMENT_TYPE_KERNEL_CAP_T && type <= WEIR_ARGUMENT_TYPE_CAP_EFFECTIVE;
 }
 
+/* Whether numbers of a type fill 64 bits and have no sign: others are compared as if they had one. */
+static __always_inline bool is_without_sign(__u8 type) {
+    return type == WEIR_ARGUMENT_TYPE_UINT64 || is_capability_set(type);
+}
+
 /* The mask of the interval that a number lies in. NULL is the first one. */
 static __always_inline const struct weir_mask *look_up_range(__u32 dimension_id, __u64 value, __u8 type) {
     __u32 found = 0;
 
-    if (type != WEIR_ARGUMENT_TYPE_UINT64 && !is_capability_set(type))
+    if (!is_without_sign(type))
         value ^= 1ULL << 63;
 #pragma clang loop unroll(disable)
     for (int level = 0; level < WEIR_LIMIT_RANGE_PAGE_LEVELS; level++) {
@@ -226,8 +231,8 @@ static long look_up_bit(__u32 index, void *context) {
 }
 
 /*
- * The mask of a number bit by bit: what selectors ask of it is that one of some bits be set. Only bits that
- * any selector asks for are looked up. Not static, for its stack.
+ * The mask of a number bit by bit: what selectors ask of it is that one of some bits be set, or none of them.
+ * Only bits that any selector asks for are looked up. Not static, for its stack.
  */
 __noinline int look_up_bits(__u32 slot, __u32 config_index, __u32 d, __u64 value) {
     struct hook_work *work = hook_work_of(slot);
@@ -238,13 +243,14 @@ __noinline int look_up_bits(__u32 slot, __u32 config_index, __u32 d, __u64 value
     const struct weir_mask *asked = look_up_integer(bits.dimension_id, 0, PURPOSE_BITS);
     const struct weir_mask *unset = default_mask(config_index, work->config_id, d);
 
-    if (!unset || !asked) {
-        mask_clear(&work->found);
+    mask_clear(&work->found);
+    if (!unset || !asked)
         return 0;
-    }
-    mask_copy(&work->found, unset, WEIR_LIMIT_MASK_WORDS);
     bits.left = value & asked->words[0];
     bpf_loop(WORD_BITS, look_up_bit, &bits, 0);
+#pragma unroll
+    for (__u32 word = 0; word < WEIR_LIMIT_MASK_WORDS; word++)
+        work->found.words[word] ^= unset->words[word];
     return 0;
 }
 

@@ -28,7 +28,7 @@ static __always_inline __u64 capabilities_of(__u32 slot, __u32 number) {
 }
 
 static __always_inline bool compares_two(__u32 part) {
-    return part == WEIR_ARGUMENT_PART_CAPABILITIES_MORE || part == WEIR_ARGUMENT_PART_CAPABILITIES_LESS;
+    return part >= WEIR_ARGUMENT_PART_CAPABILITIES_MORE && part <= WEIR_ARGUMENT_PART_ORDER;
 }
 
 /* Whether the argument that a part compares with could be read; true of parts that look at one argument. */
@@ -40,6 +40,20 @@ static __always_inline bool other_known(__u32 slot, __u32 part, __u32 other) {
     other &= HOOK_ARGUMENTS_MAX - 1;
     barrier_var(other);
     return !(work->arguments[other].flags & WEIR_ARGUMENT_FLAG_UNREADABLE);
+}
+
+/* Numbers of one argument and another: of 0 to 2, less, equal and more. */
+static __always_inline __u64 pair_number(const struct weir_argument *argument,
+                                         const struct weir_argument *other, __u32 part) {
+    __u64 sign = is_without_sign(argument->type) ? 0 : 1ULL << 63;
+
+    if (part == WEIR_ARGUMENT_PART_DIFFERENCE)
+        return argument->value - other->value;
+    if (part == WEIR_ARGUMENT_PART_SUM)
+        return argument->value + other->value;
+    if (argument->value == other->value)
+        return 1;
+    return (argument->value ^ sign) < (other->value ^ sign) ? 0 : 2;
 }
 
 /* The number that a part of an argument is. Not static, so that the verifier looks at it once. */
@@ -58,6 +72,12 @@ __noinline __u64 part_number(__u32 slot, __u32 number, __u32 part, __u32 other) 
         return capabilities_of(slot, number) & ~capabilities_of(slot, other);
     case WEIR_ARGUMENT_PART_CAPABILITIES_LESS:
         return capabilities_of(slot, other) & ~capabilities_of(slot, number);
+    case WEIR_ARGUMENT_PART_DIFFERENCE:
+    case WEIR_ARGUMENT_PART_SUM:
+    case WEIR_ARGUMENT_PART_ORDER:
+        other &= HOOK_ARGUMENTS_MAX - 1;
+        barrier_var(other);
+        return pair_number(&work->arguments[number], &work->arguments[other], part);
     default:
         return socket_number((void *)text->bytes, part);
     }

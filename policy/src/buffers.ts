@@ -26,7 +26,11 @@ export function bufferOf(argument: Argument, kprobe: Kprobe | undefined): Planne
 }
 
 /** A term of equality: a key ends where a NUL is, so that here the number of bytes stands before them. */
-export function sizedTerm(term: ArgumentTerm, argument: number, path: string): TextTerm {
+export function sizedTerm(
+  term: Pick<ArgumentTerm, 'operator' | 'values'>,
+  argument: number,
+  path: string,
+): TextTerm {
   return {
     kind: 'forward',
     exact: false,

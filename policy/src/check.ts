@@ -2,6 +2,7 @@
 // Owns the text that tells a person what a policy would do: where it would attach and how, what each selector looks
 // at, what it does, and every warning. `weir policy check` prints it.
 import { canDeny, type ResolvedCall, type TracepointName } from './calls.js';
+import { placesOf } from './cel/selector.js';
 import { enforcerCalls } from './enforcers.js';
 import { formatIssue, type PolicyIssue } from './error.js';
 import { generateLists, type KernelNames, ungenerated } from './generated-lists.js';
@@ -49,6 +50,7 @@ function values(list: readonly string[]): string {
 }
 
 function valueCondition(term: ArgumentTerm, what: string): string {
+  if (term.operator === 'CelExpr') return term.values.map((text) => `(${text})`).join(' or ');
   const which = term.args !== undefined ? `position ${term.args.join(', ')}` : `${what} ${term.index ?? 0}`;
   return `${which} ${term.operator} ${values(term.values)}`.trimEnd();
 }
@@ -294,6 +296,11 @@ function hookText(policy: Policy, facts: KernelFacts): string[] {
         const terms = conditions(policy, call.meaning, fields.args ?? [], selector);
         const name =
           selector.label === '' ? `selector ${position}` : `selector ${position} (${quote(selector.label)})`;
+        const places = placesOf(selector, fields.args ?? []);
+        if (places > 1)
+          lines.push(
+            `    ${name} takes ${places} places among the selectors of the hook: its expressions come to as many alternatives`,
+          );
         lines.push(
           `    ${name}: ${terms.length === 0 ? 'always' : terms.join(' and ')} -> ${effects(policy, call, selector)}`,
         );

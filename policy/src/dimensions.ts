@@ -7,7 +7,7 @@
 //   range     sorted bounds: 0 → 0b11, 1024 → 0b01, ... each up to the next; else default
 //   address   key = version and address       { 10.0.0.0/8 → 0b01, ... }, else default
 //   set       member 12 → 0b10, member 21 → 0b01, ...; those of the set's members ORed, and default turned over by them
-//   bits      bit 0 → 0b10, bit 9 → 0b01, ...; those of the number's bits and default ORed
+//   bits      bit 0 → 0b10, bit 9 → 0b01, ...; those of the number's bits ORed, and default turned over by them
 //
 // A trie answers with its longest match and nothing else. So the mask of an entry is the truth of all terms of its
 // dimension given that this entry is the longest that matches: which of the dimension's values are then known to match
@@ -57,11 +57,11 @@ export interface RangeTerm {
   readonly path: string;
 }
 
-/** A number that has at least one of the bits. */
+/** A number that has at least one of the bits; negated, none. */
 export interface BitsTerm {
   readonly kind: 'bits';
   readonly argument: number;
-  readonly negated: false;
+  readonly negated: boolean;
   readonly values: readonly bigint[];
   readonly path: string;
 }
@@ -272,7 +272,7 @@ function bitsDimension(group: Group, defaultMask: Mask): Dimension {
       if (placed.term.kind !== 'bits') continue;
       if (placed.term.values.some((value) => ((value >> BigInt(bit)) & 1n) === 1n)) mask |= placed.bit;
     }
-    if (mask !== 0n) asked.push([bit, mask | defaultMask]);
+    if (mask !== 0n) asked.push([bit, mask]);
   }
   return {
     kind: 'bits',

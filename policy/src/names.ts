@@ -139,7 +139,7 @@ export const argumentOperators = {
   Protocol: ['socket'],
   Family: ['socket', 'unix'],
   State: ['socket'],
-  CelExpr: ['integer', 'text', 'path', 'name', 'capabilities', 'socket', 'syscall'],
+  CelExpr: ['integer', 'text', 'path', 'unix', 'name', 'capabilities'],
 } as const satisfies Record<string, readonly TypeFamily[]>;
 export type ArgumentOperator = keyof typeof argumentOperators;
 

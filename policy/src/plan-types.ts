@@ -95,7 +95,7 @@ export interface RangeDimension {
   readonly entries: readonly { readonly from: bigint; readonly mask: Mask }[];
 }
 
-/** A look-up bit by bit: the default mask and those of all bits that are set, ORed. */
+/** A look-up bit by bit: the masks of all bits that are set, ORed, turn the default mask over. */
 export interface BitsDimension {
   readonly kind: 'bits';
   readonly argument: number;

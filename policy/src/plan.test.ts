@@ -384,9 +384,9 @@ ${terms}`;
       argument: 0,
       defaultMask: 0b100n,
       entries: [
-        { bit: 0, mask: 0b101n },
-        { bit: 2, mask: 0b111n },
-        { bit: 31, mask: 0b101n },
+        { bit: 0, mask: 0b01n },
+        { bit: 2, mask: 0b11n },
+        { bit: 31, mask: 0b01n },
       ],
     });
     expect(bits?.dimensions[1]?.kind).toBe('integer');

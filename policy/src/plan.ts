@@ -12,6 +12,7 @@ import {
 import { parseNetwork } from './addresses.js';
 import { bufferOf, isBuffer, sizedTerm } from './buffers.js';
 import { canDeny, type ResolvedCall } from './calls.js';
+import { alternativesOf } from './cel/selector.js';
 import { buildDimensions, type Term } from './dimensions.js';
 import { enforcerCalls, enforcerEffects } from './enforcers.js';
 import { type PolicyIssue, throwIssues } from './error.js';
@@ -474,6 +475,7 @@ class Planner {
         slots: ReadonlyMap<number, number>,
       ) => {
         for (const { item, path: at } of part) {
+          if (item.operator === 'CelExpr') continue;
           const found = findArgument(list, item);
           const position = 'position' in found ? found.position : -1;
           const argument = list[position];
@@ -511,14 +513,7 @@ class Planner {
       }
       scopeTerms.push(...processTerms(selector), ...workloadTerms(policy, selector));
       const holds = holdsUndecided(policy, selector);
-      if (hook.selectors.length === limits.selectors_per_hook) {
-        this.refuse(
-          policy,
-          selector.path,
-          `the policies on ${call.symbol} have more than ${limits.selectors_per_hook} selectors together`,
-        );
-      }
-      hook.selectors.push({
+      const planned: PlannedSelector = {
         policyId: id,
         hookIndex,
         selectorIndex,
@@ -535,9 +530,20 @@ class Planner {
           ...(returnSlot === undefined ? [] : [returnSlot]),
         ],
         ...(returns ? returnOf(selector, returnSlot !== undefined) : {}),
-      });
-      hook.terms.push(joinComparisons(terms, (slot) => hook.slots[slot]?.type ?? 0));
-      hook.origins.push({ policy, path: selector.path });
+      };
+      // Each alternative of its expressions is a bit of its own; of those that match, the first acts.
+      for (const more of alternativesOf(selector, args, slotOf)) {
+        if (hook.selectors.length === limits.selectors_per_hook) {
+          this.refuse(
+            policy,
+            selector.path,
+            `the policies on ${call.symbol} have more than ${limits.selectors_per_hook} selectors together`,
+          );
+        }
+        hook.selectors.push(planned);
+        hook.terms.push(joinComparisons([...terms, ...more], (slot) => hook.slots[slot]?.type ?? 0));
+        hook.origins.push({ policy, path: selector.path });
+      }
     });
   }
 

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // Owns the plain meaning of policies: given a call, which selector of which policy acts. It is slow and obvious, and
 // must not use the planner or anything that the planner is made of (only the parsed policy): tests compare the two.
+import { evaluateCel } from './cel/evaluate.js';
+import { celPositions, parseCel } from './cel/parse.js';
 import type { Policy } from './parse.js';
 import type {
   Action,
@@ -241,8 +243,27 @@ function socketHolds(
   return operator.startsWith('Not') ? !any : any;
 }
 
+/** Whether one of a term's expressions holds. */
+function expressionHolds(
+  args: NonNullable<AnyHook['args']>,
+  term: ArgumentTerm,
+  call: DescribedCall,
+): boolean {
+  const valueAt = (position: number) => {
+    const { type = '', index = 0 } = args[position] ?? {};
+    const seen = call.arguments[index];
+    const width = integerWidths[type];
+    if (width === undefined) return seen?.bytes ?? new Uint8Array();
+    const [bits, signed] = width;
+    const register = seen?.integer ?? 0n;
+    return { value: signed ? BigInt.asIntN(bits, register) : BigInt.asUintN(bits, register), bits, signed };
+  };
+  return term.values.some((text) => evaluateCel(parseCel(text), valueAt) === true);
+}
+
 function argumentHolds(kprobe: AnyHook, term: ArgumentTerm, call: DescribedCall): boolean {
   const args = kprobe.args ?? [];
+  if (term.operator === 'CelExpr') return expressionHolds(args, term, call);
   const argument =
     term.args !== undefined
       ? args[term.args[0] ?? -1]
@@ -333,14 +354,19 @@ function meansNext(
   const option = policy.spec.options?.find(({ name }) => name === 'match-binaries');
   if (option !== undefined) return option.value === 'next';
   const args = kprobe.args ?? [];
+  const files = ['linux_binprm', 'file', 'path'];
   for (const { matchArgs } of selector) {
     for (const term of matchArgs ?? []) {
+      if (term.operator === 'CelExpr') {
+        if ([...celPositions(term.values)].some((position) => files.includes(args[position]?.type ?? '')))
+          return false;
+        continue;
+      }
       const argument =
         term.args !== undefined
           ? args[term.args[0] ?? -1]
           : (args.find(({ index }) => index === term.index) ?? args[term.index ?? 0]);
-      if (argument?.type === 'linux_binprm' || argument?.type === 'file' || argument?.type === 'path')
-        return false;
+      if (files.includes(argument?.type ?? '')) return false;
     }
   }
   return true;

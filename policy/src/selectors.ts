@@ -2,6 +2,7 @@
 // Owns how a selector is read: macros are put in, each part keeps the path of where it was written, and an argument
 // that a term names is found among the hook's.
 import { isExecHook } from './calls.js';
+import { celPositions } from './cel/parse.js';
 import { typeInfo } from './names.js';
 import type { Policy } from './parse.js';
 import type { Action, Argument, ArgumentTerm, BinaryTerm, Macro, NamespaceTerm, Selector } from './shape.js';
@@ -96,7 +97,7 @@ export function findArgument(args: readonly Argument[], term: ArgumentTerm): Arg
       return { field: 'args', error: 'index and args both name an argument: write one of them' };
     }
     const [position, ...others] = term.args;
-    if (position === undefined || (others.length > 0 && term.operator !== 'CelExpr')) {
+    if (position === undefined || others.length > 0) {
       return { field: 'args', error: 'wants one position in the args of the hook' };
     }
     const wrong = term.args.find((other) => other >= args.length);
@@ -136,9 +137,10 @@ export function binariesMeanNext(
   if (!isExecHook(symbol)) return false;
   const option = optionValue(policy, 'match-binaries', '');
   if (option !== '') return option === 'next';
+  const isPath = (position: number) => typeInfo(args[position]?.type ?? '')?.family === 'path';
   return !selector.matchArgs.some(({ item }) => {
+    if (item.operator === 'CelExpr') return [...celPositions(item.values)].some(isPath);
     const found = findArgument(args, item);
-    const type = 'position' in found ? (args[found.position]?.type ?? '') : '';
-    return typeInfo(type)?.family === 'path';
+    return 'position' in found && isPath(found.position);
   });
 }

@@ -4,6 +4,8 @@
 import { limits } from '@weir/schema';
 import { isBuffer } from './buffers.js';
 import type { ResolvedCall, TracepointName } from './calls.js';
+import { compileCel } from './cel/compile.js';
+import { comparedTexts } from './cel/selector.js';
 import type { PolicyIssue } from './error.js';
 import { hooksOf, type PolicyHook } from './hooks.js';
 import { typeInfo } from './names.js';
@@ -193,6 +195,23 @@ function checkTexts(values: readonly string[], path: string, report: Report, mos
   });
 }
 
+/** Whether the kernel stage takes what an expression asks. */
+function checkExpressions(item: ArgumentTerm, args: readonly Argument[], path: string, report: Report): void {
+  item.values.forEach((value, index) => {
+    const compiled = compileCel([value], args);
+    if ('error' in compiled) return; // validation has told it
+    for (const text of comparedTexts(compiled, args)) {
+      const bytes = toBytes(text.value).length;
+      const most = text.family === 'name' ? nameBytesMax : textBytesMax - (text.isSized ? 2 : 0);
+      if (bytes > most)
+        report(
+          `${path}.values[${index}]`,
+          `has a text of ${bytes} bytes: this version takes texts of up to ${most} bytes`,
+        );
+    }
+  });
+}
+
 /** Whether the kernel stage does an operator on an argument. */
 function checkOperator(
   item: ArgumentTerm,
@@ -249,6 +268,10 @@ function checkSelector(
   const ofArguments = selector.matchArgs.map((term) => ({ ...term, list: args }));
   const ofData = selector.part('matchData').map((term) => ({ ...term, list: kprobe?.data ?? [] }));
   for (const { item, path, list } of [...ofArguments, ...ofData]) {
+    if (item.operator === 'CelExpr') {
+      checkExpressions(item, list, path, report);
+      continue;
+    }
     const found = findArgument(list, item);
     const argument = 'position' in found ? list[found.position] : undefined;
     checkOperator(item, argument, path, ofTracepoint, report);

@@ -3,6 +3,7 @@
 // there, values that the type can have.
 
 import { parseNetwork } from './addresses.js';
+import { checkCelTerm } from './cel/selector.js';
 import { fileTypeNumber, fileTypes } from './file-types.js';
 import type { Findings } from './findings.js';
 import {
@@ -154,6 +155,19 @@ export function checkArgumentTerm(
   args: readonly Argument[],
   what: string,
 ): void {
+  if (term.operator === 'CelExpr') {
+    if (what === 'args')
+      checkCelTerm(findings, term, path, args, ({ operator, family, value }, at) =>
+        checkText(findings, operator, family, value, at),
+      );
+    else
+      findings.error(
+        'wrong-operator',
+        `${path}.operator`,
+        'CelExpr is asked of the args of a hook, in matchArgs',
+      );
+    return;
+  }
   const found = findArgument(args, term);
   if ('error' in found) {
     findings.error('wrong-index', `${path}.${found.field}`, found.error);
@@ -212,9 +226,7 @@ export function checkArgumentTerm(
   }
   term.values.forEach((value, index) => {
     const at = `${path}.values[${index}]`;
-    if (term.operator === 'CelExpr') {
-      if (value.trim() === '') findings.error('wrong-value', at, 'is empty: write an expression');
-    } else if (/FileType$/.test(term.operator)) {
+    if (/FileType$/.test(term.operator)) {
       if (fileTypeNumber(value) === undefined) {
         findings.error(
           'wrong-value',

@@ -3,6 +3,7 @@
 // are judged beside it. What this version cannot do yet is judged in `support.ts`.
 import { bufferIssues, isBuffer } from './buffers.js';
 import { canDeny, isEntry32, isRingCall, lsmCall, type ResolvedCall, resolveCall } from './calls.js';
+import { checkCelTogether } from './cel/selector.js';
 import { checkEnforcers } from './enforcers.js';
 import type { PolicyIssue } from './error.js';
 import { expandedItemsMax, findTooLarge } from './expanded-size.js';
@@ -232,6 +233,7 @@ function checkHook(findings: Findings, fields: HookFields, hook: HookKind, path:
   for (const selector of expandSelectors(findings.policy, fields, path)) {
     for (const { item, path: at } of selector.matchArgs)
       checkArgumentTerm(findings, item, at, hook.args, 'args');
+    checkCelTogether(findings, selector, hook.args);
     for (const { item, path: at } of selector.part('matchData'))
       checkArgumentTerm(findings, item, at, fields.data ?? [], 'data');
     const returned = fields.returnArg === undefined ? [] : [fields.returnArg];

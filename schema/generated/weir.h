@@ -231,7 +231,7 @@ enum weir_dimension_kind {
     WEIR_DIMENSION_KIND_REVERSE = 2, // trie over the bytes from the last to the first: suffixes
     WEIR_DIMENSION_KIND_INTEGER = 3, // hash of a 64-bit value
     WEIR_DIMENSION_KIND_RANGE = 4, // sorted bounds of intervals that together are all numbers
-    WEIR_DIMENSION_KIND_BITS = 5, // each bit of the number, the masks of those that are set ORed
+    WEIR_DIMENSION_KIND_BITS = 5, // each bit of the number; the masks of those that are set, ORed, turn the default over
     WEIR_DIMENSION_KIND_ADDRESS = 6, // trie over the version (4 or 6) and the bytes of an internet address
     WEIR_DIMENSION_KIND_SET = 16, // each member of a set of numbers; a term holds where one of its members is there
 };
@@ -250,6 +250,9 @@ enum weir_argument_part {
     WEIR_ARGUMENT_PART_FILE_TYPE = 9, // of a file: bits 12 to 15 of its mode
     WEIR_ARGUMENT_PART_CAPABILITIES_MORE = 10, // those that it has, and the other argument has not
     WEIR_ARGUMENT_PART_CAPABILITIES_LESS = 11, // those that the other argument has, and it has not
+    WEIR_ARGUMENT_PART_DIFFERENCE = 12, // the number less the other argument, in 64 bits
+    WEIR_ARGUMENT_PART_SUM = 13, // the number and the other argument, in 64 bits
+    WEIR_ARGUMENT_PART_ORDER = 14, // 0 where it is less than the other argument, 1 where they are equal, 2 where it is more
 };
 
 // Where the raw value of an argument is taken from.

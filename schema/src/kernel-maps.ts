@@ -38,7 +38,7 @@ export const dimensionKind = enumeration('dimension_kind', 'How a dimension look
   reverse: [2, 'trie over the bytes from the last to the first: suffixes'],
   integer: [3, 'hash of a 64-bit value'],
   range: [4, 'sorted bounds of intervals that together are all numbers'],
-  bits: [5, 'each bit of the number, the masks of those that are set ORed'],
+  bits: [5, 'each bit of the number; the masks of those that are set, ORed, turn the default over'],
   address: [6, 'trie over the version (4 or 6) and the bytes of an internet address'],
   set: [16, 'each member of a set of numbers; a term holds where one of its members is there'],
 });
@@ -56,6 +56,9 @@ export const argumentPart = enumeration('argument_part', 'What of an argument a 
   file_type: [9, 'of a file: bits 12 to 15 of its mode'],
   capabilities_more: [10, 'those that it has, and the other argument has not'],
   capabilities_less: [11, 'those that the other argument has, and it has not'],
+  difference: [12, 'the number less the other argument, in 64 bits'],
+  sum: [13, 'the number and the other argument, in 64 bits'],
+  order: [14, '0 where it is less than the other argument, 1 where they are equal, 2 where it is more'],
 });
 
 export const argumentSource = enumeration(

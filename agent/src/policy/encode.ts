@@ -516,7 +516,8 @@ function encodeDimensions(
 function undecidedMask(dimension: Dimension): Mask {
   let mask = dimension.defaultMask;
   if (dimension.kind === 'workload') return mask;
-  for (const entry of dimension.entries) mask &= dimension.kind === 'set' ? ~entry.mask : entry.mask;
+  const turns = dimension.kind === 'set' || dimension.kind === 'bits';
+  for (const entry of dimension.entries) mask &= turns ? ~entry.mask : entry.mask;
   return mask;
 }
 

@@ -232,9 +232,12 @@ export class PolicySet {
       policies: hook.plan.bindings.map((binding) => ({
         name: binding.policyName,
         namespace: binding.policyNamespace,
-        selectors: hook.plan.selectors.filter(
-          ({ policyId, hookIndex }) => policyId === binding.policyId && hookIndex === binding.hookIndex,
-        ).length,
+        // One may have several bits.
+        selectors: new Set(
+          hook.plan.selectors.flatMap(({ policyId, hookIndex, selectorIndex }) =>
+            policyId === binding.policyId && hookIndex === binding.hookIndex ? [selectorIndex] : [],
+          ),
+        ).size,
         counts: counts.policy(idOfBinding(this.bindings, hook.plan, binding)),
       })),
     }));

@@ -70,9 +70,9 @@ function lookUpRange(dimension: RangeDimension, key: bigint): Mask {
 }
 
 function lookUpBits(dimension: BitsDimension, value: bigint): Mask {
-  let mask = dimension.defaultMask;
-  for (const entry of dimension.entries) if ((value >> BigInt(entry.bit)) & 1n) mask |= entry.mask;
-  return mask;
+  let turned = 0n;
+  for (const entry of dimension.entries) if ((value >> BigInt(entry.bit)) & 1n) turned |= entry.mask;
+  return dimension.defaultMask ^ turned;
 }
 
 function lookUpAddress(dimension: AddressDimension, address: string): Mask {
@@ -137,6 +137,21 @@ function extended(argument: CallArgument | undefined, type: number): bigint {
   const [bits, signed] = widths[type] ?? [64, false];
   const register = argument?.integer ?? 0n;
   return BigInt.asUintN(64, signed ? BigInt.asIntN(bits, register) : BigInt.asUintN(bits, register));
+}
+
+/** What comes of two arguments, as the hook's program has it. */
+function pairOf(hook: HookPlan, dimension: Dimension, call: DescribedCall): bigint {
+  const numberAt = (position: number): [value: bigint, signed: boolean] => {
+    const { type = 0, index = 0 } = hook.arguments[position] ?? {};
+    return [extended(call.arguments[index], type), type !== ArgumentType.uint64];
+  };
+  const { part, other = 0 } = dimension as Dimension & { kind: 'integer' };
+  if (other > dimension.argument) throw new Error('an argument is compared with one that is not read yet');
+  const [[one, signed], [two]] = [numberAt(dimension.argument), numberAt(other)];
+  if (part === ArgumentPart.difference) return BigInt.asUintN(64, one - two);
+  if (part === ArgumentPart.sum) return BigInt.asUintN(64, one + two);
+  const [a, b] = signed ? [BigInt.asIntN(64, one), BigInt.asIntN(64, two)] : [one, two];
+  return a < b ? 0n : a === b ? 1n : 2n;
 }
 
 function textOf(attribute: number, { process }: DescribedCall): Uint8Array {
@@ -249,7 +264,11 @@ function candidates(plan: Plan, hook: HookPlan, call: DescribedCall): Mask {
     const given = call.arguments[planned.index];
     const part = 'part' in dimension ? (dimension.part ?? ArgumentPart.whole) : ArgumentPart.whole;
     const value =
-      part === ArgumentPart.whole ? extended(given, planned.type) : partOf(given, part, planned.type).number;
+      part === ArgumentPart.whole
+        ? extended(given, planned.type)
+        : part >= ArgumentPart.difference && part <= ArgumentPart.order
+          ? pairOf(hook, dimension, call)
+          : partOf(given, part, planned.type).number;
     if (dimension.kind === 'integer') mask &= lookUpInteger(dimension, value, call.hostNamespaces);
     else if (dimension.kind === 'range') mask &= lookUpRange(dimension, orderKey(value, planned.type));
     else if (dimension.kind === 'address')

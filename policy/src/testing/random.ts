@@ -2,6 +2,7 @@
 // Owns seeded random policies and calls for the tests of agreement: what they say is drawn from a small world of paths
 // and numbers, so that terms hold about as often as not, and paths begin and end like each other.
 
+import { compileCel } from '../cel/compile.js';
 import { textBytesMax } from '../support.js';
 
 /** A seeded generator of whole numbers (splitmix64): the same seed gives the same row on any machine. */
@@ -256,6 +257,59 @@ function followed(random: Random, world: RandomWorld, field: string): string {
   return world.follows === true && random.chance(30) ? `, ${field}: true` : '';
 }
 
+/** An expression over the arguments that a hook reads; undefined where it reads none that expressions can speak of. */
+function celExpression(
+  random: Random,
+  hook: RandomHook,
+  types: ReadonlyMap<number, string>,
+  depth: number,
+): string | undefined {
+  if (depth < 2 && random.chance(60)) {
+    const sides = [0, 1].map(() => celExpression(random, hook, types, depth + 1));
+    if (sides.includes(undefined)) return undefined;
+    const joined = `(${sides.join(random.pick([' && ', ' || ', ' || ']))})`;
+    return random.chance(20) ? `!${joined}` : joined;
+  }
+  const read = [...types].flatMap(([index, type], position) => {
+    const argument = hook.arguments.find((other) => other.index === index);
+    return argument === undefined || 'addresses' in argument ? [] : [{ position, type, argument }];
+  });
+  if (read.length === 0) return undefined;
+  const { position, type, argument } = random.pick(read);
+  const name = `arg${position}`;
+  if ('texts' in argument) {
+    const some = () => JSON.stringify(random.pick(argument.texts));
+    const part = (end: 'head' | 'tail') => JSON.stringify(cut(random, random.pick(argument.texts), end));
+    return random.pick([
+      `${name} ${random.pick(['==', '!='])} ${some()}`,
+      `${name} in [${some()}, ${some()}]`,
+      `${name}.startsWith(${part('head')})`,
+      `!${name}.endsWith(${part('tail')})`,
+    ]);
+  }
+  const { values } = argument as RandomArgument & { readonly values: readonly bigint[] };
+  const sign = random.pick(['==', '!=', '<', '<=', '>', '>=']);
+  const unsigned = type.startsWith('u') || type === 'size_t';
+  const number = () => {
+    const value = random.pick(values.filter((each) => fitsType(each, type)));
+    return `${value}${unsigned && random.chance(50) ? 'u' : ''}`;
+  };
+  const bits = `0x${(1n << BigInt(random.below(7))).toString(16)}`;
+  const other = read.find((each) => each.position !== position && each.type === type);
+  if (other !== undefined && random.chance(50)) {
+    if (random.chance(50)) return `${name} ${sign} arg${other.position}`;
+    return `${name} ${random.pick(['+', '-'])} arg${other.position} ${random.pick(['==', '!='])} ${number()}`;
+  }
+  return random.pick([
+    `${name} ${sign} ${number()}`,
+    `${number()} ${sign} ${name}`,
+    `${name} + ${number()} ${sign} ${number()}`,
+    `${number()} - ${name} ${sign} ${number()}`,
+    `!(${name} in [${number()}, ${number()}, ${number()}])`,
+    `math.bitAnd(${name}, ${bits}) ${random.pick(['==', '!='])} ${random.pick(['0', bits])}`,
+  ]);
+}
+
 function selector(
   random: Random,
   world: RandomWorld,
@@ -268,6 +322,14 @@ function selector(
     const type = types.get(argument.index);
     if (type === undefined || !random.chance(60)) continue;
     for (let n = random.pick([1, 1, 1, 2, 3]); n > 0; n--) terms.push(argumentTerm(random, argument, type));
+  }
+  if (random.chance(25)) {
+    const expression = celExpression(random, hook, types, 0);
+    const args = [...types].map(([index, type]) => ({ index, type }));
+    const compiled = compileCel(expression === undefined ? [] : [expression], args);
+    // One that holds for no call is refused.
+    if (!('error' in compiled) && compiled.length > 0)
+      terms.push(`{operator: CelExpr, values: [${JSON.stringify(expression)}]}`);
   }
   if (terms.length > 0) lines.push('matchArgs:', ...terms.map((term) => `- ${term}`));
   if (random.chance(40)) {

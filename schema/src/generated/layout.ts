@@ -546,7 +546,7 @@ export const DimensionKind = {
   integer: 3,
   /** sorted bounds of intervals that together are all numbers */
   range: 4,
-  /** each bit of the number, the masks of those that are set ORed */
+  /** each bit of the number; the masks of those that are set, ORed, turn the default over */
   bits: 5,
   /** trie over the version (4 or 6) and the bytes of an internet address */
   address: 6,
@@ -592,6 +592,12 @@ export const ArgumentPart = {
   capabilitiesMore: 10,
   /** those that the other argument has, and it has not */
   capabilitiesLess: 11,
+  /** the number less the other argument, in 64 bits */
+  difference: 12,
+  /** the number and the other argument, in 64 bits */
+  sum: 13,
+  /** 0 where it is less than the other argument, 1 where they are equal, 2 where it is more */
+  order: 14,
 } as const;
 export type ArgumentPart = (typeof ArgumentPart)[keyof typeof ArgumentPart];
 /** Names of argument_part, by number, as events and the archive spell them. */
@@ -608,6 +614,9 @@ export const argumentPartNames: Readonly<Record<number, string>> = {
   9: 'file_type',
   10: 'capabilities_more',
   11: 'capabilities_less',
+  12: 'difference',
+  13: 'sum',
+  14: 'order',
 };
 
 /** Where the raw value of an argument is taken from. */

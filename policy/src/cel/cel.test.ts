@@ -1,0 +1,208 @@
+// SPDX-License-Identifier: Apache-2.0
+import { describe, expect, it } from 'vitest';
+import { PolicyError } from '../error.js';
+import { parsePolicies } from '../parse.js';
+import { plan } from '../plan.js';
+import { type CallArgument, type DescribedCall, referenceHits } from '../reference.js';
+import { interpretPlan } from '../testing/interpret.js';
+import { validate } from '../validate.js';
+import { compileCel } from './compile.js';
+
+/** One policy on sys_prctl, whose first arguments are of the given types. */
+function policiesOf(types: readonly string[], ...expressions: string[]) {
+  const args = types.map((type, index) => `    - {index: ${index}, type: ${type}}`).join('\n');
+  return parsePolicies(`apiVersion: cilium.io/v1alpha1
+kind: TracingPolicy
+metadata: {name: p}
+spec:
+  kprobes:
+  - call: sys_prctl
+    args:
+${args}
+    selectors:
+    - matchArgs:
+      - {operator: CelExpr, values: ${JSON.stringify(expressions)}}
+`);
+}
+
+function callOf(values: readonly (bigint | string)[]): DescribedCall {
+  return {
+    symbol: '__x64_sys_prctl',
+    arguments: values.map(
+      (value): CallArgument =>
+        typeof value === 'bigint' ? { integer: value } : { bytes: new TextEncoder().encode(value) },
+    ),
+    process: { binary: new Uint8Array(), namespaces: [] },
+    hostNamespaces: [],
+  };
+}
+
+/** Which of some calls an expression holds for, by its plan; the reference matcher has to agree. */
+function held(
+  types: readonly string[],
+  expression: string,
+  calls: readonly (readonly (bigint | string)[])[],
+) {
+  const policies = policiesOf(types, expression).map((policy) => ({ id: 1, policy }));
+  const planned = plan(policies);
+  return calls.filter((values) => {
+    const call = callOf(values);
+    const hits = interpretPlan(planned, call);
+    expect(hits, `${expression} of ${values.join(', ')}`).toEqual(referenceHits(policies, call));
+    return hits.length > 0;
+  });
+}
+
+const edges = [0n, 1n, 2n, 5n, 9n, 10n, 15n, 127n, 128n, 255n, 2n ** 31n - 1n, -(2n ** 31n), -1n, -2n, -10n];
+const wide = [...edges, 2n ** 32n - 1n, 2n ** 32n, 2n ** 63n - 1n, -(2n ** 63n)];
+
+describe('an expression', () => {
+  it('agrees with its plain meaning at the edges of its types', () => {
+    const numbers = ['int', 'uint32', 'int8', 'uint64', 'long'];
+    const expressions = (type: string) => {
+      const u = /^u/.test(type) ? 'u' : '';
+      return [
+        `arg0 == 10${u} || arg0 > 100${u} && arg0 != 127${u}`,
+        `!(arg0 < 10${u}) && arg0 <= 127${u}`,
+        `arg0 + 10${u} < 12${u}`,
+        `5${u} - arg0 >= 1${u}`,
+        `arg0 in [1, 2, 127] || arg0 + 1 == 0`,
+        `math.bitAnd(arg0, 6) == 4 || math.bitAnd(arg0, 9) == 9`,
+        `math.bitAnd(arg0, 6) != 4`,
+        `math.bitAnd(arg0, 6) == 0`,
+        `math.bitNot(arg0) > 4${u}`,
+        `(arg0 == 1) == (arg0 < 5)`,
+        `(arg0 == 1) != (arg0 < 5)`,
+      ];
+    };
+    for (const type of numbers) {
+      for (const expression of expressions(type)) {
+        const some = held(
+          [type],
+          expression,
+          wide.map((value) => [value]),
+        ).length;
+        expect(some, `${expression} of ${type}`).toBeGreaterThan(0);
+        expect(some, `${expression} of ${type}`).toBeLessThan(wide.length);
+      }
+    }
+  });
+
+  it('compares two arguments, and their sum and difference, as numbers that wrap at their width', () => {
+    const pairs = wide.flatMap((a) => wide.map((b) => [a, b]));
+    for (const type of ['int', 'uint32', 'uint8', 'uint64', 'int64']) {
+      for (const expression of [
+        'arg0 == arg1',
+        'arg0 != arg1',
+        'arg0 < arg1',
+        'arg1 <= arg0',
+        'arg0 > arg1 || arg0 == 5',
+        'arg0 - arg1 == 5',
+        'arg1 - 3 == arg0 + 2',
+        'arg0 + arg1 == 10',
+        '!(arg0 + arg1 == 0)',
+        'arg0 > arg1 && arg0 - arg1 != 1',
+      ]) {
+        const some = held([type, type], expression, pairs).length;
+        expect(some, `${expression} of ${type}`).toBeGreaterThan(0);
+        expect(some, `${expression} of ${type}`).toBeLessThan(pairs.length);
+      }
+    }
+  });
+
+  it('reads what other tools write: casts of constants, and sums of two arguments', () => {
+    const calls = [
+      [2000n, -1n],
+      [1000n, -1n],
+      [2000n, 0n],
+    ];
+    expect(held(['int', 'int'], 'arg1 == int32(-1) && arg0 >= int32(1024)', calls)).toEqual([[2000n, -1n]]);
+    expect(held(['int', 'int'], 'arg1 == int32(4294967295)', calls)).toHaveLength(2);
+    expect(held(['int', 'int'], 'arg0 - int32(10) == arg1 + int32(1991)', calls)).toEqual([[2000n, -1n]]);
+    expect(held(['uint64', 'int'], 'arg0 == 2000u', calls)).toHaveLength(2);
+  });
+
+  it('asks of texts how they are, begin and end', () => {
+    const calls = ['/etc/passwd', '/etc/passwd.conf', '/home/a.conf', "it's"].map((text) => [text]);
+    expect(held(['string'], "arg0.startsWith('/etc/') && !arg0.endsWith('.conf')", calls)).toEqual([
+      ['/etc/passwd'],
+    ]);
+    expect(held(['string'], String.raw`arg0 == "/etc\x2fpasswd" || arg0 == 'it\'s'`, calls)).toHaveLength(2);
+    expect(held(['string'], String.raw`arg0 in ['/home/\u0061.conf']`, calls)).toEqual([['/home/a.conf']]);
+  });
+
+  it('takes one place on its hook where one look-up of each argument tells it', () => {
+    const args = [
+      { index: 0, type: 'int' },
+      { index: 1, type: 'string' },
+    ];
+    const alternatives = (...expressions: string[]) => {
+      const compiled = compileCel(expressions, args);
+      return 'error' in compiled ? compiled.error : compiled.length;
+    };
+    expect(alternatives('arg0 == 1 || arg0 > 5 || arg0 in [3, 4]')).toBe(1);
+    expect(alternatives("arg1 == '/a' || arg1 == '/b'")).toBe(1);
+    expect(alternatives("(arg0 == 1 || arg1 == '/a') && (arg0 == 1 || arg1 == '/b')")).toBe(1);
+    expect(alternatives("arg0 == 1 || arg1 == '/a'")).toBe(2);
+    expect(alternatives('arg0 == 1', 'arg0 == 2')).toBe(1);
+    const many = Array.from({ length: 33 }, (_, n) => `arg0 == ${n} && arg1 == '/${n}'`).join(' || ');
+    expect(alternatives(many)).toMatch(/comes to more than 32 alternatives/);
+  });
+
+  const refused: readonly [expression: string, message: RegExp][] = [
+    ['', /is empty/],
+    ['arg0 ==', /column 8: the end stands where a value is wanted/],
+    ['arg0 = 1', /column 6: "= 1" cannot be read/],
+    ['arg0', /column 1: a condition is wanted, not a value/],
+    ['arg3 == 1', /column 1: there is no arg3: the hook has args up to arg2/],
+    ['arg0 == 5u', /column 6: 5u meets int, which has a sign/],
+    ['arg0 == 2147483648', /column 6: 2147483648 does not fit int, which takes/],
+    ['arg0 == uint32(5u)', /column 6: int meets uint32: both have to be of one type/],
+    ['arg0 == int64(5)', /int meets int64/],
+    ['int64(arg0) == 5', /column 1: an argument is not brought from int to int64/],
+    ['arg0 * 2 == 4', /column 6: \* has no look-up in the kernel/],
+    ['arg0 + arg0 == 4', /column 13: more than two arguments meet here, or one of them several times/],
+    ['arg0 + 1 < arg1', /column 10: < compares two arguments as they are only/],
+    ["arg2.contains('x')", /column 6: contains gives no condition/],
+    ['size(arg2) == 3', /column 1: size has no look-up/],
+    ["arg2 < 'x'", /column 6: < of texts has no look-up/],
+    ["arg0 == 'x'", /column 6: a text meets a number/],
+    ['arg0 == 1 ? true : false', /column 11: \? is not read/],
+    ['arg0.pid == 1', /column 6: fields are not read: resolve/],
+    ['fd == 1', /column 1: fd is no name that is known/],
+    ["arg2 == ''", /is empty: it would match everything/],
+    ['arg0 < 1 && arg0 > 2', /holds for no call/],
+    ['math.bitAnd(arg0, 511) == 511', /asks for 9 bits to be set/],
+    [`${'('.repeat(100)}true${')'.repeat(100)}`, /nested more than 64 deep/],
+    [`${'1==1||'.repeat(400)}true`, /more than 1024 words and signs/],
+    [String.raw`arg2 == '\q'`, /column 9: the text has \\q/],
+  ];
+  it('is refused with its column where it cannot be asked', () => {
+    for (const [expression, message] of refused) {
+      const [policy] = policiesOf(['int', 'int', 'string'], expression);
+      if (policy === undefined) throw new Error('no policy');
+      const [issue] = validate(policy).errors;
+      expect(issue?.path, expression).toBe('spec.kprobes[0].selectors[0].matchArgs[0].values[0]');
+      expect(issue?.message, expression).toMatch(message);
+      expect(() => plan([{ id: 1, policy }]), expression).toThrow(PolicyError);
+    }
+  });
+
+  it('is not asked of data or of what a call returns', () => {
+    const [policy] = parsePolicies(`apiVersion: cilium.io/v1alpha1
+kind: TracingPolicy
+metadata: {name: p}
+spec:
+  kprobes:
+  - call: sys_prctl
+    return: true
+    returnArg: {index: 0, type: int}
+    selectors:
+    - matchReturnArgs: [{index: 0, operator: CelExpr, values: ["arg0 == 0"]}]
+`);
+    const { errors } = validate(policy as NonNullable<typeof policy>);
+    expect(errors.map(({ path }) => path)).toEqual([
+      'spec.kprobes[0].selectors[0].matchReturnArgs[0].operator',
+    ]);
+  });
+});

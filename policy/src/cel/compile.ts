@@ -1,0 +1,541 @@
+// SPDX-License-Identifier: Apache-2.0
+// Owns what an expression means of the arguments of a hook: its types are checked, and it is brought to alternatives of
+// questions that the kernel stage has look-ups for. What cannot be said so is refused with its column and the reason.
+//
+// Numbers are as wide as their argument and wrap at its width, as they do in the kernel. A number without a cast takes
+// the type of what it meets; `int32(...)` and its like cut a constant to their width.
+import { type TypeInfo, typeInfo } from '../names.js';
+import type { Argument } from '../shape.js';
+import { integerRange } from '../values.js';
+import {
+  type Alternatives,
+  type Atom,
+  allOf,
+  always,
+  anyOf,
+  complement,
+  never,
+  type Range,
+  TooMuch,
+  unite,
+} from './alternatives.js';
+import { CelError, type CelNode, parseCel } from './parse.js';
+
+interface NumberType {
+  readonly name: string;
+  readonly bits: number;
+  readonly signed: boolean;
+}
+
+const casts: Readonly<Record<string, NumberType>> = Object.fromEntries([
+  ...[8, 16, 32, 64].flatMap((bits) => [
+    [`int${bits}`, { name: `int${bits}`, bits, signed: true }],
+    [`uint${bits}`, { name: `uint${bits}`, bits, signed: false }],
+  ]),
+  ['int', { name: 'int64', bits: 64, signed: true }],
+  ['uint', { name: 'uint64', bits: 64, signed: false }],
+]);
+
+/** Arguments with their coefficients, and a constant beside them. Without a type: a constant that takes any. */
+interface Linear {
+  readonly kind: 'linear';
+  readonly type: NumberType | undefined;
+  readonly unsigned: boolean;
+  readonly coefficients: ReadonlyMap<number, bigint>;
+  readonly constant: bigint;
+}
+
+/** The bits of an argument that a constant has too. */
+interface Masked {
+  readonly kind: 'masked';
+  readonly type: NumberType;
+  readonly position: number;
+  readonly bits: bigint;
+}
+
+type Value =
+  | Linear
+  | Masked
+  | { readonly kind: 'text'; readonly value: string }
+  | { readonly kind: 'textArgument'; readonly position: number };
+
+const comparisons = ['==', '!=', '<', '<=', '>', '>='] as const;
+type Comparison = (typeof comparisons)[number];
+const opposites = { '==': '!=', '!=': '==', '<': '>=', '<=': '>', '>': '<=', '>=': '<' } as const;
+const mirrors = { '==': '==', '!=': '!=', '<': '>', '<=': '>=', '>': '<', '>=': '<=' } as const;
+
+const textMethods: Readonly<Record<string, 'Prefix' | 'Postfix'>> = {
+  startsWith: 'Prefix',
+  endsWith: 'Postfix',
+};
+
+/** Terms that a bit test may come to: each takes a look-up. */
+const bitTermsMax = 8;
+
+function wrap(value: bigint, { bits, signed }: NumberType): bigint {
+  return signed ? BigInt.asIntN(bits, value) : BigInt.asUintN(bits, value);
+}
+
+function wholeOf({ bits, signed }: NumberType): Range {
+  return integerRange({ type: 0, family: 'integer', bits, signed });
+}
+
+function holds(operator: Comparison, left: bigint, right: bigint): boolean {
+  switch (operator) {
+    case '==':
+      return left === right;
+    case '!=':
+      return left !== right;
+    case '<':
+      return left < right;
+    case '<=':
+      return left <= right;
+    case '>':
+      return left > right;
+    case '>=':
+      return left >= right;
+  }
+}
+
+/** The type that numbers of an argument have; undefined where it is none. */
+function numberType({ family, bits, signed }: TypeInfo, name: string): NumberType | undefined {
+  if (family === 'integer') return { name, bits, signed };
+  return family === 'capabilities' ? { name, bits: 64, signed: false } : undefined;
+}
+
+/** A number in which no argument takes part; undefined where it is none. */
+function constantOf(value: Value): Linear | undefined {
+  return value.kind === 'linear' && value.coefficients.size === 0 ? value : undefined;
+}
+
+class Compiler {
+  readonly #args: readonly Argument[];
+
+  constructor(args: readonly Argument[]) {
+    this.#args = args;
+  }
+
+  /** What a condition comes to; negated, what its opposite does. */
+  condition(node: CelNode, negated: boolean): Alternatives {
+    if (node.kind === 'bool') return node.value !== negated ? always : never;
+    if (node.kind !== 'call') throw new CelError(node.column, 'a condition is wanted, not a value');
+    const { name, operands, column } = node;
+    if (name === '!') return this.condition(this.#operand(node, 0), !negated);
+    if (name === '&&' || name === '||') {
+      const sides = operands.map((operand) => this.condition(operand, negated));
+      return (name === '&&') === negated ? anyOf(sides) : allOf(sides);
+    }
+    if (name === 'in') return this.#within(node, negated);
+    const method = Object.hasOwn(textMethods, name) ? textMethods[name] : undefined;
+    if (method !== undefined) return this.#method(node, method, negated);
+    const operator = comparisons.find((sign) => sign === name);
+    if (operator === undefined)
+      throw new CelError(column, `${spelled(name)} gives no condition that the kernel stage can ask`);
+    if (isCondition(this.#operand(node, 0)) || isCondition(this.#operand(node, 1)))
+      return this.#sameTruth(node, (operator === '==') === negated);
+    const [left, right] = [this.#value(this.#operand(node, 0)), this.#value(this.#operand(node, 1))];
+    return this.#compare(negated ? opposites[operator] : operator, left, right, column);
+  }
+
+  #operand(node: CelNode & { kind: 'call' }, number: number): CelNode {
+    const operand = node.operands[number];
+    if (operand === undefined)
+      throw new CelError(node.column, `${spelled(node.name)} wants more than ${number} values`);
+    return operand;
+  }
+
+  /** Two conditions that both hold, or neither; `differ`: one of them alone. */
+  #sameTruth(node: CelNode & { kind: 'call' }, differ: boolean): Alternatives {
+    if (node.name !== '==' && node.name !== '!=')
+      throw new CelError(node.column, `${node.name} compares numbers, not conditions`);
+    const [left, right] = [this.#operand(node, 0), this.#operand(node, 1)];
+    const one = (negated: boolean) =>
+      allOf([this.condition(left, negated), this.condition(right, negated !== differ)]);
+    return anyOf([one(false), one(true)]);
+  }
+
+  #within(node: CelNode & { kind: 'call' }, negated: boolean): Alternatives {
+    const list = this.#operand(node, 1);
+    if (list.kind !== 'list') throw new CelError(list.column, 'in wants a list such as [1, 2]');
+    const left = this.#value(this.#operand(node, 0));
+    const each = list.items.map((item) =>
+      this.#compare(negated ? '!=' : '==', left, this.#value(item), item.column),
+    );
+    return negated ? allOf(each) : anyOf(each);
+  }
+
+  #method(node: CelNode & { kind: 'call' }, operator: 'Prefix' | 'Postfix', negated: boolean): Alternatives {
+    const asked = this.#value(this.#operand(node, 0));
+    const given = this.#value(this.#operand(node, 1));
+    if (asked.kind === 'text' && given.kind === 'text') {
+      const found =
+        operator === 'Prefix' ? asked.value.startsWith(given.value) : asked.value.endsWith(given.value);
+      return found !== negated ? always : never;
+    }
+    if (asked.kind !== 'textArgument' || given.kind !== 'text')
+      throw new CelError(
+        node.column,
+        `${node.name} is asked of an argument that is text, with a text to look for`,
+      );
+    return [[{ kind: 'text', position: asked.position, operator, values: [given.value], negated }]];
+  }
+
+  #value(node: CelNode): Value {
+    switch (node.kind) {
+      case 'number':
+        return this.#literal(node.value, node.unsigned, node.column);
+      case 'text':
+        return { kind: 'text', value: node.value };
+      case 'argument':
+        return this.#argument(node.position, node.column);
+      case 'list':
+        throw new CelError(node.column, 'a list stands behind in only');
+      case 'bool':
+        throw new CelError(node.column, 'a number or a text is wanted, not a condition');
+      case 'call':
+        return this.#call(node);
+    }
+  }
+
+  #literal(value: bigint, unsigned: boolean, column: number): Linear {
+    const [low, high] = wholeOf({ name: '', bits: 64, signed: !unsigned });
+    if (value < low || value > high)
+      throw new CelError(
+        column,
+        `${value} does not fit 64 bits${unsigned ? '' : ' with a sign: write a u behind it'}`,
+      );
+    return { kind: 'linear', type: undefined, unsigned, coefficients: new Map(), constant: value };
+  }
+
+  #argument(position: number, column: number): Value {
+    const argument = this.#args[position];
+    if (argument === undefined) {
+      const has = this.#args.length === 0 ? 'no args' : `args up to arg${this.#args.length - 1}`;
+      throw new CelError(column, `there is no arg${position}: the hook has ${has}`);
+    }
+    const info = typeInfo(argument.type);
+    const type = info === undefined ? undefined : numberType(info, argument.type);
+    if (type !== undefined) {
+      const coefficients = new Map([[position, 1n]]);
+      return { kind: 'linear', type, unsigned: !type.signed, coefficients, constant: 0n };
+    }
+    if (info !== undefined && ['text', 'path', 'unix', 'name'].includes(info.family))
+      return { kind: 'textArgument', position };
+    throw new CelError(
+      column,
+      `arg${position} is of the type ${argument.type}: expressions read numbers, texts and paths`,
+    );
+  }
+
+  #call(node: CelNode & { kind: 'call' }): Value {
+    const { name, operands, column } = node;
+    const cast = Object.hasOwn(casts, name) ? casts[name] : undefined;
+    if (cast !== undefined) return this.#cast(node, cast);
+    if (name === 'negate')
+      return this.#sum(this.#literal(0n, false, column), this.#value(this.#operand(node, 0)), -1n, column);
+    if (name === '+' || name === '-') {
+      const [left, right] = [this.#value(this.#operand(node, 0)), this.#value(this.#operand(node, 1))];
+      return this.#sum(left, right, name === '+' ? 1n : -1n, column);
+    }
+    if (name === 'math.bitAnd' && operands.length === 2) return this.#masked(node);
+    if (name === 'math.bitNot' && operands.length === 1) return this.#turned(node);
+    if (isCondition(node)) throw new CelError(column, 'a number or a text is wanted, not a condition');
+    throw new CelError(
+      column,
+      `${spelled(name)} has no look-up in the kernel: there are comparisons, in, startsWith, endsWith, + and -, math.bitAnd, math.bitNot, and casts such as int32`,
+    );
+  }
+
+  /** All bits of a number turned over: in two's complement that is -1 - number. */
+  #turned(node: CelNode & { kind: 'call' }): Linear {
+    const value = this.#value(this.#operand(node, 0));
+    if (value.kind !== 'linear')
+      throw new CelError(node.column, 'math.bitNot takes an argument or a constant');
+    const { type, unsigned } = value;
+    if (type === undefined && unsigned)
+      throw new CelError(node.column, 'the width of the number is not known: write uint32(...) or its like');
+    const constant = -1n - value.constant;
+    return {
+      ...value,
+      coefficients: new Map([...value.coefficients].map(([position, factor]) => [position, -factor])),
+      constant: type === undefined ? constant : wrap(constant, type),
+    };
+  }
+
+  #cast(node: CelNode & { kind: 'call' }, type: NumberType): Value {
+    const value = this.#value(this.#operand(node, 0));
+    if (node.operands.length !== 1) throw new CelError(node.column, `${node.name} takes one value`);
+    const constant = constantOf(value);
+    if (constant !== undefined) {
+      if (constant.type === undefined && constant.unsigned && type.signed)
+        throw new CelError(node.column, `${node.name} takes a number with a sign: leave the u out`);
+      return { ...constant, type, unsigned: !type.signed, constant: wrap(constant.constant, type) };
+    }
+    const own = value.kind === 'linear' || value.kind === 'masked' ? value.type : undefined;
+    if (own !== undefined && own.bits === type.bits && own.signed === type.signed) return value;
+    throw new CelError(
+      node.column,
+      own === undefined
+        ? `${node.name} takes a number`
+        : `an argument is not brought from ${own.name} to ${type.name}: write ${type.name} as its type in args`,
+    );
+  }
+
+  /** The type of two numbers that meet, which have to be of one. */
+  #meet(left: Linear, right: Linear, column: number): NumberType | undefined {
+    const type = left.type ?? right.type;
+    if (left.type !== undefined && right.type !== undefined) {
+      if (left.type.bits === right.type.bits && left.type.signed === right.type.signed) return left.type;
+      throw new CelError(column, `${left.type.name} meets ${right.type.name}: both have to be of one type`);
+    }
+    if (type === undefined) {
+      if (left.unsigned === right.unsigned) return undefined;
+      throw new CelError(column, 'a number with a u behind it meets one without');
+    }
+    const free = left.type === undefined ? left : right;
+    const [low, high] = wholeOf(type);
+    if (free.unsigned && type.signed)
+      throw new CelError(column, `${free.constant}u meets ${type.name}, which has a sign: leave the u out`);
+    if (free.constant < low || free.constant > high)
+      throw new CelError(column, `${free.constant} does not fit ${type.name}, which takes ${low} to ${high}`);
+    return type;
+  }
+
+  #sum(left: Value, right: Value, sign: bigint, column: number): Linear {
+    if (left.kind !== 'linear' || right.kind !== 'linear')
+      throw new CelError(column, 'only numbers are added up, and no result of math.bitAnd');
+    const type = this.#meet(left, right, column);
+    const coefficients = new Map(left.coefficients);
+    for (const [position, factor] of right.coefficients) {
+      const sum = (coefficients.get(position) ?? 0n) + sign * factor;
+      if (sum === 0n) coefficients.delete(position);
+      else coefficients.set(position, sum);
+    }
+    const unsigned = type === undefined ? left.unsigned : !type.signed;
+    const constant = left.constant + sign * right.constant;
+    if (type === undefined) return this.#literal(constant, unsigned, column);
+    return { kind: 'linear', type, unsigned, coefficients, constant: wrap(constant, type) };
+  }
+
+  #masked(node: CelNode & { kind: 'call' }): Value {
+    const sides = [this.#value(this.#operand(node, 0)), this.#value(this.#operand(node, 1))];
+    const constant = sides.map(constantOf).find((side) => side !== undefined);
+    const other = sides.find((side) => side !== constant);
+    if (constant === undefined || other?.kind !== 'linear')
+      throw new CelError(node.column, 'math.bitAnd takes an argument and a constant');
+    const type = this.#meet(constant, other, node.column);
+    if (other.coefficients.size === 0) {
+      const bits = constant.constant & other.constant;
+      return { ...constant, type, constant: type === undefined ? bits : wrap(bits, type) };
+    }
+    const [position, factor] = [...other.coefficients][0] ?? [0, 0n];
+    if (type === undefined || other.coefficients.size > 1 || factor !== 1n || other.constant !== 0n)
+      throw new CelError(node.column, 'math.bitAnd takes an argument as it is, with nothing added');
+    return { kind: 'masked', type, position, bits: BigInt.asUintN(type.bits, constant.constant) };
+  }
+
+  #compare(operator: Comparison, left: Value, right: Value, column: number): Alternatives {
+    const isText = ({ kind }: Value) => kind === 'text' || kind === 'textArgument';
+    if (isText(left) || isText(right)) return this.#compareTexts(operator, left, right, column);
+    if (constantOf(left) !== undefined && constantOf(right) === undefined)
+      return this.#compare(mirrors[operator], right, left, column);
+    if (left.kind === 'masked') return this.#compareBits(operator, left, right, column);
+    if (left.kind !== 'linear' || right.kind !== 'linear')
+      throw new CelError(column, 'a result of math.bitAnd is compared with a constant only');
+    const type = this.#meet(left, right, column);
+    if (type === undefined || (left.coefficients.size === 0 && right.coefficients.size === 0))
+      return holds(operator, left.constant, right.constant) ? always : never;
+    if (operator === '==' || operator === '!=')
+      return this.#equal(operator === '!=', left, right, type, column);
+    return this.#order(operator, left, right, type, column);
+  }
+
+  #compareTexts(operator: Comparison, left: Value, right: Value, column: number): Alternatives {
+    if (operator !== '==' && operator !== '!=')
+      throw new CelError(
+        column,
+        `${operator} of texts has no look-up in the kernel: there are ==, != and in`,
+      );
+    const negated = operator === '!=';
+    if (left.kind === 'text' && right.kind === 'text')
+      return (left.value === right.value) !== negated ? always : never;
+    const argument = [left, right].find((side) => side.kind === 'textArgument');
+    const text = [left, right].find((side) => side.kind === 'text');
+    if (argument?.kind !== 'textArgument' || text?.kind !== 'text')
+      throw new CelError(
+        column,
+        argument === undefined || [left, right].some(({ kind }) => kind === 'linear')
+          ? 'a text meets a number'
+          : 'two arguments that are texts are not compared with each other in the kernel',
+      );
+    return [
+      [{ kind: 'text', position: argument.position, operator: 'Equal', values: [text.value], negated }],
+    ];
+  }
+
+  #compareBits(operator: Comparison, left: Masked, right: Value, column: number): Alternatives {
+    const constant = constantOf(right);
+    if (constant === undefined)
+      throw new CelError(column, 'a result of math.bitAnd is compared with a constant only');
+    if (operator !== '==' && operator !== '!=')
+      throw new CelError(
+        column,
+        `${operator} of a result of math.bitAnd has no look-up: there are == and !=`,
+      );
+    const { position, type } = left;
+    this.#meet(constant, { ...constant, type, constant: 0n }, column);
+    const wanted = BigInt.asUintN(type.bits, constant.constant);
+    const isEqual = operator === '==';
+    if ((wanted & ~left.bits) !== 0n) return isEqual ? never : always;
+    const set = Array.from({ length: type.bits }, (_, bit) => 1n << BigInt(bit)).filter(
+      (bit) => wanted & bit,
+    );
+    if (set.length > bitTermsMax)
+      throw new CelError(
+        column,
+        `asks for ${set.length} bits to be set, each of which takes a look-up: up to ${bitTermsMax} can be asked for`,
+      );
+    const unset = left.bits & ~wanted;
+    const atoms: Atom[] = set.map((bits) => ({ kind: 'bits', position, bits, negated: !isEqual }));
+    if (unset !== 0n) atoms.push({ kind: 'bits', position, bits: unset, negated: isEqual });
+    return isEqual ? allOf(atoms.map((atom) => [[atom]])) : anyOf(atoms.map((atom) => [[atom]]));
+  }
+
+  /** Both sides are the same number of their width: what is left where one is taken from the other is 0. */
+  #equal(negated: boolean, left: Linear, right: Linear, type: NumberType, column: number): Alternatives {
+    const { coefficients, constant } = this.#sum(left, right, -1n, column);
+    const terms = [...coefficients]
+      .map(([position, factor]) => [position, BigInt.asIntN(type.bits, factor)] as const)
+      .filter(([, factor]) => factor !== 0n)
+      .sort(([a], [b]) => a - b);
+    const [first, second, third] = terms;
+    if (first === undefined) return (wrap(constant, type) === 0n) !== negated ? always : never;
+    if (third !== undefined || terms.some(([, factor]) => factor !== 1n && factor !== -1n))
+      throw new CelError(column, 'more than two arguments meet here, or one of them several times');
+    // first + rest = 0, where first is made positive
+    const rest = first[1] === 1n ? constant : -constant;
+    if (second === undefined) {
+      const value = wrap(-rest, type);
+      return numbers(
+        first[0],
+        type,
+        negated ? complement([[value, value]], wholeOf(type)) : [[value, value]],
+      );
+    }
+    const isSum = second[1] === first[1];
+    const values = exactValues(-rest, type, isSum);
+    const positions: readonly [number, number] = [first[0], second[0]];
+    return [[{ kind: 'pair', of: isSum ? 'sum' : 'difference', positions, values, negated }]];
+  }
+
+  #order(
+    operator: Exclude<Comparison, '==' | '!='>,
+    left: Linear,
+    right: Linear,
+    type: NumberType,
+    column: number,
+  ): Alternatives {
+    if (right.coefficients.size === 0) {
+      const [low, high] = wholeOf(type);
+      const { constant } = right;
+      const held: Record<typeof operator, Range> = {
+        '<': [low, constant - 1n],
+        '<=': [low, constant],
+        '>': [constant + 1n, high],
+        '>=': [constant, high],
+      };
+      const [[position, factor] = [0, 0n], ...others] = left.coefficients;
+      if (others.length > 0 || (factor !== 1n && factor !== -1n))
+        throw new CelError(column, `${operator} compares one argument, and constants beside it`);
+      return numbers(position, type, preimage(held[operator], factor, left.constant, type));
+    }
+    const alone = ({ coefficients, constant }: Linear) => {
+      const [[position, factor] = [0, 0n], ...others] = coefficients;
+      return others.length === 0 && factor === 1n && constant === 0n ? position : undefined;
+    };
+    const [a, b] = [alone(left), alone(right)];
+    if (a === undefined || b === undefined)
+      throw new CelError(column, `${operator} compares two arguments as they are only, with nothing added`);
+    if (a === b) return operator === '<=' || operator === '>=' ? always : never;
+    const asWritten = { '<': [0n], '<=': [0n, 1n], '>': [2n], '>=': [1n, 2n] }[operator];
+    const values = a < b ? asWritten : asWritten.map((value) => 2n - value).sort();
+    return [
+      [{ kind: 'pair', of: 'order', positions: [Math.min(a, b), Math.max(a, b)], values, negated: false }],
+    ];
+  }
+}
+
+function spelled(name: string): string {
+  return name === 'negate' ? '-' : name;
+}
+
+/** Whether a tree is a condition, not a number or text. */
+function isCondition(node: CelNode): boolean {
+  if (node.kind === 'bool') return true;
+  if (node.kind !== 'call') return false;
+  return (
+    ['!', '&&', '||', 'in'].includes(node.name) ||
+    comparisons.some((sign) => sign === node.name) ||
+    Object.hasOwn(textMethods, node.name)
+  );
+}
+
+function numbers(position: number, type: NumberType, ranges: readonly Range[]): Alternatives {
+  const whole = wholeOf(type);
+  const united = unite(ranges);
+  if (united.length === 0) return never;
+  if (complement(united, whole).length === 0) return always;
+  return [[{ kind: 'numbers', position, whole, ranges: united }]];
+}
+
+/** The numbers that come to lie in a range where they are multiplied by 1 or -1 and something is added, wrapping. */
+function preimage([from, to]: Range, factor: bigint, constant: bigint, type: NumberType): Range[] {
+  if (from > to) return [];
+  const [low, high] = wholeOf(type);
+  const [a, b] = factor === 1n ? [from - constant, to - constant] : [constant - to, constant - from];
+  if (b - a >= high - low) return [[low, high]];
+  const [first, last] = [wrap(a, type), wrap(b, type)];
+  return first <= last
+    ? [[first, last]]
+    : [
+        [first, high],
+        [low, last],
+      ];
+}
+
+/**
+ * Sums and differences as the kernel takes them, in 64 bits: where arguments are narrower it sees them without the
+ * wrap, so that several numbers stand for one.
+ */
+function exactValues(wanted: bigint, type: NumberType, isSum: boolean): bigint[] {
+  if (type.bits === 64) return [BigInt.asUintN(64, wanted)];
+  const [low, high] = wholeOf(type);
+  const [least, most] = isSum ? [2n * low, 2n * high] : [low - high, high - low];
+  const turn = 1n << BigInt(type.bits);
+  const base = BigInt.asUintN(type.bits, wanted);
+  return [base - turn, base, base + turn]
+    .filter((value) => value >= least && value <= most)
+    .map((value) => BigInt.asUintN(64, value));
+}
+
+/**
+ * Says what one of some expressions asks of the arguments of a hook. A text is why it cannot be asked; `at` is which of
+ * the expressions that is said of.
+ */
+export function compileCel(
+  expressions: readonly string[],
+  args: readonly Argument[],
+): Alternatives | { readonly at: number; readonly error: string } {
+  const found: Alternatives[] = [];
+  for (const [at, text] of expressions.entries()) {
+    try {
+      found.push(new Compiler(args).condition(parseCel(text), false));
+      // Together they take places as one does.
+      anyOf(found);
+    } catch (error) {
+      if (error instanceof CelError || error instanceof TooMuch) return { at, error: error.message };
+      throw error;
+    }
+  }
+  return anyOf(found);
+}
