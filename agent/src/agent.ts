@@ -8,10 +8,13 @@ import { FilterHost, type FilterReport } from '@weir/filter-host';
 import { bootId, clockOffsetNs, possibleCpus, RingReader } from '@weir/native';
 import { LossStage, lossStageNames, PROCESS_ENTRY_BYTES, readProcessEntry } from '@weir/schema';
 import { BatchWriter } from '@weir/segment';
+import { AgentActions } from './actions/actions.js';
+import { takeActions } from './actions/batch.js';
+import { refusedActions } from './actions/hosts.js';
 import { type AgentConfig, spoolFolder } from './config.js';
 import { Desired, SetModeError } from './desired.js';
 import { jsonText } from './export/json.js';
-import { hookStates, policyHooks } from './hook-states.js';
+import { hookStates, policyActions, policyHooks } from './hook-states.js';
 import { Users } from './identity/users.js';
 import { Accounting, type CpuBooks, type CpuLoss, decodeAccounting } from './join/accounting.js';
 import { Bindings } from './join/bindings.js';
@@ -74,6 +77,7 @@ export class Agent {
   readonly #table: ProcessTable;
   readonly #marker: RunningMarker;
   readonly #watch: TamperWatch;
+  readonly #actions = new AgentActions();
   readonly #accounting: Accounting;
   readonly #policies: PolicySet | undefined;
   readonly #hookKernel: HookKernel | undefined;
@@ -176,6 +180,8 @@ export class Agent {
       nowNs,
       onError: (error) => this.fail('pipeline', error),
     });
+    if (set !== undefined && config.actionHosts.length > 0)
+      this.pipeline.onJoined = (batch) => takeActions(batch, (id) => set.binding(id), this.#actions);
     this.pipeline.onLost = (count, stage) => this.#lossBooks.lose(stage, count);
     this.pipeline.onUnjudged = (batch) => this.#lossBooks.lostBatch(batch, LossStage.filter);
     this.#marker = new RunningMarker(config.dataFolder);
@@ -436,6 +442,7 @@ export class Agent {
               acknowledgedRecords: spool.acknowledgedRecords,
             },
           }),
+      actions: this.#actions.counts(),
       subscribers: {
         current: this.#socket?.subscribers ?? 0,
         droppedEvents: this.#socket?.droppedEvents ?? 0,
@@ -537,6 +544,7 @@ export class Agent {
       },
       ...perFilter(status.filters),
       policyHooks(this.#policies),
+      policyActions(status.actions),
       {
         name: 'weir_policy_loaded',
         help: '1 where a policy is in force.',
@@ -588,6 +596,7 @@ export class Agent {
     clearInterval(this.#timer);
     await this.#watch.close();
     await this.#socket?.close();
+    this.#actions.close();
     // Counts of skipped runs go with the programs.
     this.#settleCounters();
     await this.#policies?.close();
@@ -666,6 +675,7 @@ function openHooks(
     kernel,
     hostNamespaces: readHostNamespaces(),
     processes: () => knownProcesses(table),
+    refusedActions: (policy) => refusedActions(policy, config.actionHosts),
   });
   return { policies, hookKernel: kernel, noPolicies: '' };
 }

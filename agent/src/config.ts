@@ -6,6 +6,7 @@ import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
 import { budgetFields, type FilterBudget } from '@weir/filter-accept';
+import { type HostRule, readHostRule } from './actions/hosts.js';
 
 export interface AgentConfig {
   /** Address of the control plane; undefined where the agent stands alone. */
@@ -30,6 +31,8 @@ export interface AgentConfig {
   readonly nodeLabels: Readonly<Record<string, string>>;
   /** What another hand has changed in the kernel is put right, not told of alone. */
   readonly mend: boolean;
+  /** Hosts that GetUrl and DnsLookup of policies may reach. None: policies with these actions are refused. */
+  readonly actionHosts: readonly HostRule[];
   /** All policies only say what they would have done. */
   readonly monitor: boolean;
   readonly spool: boolean;
@@ -70,6 +73,9 @@ Options
                          fuelPerEvent; can be given again (see docs/filters.md)
   --workloads FILE       JSON list of the node's containers, for policies that select by pod, container or host
                          (see docs/policies.md); read again when it changes
+  --action-host HOST     host that GetUrl of a policy may call and DnsLookup look up: example.org, *.example.org,
+                         an address, each with a :port where a URL has one; can be given again. Without any,
+                         policies that have these actions are refused (see docs/policies.md)
   --monitor              policies only say what they would have done: nothing is killed or denied
   --mend                 put right what another hand has changed in the kernel: programs, maps, tracing switched off
   --data FOLDER          state and spool (/var/lib/weir)
@@ -175,6 +181,7 @@ export function readConfig(
       nodeName,
       clusterName: values.cluster ?? '',
       nodeLabels: labels,
+      actionHosts: (values['action-host'] ?? []).map(readActionHost),
       mend: values.mend ?? false,
       monitor: values.monitor ?? false,
       spool: values['no-spool'] !== true,
@@ -189,6 +196,15 @@ export function readConfig(
       reportSeconds: whole('report-seconds', values['report-seconds'] ?? '10'),
     },
   };
+}
+
+function readActionHost(text: string): HostRule {
+  const rule = readHostRule(text);
+  if (rule === undefined)
+    throw new ConfigError(
+      `--action-host must be a host such as example.org, *.example.org or 10.0.0.1:8080, not "${text}"`,
+    );
+  return rule;
 }
 
 function readBudget(given: readonly string[]): FilterBudget {
@@ -232,6 +248,7 @@ function parse(args: readonly string[]) {
       filter: { type: 'string', multiple: true },
       'filter-key': { type: 'string', multiple: true },
       'filter-budget': { type: 'string', multiple: true },
+      'action-host': { type: 'string', multiple: true },
       mend: { type: 'boolean' },
       monitor: { type: 'boolean' },
       workloads: { type: 'string' },

@@ -4,7 +4,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { enableProgramStats } from '@weir/native';
 import type { Metric } from './metrics/prometheus.js';
 import type { HookReport, PolicySet } from './policy/index.js';
-import type { HookState } from './socket/types.js';
+import type { ActionState, HookState } from './socket/types.js';
 
 type Runs = ReadonlyMap<number, { readonly runs: bigint; readonly ns: bigint }>;
 
@@ -82,5 +82,19 @@ export function policyHooks(policies: PolicySet | undefined): Metric {
     help: 'What policies did on their hooks: calls matched, events posted, lost and held back, calls enforced on.',
     type: 'counter',
     samples,
+  };
+}
+
+/** What became of the actions that the agent does, as a metric. */
+export function policyActions(states: readonly ActionState[]): Metric {
+  return {
+    name: 'weir_policy_action_total',
+    help: 'GetUrl and DnsLookup of policies, by what became of them.',
+    type: 'counter',
+    samples: states.flatMap(({ policy, namespace, action, done, failed, rateLimited, noRoom }) =>
+      Object.entries({ done, failed, rate_limited: rateLimited, no_room: noRoom }).map(
+        ([result, count]): [Record<string, string>, number] => [{ policy, namespace, action, result }, count],
+      ),
+    ),
   };
 }

@@ -1,6 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 // The public names of the agent, for tests and benchmarks that run it in their own process.
 
+export { AgentActions } from './actions/actions.js';
+export { getUrl, lookUpName } from './actions/do.js';
+export { readHostRule, refusedActions } from './actions/hosts.js';
 export { Agent, type AgentIdentity, agentVersion, applyFiles } from './agent.js';
 export { type AgentConfig, ConfigError, readConfig } from './config.js';
 export { compactEvent } from './export/compact.js';

@@ -150,6 +150,8 @@ function effects(policy: Policy, call: ResolvedCall, selector: ExpandedSelector)
       return deniable ? 'deny the call and send signal 9' : 'send signal 9 (the call itself goes on)';
     if (item.action === 'Signal') return `send signal ${item.argSig ?? 0}`;
     if (item.action === 'NotifyEnforcer') return `ask the enforcers to ${askedText(item)}`;
+    if (item.action === 'GetUrl') return `have the agent call ${printed(item.argUrl)}`;
+    if (item.action === 'DnsLookup') return `have the agent look ${printed(item.argFqdn)} up`;
     if (item.action === 'CleanupEnforcerNotification') return 'take back what the enforcers were asked';
     if (item.action === 'Override') return `make the call fail with ${-Math.abs(item.argError ?? 0)}`;
     return item.action;
@@ -174,10 +176,14 @@ function effects(policy: Policy, call: ResolvedCall, selector: ExpandedSelector)
     return item.action === 'Signal' ? `send signal ${item.argSig ?? 0}` : item.action;
   });
   const enforces = [...selector.matchActions, ...selector.part('matchReturnActions')].some(
-    ({ item }) => !/^(No)?Post$/.test(item.action),
+    ({ item }) => !/^((No)?Post|GetUrl|DnsLookup)$/.test(item.action),
   );
   const monitor = optionValue(policy, 'policy-mode', 'enforce') === 'monitor';
   return `${actions.join(', ')}${late.length === 0 ? '' : `, at the return ${late.join(', ')}`}${monitor && enforces ? ' (monitor mode: only says what it would have done)' : ''}`;
+}
+
+function printed(text = ''): string {
+  return /^[\w./:@+?=&%-]+$/.test(text) ? text : quote(text);
 }
 
 /** What is asked of enforcers. */

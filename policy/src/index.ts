@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // The public names of the package.
 
+export { type AgentAction, agentActionTargets } from './agent-actions.js';
 export { callerOfHook, isDeniable, type ResolvedCall, resolveCall } from './calls.js';
 export { check, type KernelFacts, type PolicyCheck } from './check.js';
 export { mergeMasks } from './dimensions.js';
@@ -24,7 +25,7 @@ export {
 } from './lsm-paths.js';
 export type { UserArgument } from './marker-arguments.js';
 export { capabilityNames, type TypeInfo, typeInfo } from './names.js';
-export { type Policy, parsePolicies } from './parse.js';
+export { type Policy, parsePolicies, policyIssue } from './parse.js';
 export { type PlanInput, plan } from './plan.js';
 export type * from './plan-types.js';
 export { scopeAttributeChanges } from './process-terms.js';

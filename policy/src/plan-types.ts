@@ -4,6 +4,7 @@
 // matcher of the tests does not use it, so that the two can be compared.
 
 import type { Network } from './addresses.js';
+import type { AgentAction } from './agent-actions.js';
 import type { TracepointName } from './calls.js';
 import type { WorkloadCondition } from './workloads.js';
 
@@ -229,6 +230,8 @@ export interface PlannedBinding {
   readonly message: string;
   readonly tags: readonly string[];
   readonly argumentLabels: readonly string[];
+  /** What the agent does for its events. Absent where that is nothing. */
+  readonly agentActions?: readonly AgentAction[];
   /** event_kind of its records. */
   readonly eventKind: number;
   /** True where the policy does without the hook on a kernel that lacks the function. */

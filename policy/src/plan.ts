@@ -1,15 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // Owns the way from policies to a plan: which hooks, which arguments, which bit is which selector, which look-ups and
 // scopes. It knows no kernel: what a certain one lacks is found where the plan is put in force.
-import {
-  Action as ActionBit,
-  ArgumentPart,
-  ArgumentType,
-  EventKind,
-  limits,
-  ScopeAttribute,
-} from '@weir/schema';
-import { parseNetwork } from './addresses.js';
+import { Action as ActionBit, ArgumentType, EventKind, limits, ScopeAttribute } from '@weir/schema';
+import { agentActionsOf } from './agent-actions.js';
 import { bufferOf, isBuffer, sizedTerm } from './buffers.js';
 import { canDeny, type ResolvedCall } from './calls.js';
 import { alternativesOf } from './cel/selector.js';
@@ -44,7 +37,7 @@ import {
   optionValue,
 } from './selectors.js';
 import type { Action, Argument, ArgumentTerm, Kprobe } from './shape.js';
-import { socketNumber } from './socket-names.js';
+import { socketTerm } from './socket-terms.js';
 import { unsupported } from './support.js';
 import { syscallValues } from './syscall-values.js';
 import { textTerm } from './text-term.js';
@@ -116,60 +109,9 @@ function termKey(term: Term): string {
   return JSON.stringify([term.argument, term.kind, term.negated, exact, [...new Set(values)].sort()]);
 }
 
-const privilegedPorts: readonly [bigint, bigint] = [0n, 1023n];
-
 /** Where a sockaddr lies in a socket's payload: with the peer, but for hooks on bind. */
 function namesOwnAddress(call: ResolvedCall): boolean {
   return /(^|_)bind($|_)/.test(call.meaning);
-}
-
-/** A term over a part of a socket. An address by itself has one end only: it is meant, whichever the operator names. */
-function socketTerm(
-  term: ArgumentTerm,
-  typeName: string,
-  ownAddress: boolean,
-  argument: number,
-  path: string,
-): Term {
-  const negated = term.operator.startsWith('Not');
-  const operator = negated ? term.operator.slice('Not'.length) : term.operator;
-  const isSource = typeName === 'sockaddr' ? ownAddress : operator.startsWith('S');
-  const impossible = () => new TypeError(`${path}: validation let it pass`);
-  if (/Addr$/.test(operator)) {
-    const part = isSource ? ArgumentPart.sourceAddress : ArgumentPart.destinationAddress;
-    const values = term.values.map((value) => {
-      const network = parseNetwork(value);
-      if (network === undefined) throw impossible();
-      return network;
-    });
-    return { kind: 'address', argument, part, negated, values, path };
-  }
-  if (/Port(Priv)?$/.test(operator)) {
-    const part = isSource ? ArgumentPart.sourcePort : ArgumentPart.destinationPort;
-    const ranges = operator.endsWith('Priv')
-      ? [privilegedPorts]
-      : term.values.map((value) => {
-          const port = parseInteger(value);
-          const range = port === undefined ? parseRange(value) : ([port, port] as const);
-          if (range === undefined) throw impossible();
-          return range;
-        });
-    const values = ranges.map(([low, high]): readonly [bigint, bigint] => [
-      orderKey(low, ArgumentType.uint16),
-      orderKey(high, ArgumentType.uint16),
-    ]);
-    return { kind: 'range', argument, part, negated, values, path };
-  }
-  const part = { Protocol: ArgumentPart.protocol, Family: ArgumentPart.family, State: ArgumentPart.state }[
-    operator
-  ];
-  if (part === undefined) throw impossible();
-  const values = term.values.map((value) => {
-    const number = parseInteger(value) ?? socketNumber(operator, value);
-    if (number === undefined) throw impossible();
-    return number;
-  });
-  return { kind: 'integer', argument, part, negated, values, path };
 }
 
 /** A term over the number of a system call: equal to one of some. */
@@ -451,6 +393,7 @@ class Planner {
       [...slots.keys()].map((position) => list[position]?.label ?? '');
     const returns = kprobe?.return === true;
     const returnSlot = this.returnSlot(hook, kprobe, policy, path);
+    const selectors = expandSelectors(policy, fields, path);
     hook.bindings.push({
       policyId: id,
       hookIndex,
@@ -463,11 +406,12 @@ class Planner {
         ...labels(data, dataSlotOf),
         ...(returnSlot === undefined ? [] : [kprobe?.returnArg?.label ?? '']),
       ],
+      ...agentActionsOf(selectors),
       eventKind: eventKindOf(call),
       ignoreMissing,
     });
     const monitor = optionValue(policy, 'policy-mode', 'enforce') === 'monitor';
-    expandSelectors(policy, fields, path).forEach((selector, selectorIndex) => {
+    selectors.forEach((selector, selectorIndex) => {
       const terms: Term[] = [];
       const addTerms = (
         part: readonly Located<ArgumentTerm>[],

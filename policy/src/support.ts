@@ -93,6 +93,8 @@ const plannedActions = new Set([
   'Override',
   'NotifyEnforcer',
   'CleanupEnforcerNotification',
+  'GetUrl',
+  'DnsLookup',
 ]);
 
 /** The longest text that a term takes: what a trie takes, without the closing NUL. */

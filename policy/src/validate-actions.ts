@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // Owns what a selector may do: fields that its actions have a use for, and hooks that can take them.
+import { agentActionIssue } from './agent-actions.js';
 import type { Findings, HookKind } from './findings.js';
 import { denialPoints, lsmPathOf, whyNotOverridden } from './lsm-paths.js';
 import { quote } from './nearest.js';
@@ -159,11 +160,19 @@ export function checkActions(findings: Findings, actions: readonly Located<Actio
     } else if (name === 'Signal' && action.argSig === undefined) {
       findings.error('missing-field', `${path}.argSig`, 'is missing: write the number of the signal');
     }
-    if (name === 'GetUrl' && action.argUrl === undefined)
-      findings.error('missing-field', `${path}.argUrl`, 'is missing: write the URL to call');
-    if (name === 'DnsLookup' && action.argFqdn === undefined)
-      findings.error('missing-field', `${path}.argFqdn`, 'is missing: write the name to look up');
+    const issue = agentActionIssue(action);
+    if (issue !== undefined) {
+      const code = action[issue.field] === undefined ? 'missing-field' : 'wrong-value';
+      findings.error(code, `${path}.${issue.field}`, issue.message);
+    }
   }
+  const ofAgent = actions.find(({ item }) => item.action === 'GetUrl' || item.action === 'DnsLookup');
+  if (ofAgent !== undefined && seen.has('NoPost'))
+    findings.error(
+      'conflict',
+      `${ofAgent.path}.action`,
+      `${ofAgent.item.action} is done by the agent where it gets the event: leave NoPost out`,
+    );
   if (seen.has('Post') && seen.has('NoPost')) {
     const path = actions.find(({ item }) => item.action === 'NoPost')?.path ?? '';
     findings.error('conflict', `${path}.action`, 'Post and NoPost are both there: keep one');

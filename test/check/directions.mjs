@@ -27,6 +27,7 @@ const agentRooms = {
   identity: [],
   process: ['identity'],
   tamper: [],
+  actions: [],
   policy: [],
   spool: [],
   export: [],

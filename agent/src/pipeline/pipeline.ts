@@ -221,6 +221,7 @@ export class Pipeline {
       if (this.#inFlight === 0) ring.commit(drained.position);
       return false;
     }
+    this.onJoined?.(views.view);
     const output = this.#outputs.pop() as Output;
     this.#inFlight++;
     this.#lastBatchMs = performance.now();
@@ -291,6 +292,8 @@ export class Pipeline {
     if (!this.#stopped) ring.commit(position);
   }
 
+  /** Shown each batch when it is joined, before filters see it. It must be done with the bytes when it returns. */
+  onJoined: ((batch: DataView) => void) | undefined;
   /** Told of records that a filter which fails closed has held back, before what is left goes to the store. */
   onLost: ((count: number, stage: number) => void) | undefined;
   /** Told of a batch that failed: its records are lost. It must be done with the bytes when it returns. */

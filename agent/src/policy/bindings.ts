@@ -63,6 +63,7 @@ export class BindingTable {
       binding.message,
       binding.tags,
       binding.argumentLabels,
+      binding.agentActions ?? [],
     ]);
     const known = this.#byContent.get(content);
     if (known !== undefined) return known.first;

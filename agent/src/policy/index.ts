@@ -12,10 +12,8 @@ export {
 export type { HookProgramFacts, ProgramKind } from './hook-program.js';
 export { hostRealPath, realPathIn } from './host-paths.js';
 export { type Execution, type KnownProcess, type ProcessList, processesInProc } from './known-processes.js';
+export type { HookReport, HookStatus, PolicyOutcome } from './outcomes.js';
 export {
-  type HookReport,
-  type HookStatus,
-  type PolicyOutcome,
   PolicySet,
   type PolicySetOptions,
   resolvePolicyPaths,

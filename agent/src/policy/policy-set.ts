@@ -22,7 +22,6 @@ import {
 } from '@weir/policy';
 import { EventKind, limits } from '@weir/schema';
 import { type Binding, BindingTable } from './bindings.js';
-import type { HookCounts, PolicyCounts } from './counts.js';
 import { digestOf, ignoresMissing, keyOf, sameSpec, shapeOf } from './digests.js';
 import {
   checkLimits,
@@ -37,54 +36,16 @@ import {
 import { PolicyLoadError } from './errors.js';
 import { kernelTypeOf } from './fields.js';
 import type { HookKernel } from './hook-kernel.js';
-import type { HookProgram, HookProgramFacts } from './hook-program.js';
+import type { HookProgram } from './hook-program.js';
 import { hostRealPath } from './host-paths.js';
 import { RunningKernelNames } from './kernel-names.js';
 import { type ProcessList, processesInProc, uptimeTicks } from './known-processes.js';
 import { Lineages } from './lineages.js';
+import type { HookReport, HookStatus, PolicyOutcome } from './outcomes.js';
 import { preventionOf, prevents } from './prevention.js';
+import { refuseActions } from './refused-actions.js';
 import { placesOf } from './tracepoint.js';
 import { type Workload, type WorkloadChange, Workloads } from './workloads.js';
-
-export interface PolicyOutcome {
-  readonly name: string;
-  readonly namespace: string;
-  readonly state: 'loaded' | 'refused';
-  /** Why it was refused, in words. */
-  readonly reason?: string;
-  /** Of a refused policy: its former version is in force. */
-  readonly formerInForce: boolean;
-  /** Kernel functions that it is attached to. */
-  readonly hooks: readonly string[];
-  /** Functions that this kernel has not, and without which the policy said it can do. */
-  readonly skippedHooks: readonly string[];
-  /** System calls that take effect here though their caller is killed, and why, in words. */
-  readonly unprevented: readonly string[];
-  /** Paths of the policy that lead over links, and where to. */
-  readonly links: readonly FollowedLink[];
-}
-
-export interface HookStatus {
-  readonly symbol: string;
-  readonly policies: readonly string[];
-  readonly selectors: number;
-  readonly program: HookProgramFacts;
-}
-
-/** What a hook and the policies on it have done, and what they cost. */
-export interface HookReport extends HookCounts {
-  readonly symbol: string;
-  readonly program: HookProgramFacts;
-  /** Bytes of the keys and values by which it looks up what the policies ask. */
-  readonly entryBytes: number;
-  readonly policies: readonly {
-    readonly name: string;
-    readonly namespace: string;
-    readonly selectors: number;
-    /** undefined where they are not counted. */
-    readonly counts: PolicyCounts | undefined;
-  }[];
-}
 
 export interface PolicySetOptions {
   readonly kernel: HookKernel;
@@ -95,6 +56,8 @@ export interface PolicySetOptions {
   readonly processes?: ProcessList;
   /** What this kernel has; by default it is asked. */
   readonly names?: KernelNames;
+  /** What of a policy's GetUrl and DnsLookup is not done here; by default all of it. */
+  readonly refusedActions?: (policy: Policy) => readonly PolicyIssue[];
 }
 
 interface ActiveHook {
@@ -367,7 +330,9 @@ export class PolicySet {
     const made = generateLists(policy, this.#names);
     const typed = resolveArgumentTypes(made.policy, kernelTypeOf());
     const { policy: resolved, followed } = resolvePolicyPaths(typed.policy, this.#options.realPath);
-    return { key, id, policy: resolved, links: followed, issues: [...made.issues, ...typed.issues] };
+    const notDone = (this.#options.refusedActions ?? refuseActions)(resolved);
+    const issues = [...made.issues, ...typed.issues, ...notDone];
+    return { key, id, policy: resolved, links: followed, issues };
   }
 
   #hooksOf(policyId: number): ActiveHook[] {

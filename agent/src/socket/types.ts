@@ -45,6 +45,21 @@ export interface FilterLogLine {
   readonly timeMs: number;
 }
 
+/** What became of one kind of action that the agent does for a policy, since the agent started. */
+export interface ActionState {
+  readonly policy: string;
+  readonly namespace: string;
+  readonly action: string;
+  readonly done: number;
+  readonly failed: number;
+  /** Over the policy's rate. */
+  readonly rateLimited: number;
+  /** No room among those that wait. */
+  readonly noRoom: number;
+  /** Why the last one failed. */
+  readonly lastError?: string;
+}
+
 export interface AgentStatus {
   readonly agentVersion: string;
   readonly pid: number;
@@ -96,6 +111,8 @@ export interface AgentStatus {
     readonly appendedRecords: number;
     readonly acknowledgedRecords: number;
   };
+  /** What became of actions that the agent does for policies, by policy and kind. */
+  readonly actions: readonly ActionState[];
   readonly subscribers: { readonly current: number; readonly droppedEvents: number };
   readonly kernelCounters: Readonly<Record<string, number>>;
   readonly errors: readonly { readonly code: string; readonly message: string; readonly timeMs: number }[];

@@ -93,6 +93,16 @@ function showStatus(output: Output, status: AgentStatus): void {
   );
   for (const finding of status.tamper.current) output.line(`tampered with: ${cell(finding)}`);
   if (status.tamper.count > 0) output.line(`tampering: found ${status.tamper.count} times`);
+  for (const { policy, action, done, failed, rateLimited, noRoom, lastError } of status.actions) {
+    const dropped = rateLimited + noRoom;
+    const parts = [
+      `${done} done`,
+      ...(failed === 0 ? [] : [`${failed} failed`]),
+      ...(dropped === 0 ? [] : [`${dropped} not done, as the policy asked for too many`]),
+      ...(lastError === undefined ? [] : [`last failure: ${cell(lastError)}`]),
+    ];
+    output.line(`${cell(action)} of policy ${cell(policy)}: ${parts.join(', ')}`);
+  }
   if (status.spool !== undefined) {
     const { appendedRecords, acknowledgedRecords, waitingSegments } = status.spool;
     output.line(

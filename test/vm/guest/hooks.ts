@@ -4,7 +4,13 @@
 
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { HookKernel, type PolicyOutcome, PolicySet, readHostNamespaces } from '@weir/agent/policy';
+import {
+  HookKernel,
+  type PolicyOutcome,
+  PolicySet,
+  type PolicySetOptions,
+  readHostNamespaces,
+} from '@weir/agent/policy';
 import { type BpfLink, type BpfMap, type BpfObject, openObject, RingReader } from '@weir/native';
 import { parsePolicies } from '@weir/policy';
 import {
@@ -32,6 +38,7 @@ export interface HookEventArgument {
 export interface HookEvent {
   readonly kind: number;
   readonly policy: string;
+  readonly bindingId: number;
   readonly symbol: string;
   readonly pid: number;
   readonly timeNs: bigint;
@@ -89,7 +96,11 @@ export class Hooks {
   #read = 0n;
 
   /** @param preventionPath another object than the one beside hook.bpf.o, for what keeps calls from taking effect */
-  constructor(objectPath = bpfObjectPath('hook.bpf.o'), preventionPath?: string) {
+  constructor(
+    objectPath = bpfObjectPath('hook.bpf.o'),
+    preventionPath?: string,
+    options: Pick<PolicySetOptions, 'refusedActions'> = {},
+  ) {
     this.#object = openObject({ path: bpfObjectPath('process.bpf.o') }).load();
     for (const name of programNames) {
       const program = this.#object.program(name);
@@ -102,7 +113,7 @@ export class Hooks {
       ...(preventionPath === undefined ? {} : { preventionPath }),
       sharedMaps: this.#maps,
     });
-    this.set = new PolicySet({ kernel: this.#kernel, hostNamespaces: readHostNamespaces() });
+    this.set = new PolicySet({ kernel: this.#kernel, hostNamespaces: readHostNamespaces(), ...options });
     const events = this.#maps.events;
     if (events === undefined) throw new Error('there is no map events');
     this.#ring = new RingReader(events, { onReady: () => {} });
@@ -160,6 +171,7 @@ export class Hooks {
     return {
       kind: record.kind,
       policy: binding?.policyName ?? `(unknown binding ${record.bindingId})`,
+      bindingId: record.bindingId,
       symbol: binding?.symbol ?? '',
       pid: record.pid,
       timeNs: record.timeNs,
@@ -207,8 +219,11 @@ export class Hooks {
 }
 
 /** Runs a body with hooks, and detaches them whatever comes. */
-export async function withHooks(body: (hooks: Hooks) => Promise<void>): Promise<void> {
-  const hooks = new Hooks();
+export async function withHooks(
+  body: (hooks: Hooks) => Promise<void>,
+  options: Pick<PolicySetOptions, 'refusedActions'> = {},
+): Promise<void> {
+  const hooks = new Hooks(undefined, undefined, options);
   try {
     await body(hooks);
   } finally {
