@@ -3,14 +3,17 @@
 // at, what it does, and every warning. `weir policy check` prints it.
 import { canDeny, type ResolvedCall, type TracepointName } from './calls.js';
 import { placesOf } from './cel/selector.js';
+import { costOf } from './cost.js';
 import { enforcerCalls } from './enforcers.js';
-import { formatIssue, type PolicyIssue } from './error.js';
+import { formatIssue, PolicyError, type PolicyIssue } from './error.js';
 import { generateLists, type KernelNames, ungenerated } from './generated-lists.js';
 import { hooksOf } from './hooks.js';
 import { partCalls, sharedCall } from './listed-calls.js';
 import { denialPoints, lsmPathOf } from './lsm-paths.js';
 import { quote } from './nearest.js';
-import type { Policy } from './parse.js';
+import { type Policy, policyIssue } from './parse.js';
+import { plan } from './plan.js';
+import type { HookPlan } from './plan-types.js';
 import { rateLimitOf } from './rate-limit.js';
 import {
   binariesMeanNext,
@@ -31,6 +34,11 @@ export interface KernelFacts {
   readonly hasFunction?: (symbol: string) => boolean;
   /** What it has, for lists that are made from it. */
   readonly names?: KernelNames;
+  /** What of an argument it has not, by field; undefined where it has all, or that cannot be said. */
+  readonly argumentProblem?: (
+    call: ResolvedCall,
+    argument: Argument,
+  ) => { readonly field: 'index' | 'resolve'; readonly message: string } | undefined;
   /** Whether it has a tracepoint; undefined where that cannot be said. */
   readonly hasTracepoint?: (name: TracepointName) => boolean | undefined;
 }
@@ -316,6 +324,44 @@ function hookText(policy: Policy, facts: KernelFacts): string[] {
   return lines;
 }
 
+/** What arguments ask of types that the kernel has not. */
+function argumentIssues(policy: Policy, facts: KernelFacts, kernel: string): PolicyIssue[] {
+  const { argumentProblem } = facts;
+  if (argumentProblem === undefined) return [];
+  return hooksOf(policy).flatMap(({ fields, kprobe, path, calls }) =>
+    [...(fields.args ?? []).entries(), ...(kprobe?.data ?? []).entries()].flatMap(
+      ([position, argument], n) => {
+        const part = n < (fields.args ?? []).length ? 'args' : 'data';
+        for (const { item } of calls) {
+          const problem = argumentProblem(item, argument);
+          if (problem === undefined) continue;
+          const at = `${path}.${part}[${position}].${problem.field}`;
+          return [policyIssue(policy, 'wrong-type', at, `${kernel}: ${problem.message}`)];
+        }
+        return [];
+      },
+    ),
+  );
+}
+
+/** What each hook is estimated to cost; nothing where the policy cannot be planned as it is. */
+function costText(policy: Policy): string[] {
+  let hooks: readonly HookPlan[];
+  try {
+    ({ hooks } = plan([{ id: 1, policy }]));
+  } catch (error) {
+    if (!(error instanceof PolicyError)) throw error;
+    return [];
+  }
+  const told = hooks.map((hook) => {
+    const { outOfScopeNs, lookedNs, eventNs } = costOf(hook);
+    const scoped = outOfScopeNs === undefined ? '' : `${outOfScopeNs} ns of a process out of scope, `;
+    const posted = eventNs === undefined ? '' : `, ${eventNs} ns with an event`;
+    return `    ${hook.user === undefined ? hook.symbol : quote(hook.symbol)}: ${scoped}${lookedNs} ns where arguments are looked at${posted}`;
+  });
+  return told.length === 0 ? [] : ['  estimated cost of a call:', ...told];
+}
+
 /** Says what a policy would do. Never throws for what is wrong with it: that is in `errors` and in the text. */
 export function check(given: Policy, facts: KernelFacts = {}): PolicyCheck {
   const { policy, issues } =
@@ -353,11 +399,13 @@ export function check(given: Policy, facts: KernelFacts = {}): PolicyCheck {
       message: `${kernel} has no function ${item.symbol} that can be hooked`,
     });
   }
+  lacking.push(...argumentIssues(policy, facts, kernel));
   const all = [...errors, ...lacking];
   const lines = [
     `${policy.kind} ${policy.namespace === '' ? '' : `${policy.namespace}/`}${policy.name}: ${all.length === 0 ? 'can be loaded' : 'is refused'}`,
     ...hookText(policy, facts),
     ...enforcerText(policy, facts),
+    ...(all.length === 0 ? costText(policy) : []),
     ...all.map((issue) => `  error   ${formatIssue(issue)}`),
     ...warnings.map((issue) => `  warning ${formatIssue(issue)}`),
   ];

@@ -2,6 +2,8 @@
 // The public names of the package.
 
 export { type AgentAction, agentActionTargets } from './agent-actions.js';
+export { Btf, BtfError } from './btf.js';
+export { factsOfBtf } from './btf-facts.js';
 export { callerOfHook, isDeniable, type ResolvedCall, resolveCall } from './calls.js';
 export { check, type KernelFacts, type PolicyCheck } from './check.js';
 export { mergeMasks } from './dimensions.js';

@@ -798,7 +798,7 @@ describe('validate', () => {
         'spec.uprobes[0].btfPath',
         'spec.nodeSelector',
         `${selector}.matchArgs[7].operator`,
-        `${selector}.matchActions[4].action`,
+        `${selector}.matchActions[6].action`,
       ]),
     );
     expect(fields).not.toContain(`${selector}.matchNamespaces[0]`);

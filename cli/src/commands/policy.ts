@@ -2,11 +2,20 @@
 // Owns `weir policy …`.
 import { existsSync, readFileSync } from 'node:fs';
 import { release } from 'node:os';
-import { check, formatIssue, PolicyError, parsePolicies } from '@weir/policy';
+import {
+  Btf,
+  BtfError,
+  check,
+  factsOfBtf,
+  formatIssue,
+  type KernelFacts,
+  PolicyError,
+  parsePolicies,
+} from '@weir/policy';
 import { printable } from '@weir/segment';
 import { type Command, wantsJson } from '../command.js';
 import { usageError } from '../errors.js';
-import { readFiles } from '../files.js';
+import { readFiles, readInput } from '../files.js';
 import { cell, table, time } from '../output.js';
 import { connect } from '../state.js';
 import { socketOption } from './agent-socket.js';
@@ -36,6 +45,27 @@ function factsOf(functions: ReadonlySet<string>) {
   };
 }
 
+/** What is known of the kernel that this runs on. */
+function runningKernel(isLeftOut: boolean): KernelFacts {
+  if (isLeftOut) return {};
+  const functions = kernelFunctions();
+  return { release: release(), hasTracepoint, ...(functions === undefined ? {} : factsOf(functions)) };
+}
+
+/** What is known of a kernel by a file of its types. */
+function kernelOf(path: string): KernelFacts {
+  const { bytes } = readInput(path);
+  try {
+    return factsOfBtf(Btf.read(bytes), printable(path));
+  } catch (cause) {
+    if (!(cause instanceof BtfError)) throw cause;
+    throw usageError(
+      `${printable(path)} ${cause.message}.`,
+      'weir policy check --btf /sys/kernel/btf/vmlinux FILE',
+    );
+  }
+}
+
 /** Tracepoints of this kernel, as far as tracefs is mounted and can be read. */
 function hasTracepoint({ subsystem, event, raw }: { subsystem: string; event: string; raw: boolean }) {
   // A raw one can be there without an event in tracefs.
@@ -47,19 +77,19 @@ function hasTracepoint({ subsystem, event, raw }: { subsystem: string; event: st
 export const policyCommands: readonly Command[] = [
   {
     name: 'policy check',
-    parameters: '[--no-kernel] FILE...',
+    parameters: '[--no-kernel | --btf FILE] FILE...',
     summary: 'say what policies would do, and what is wrong with them',
-    options: { 'no-kernel': { type: 'boolean' } },
+    help: [
+      'It asks the kernel that it runs on; --no-kernel asks none, --btf FILE one by its types, copied from',
+      '/sys/kernel/btf/vmlinux of the node that is meant.',
+    ],
+    options: { 'no-kernel': { type: 'boolean' }, btf: { type: 'string' } },
     takes: [1, 1000],
-    async run({ output, positionals, flag }) {
-      const functions = flag('no-kernel') ? undefined : kernelFunctions();
-      const facts = flag('no-kernel')
-        ? {}
-        : {
-            release: release(),
-            hasTracepoint,
-            ...(functions === undefined ? {} : factsOf(functions)),
-          };
+    async run({ output, positionals, flag, text }) {
+      const btf = text('btf');
+      if (btf !== undefined && flag('no-kernel'))
+        throw usageError('--btf names a kernel, and --no-kernel asks for none.', 'weir policy check --help');
+      const facts = btf === undefined ? runningKernel(flag('no-kernel')) : kernelOf(btf);
       let wrong = 0;
       for (const { path, bytes } of readFiles(positionals, /\.ya?ml$/)) {
         try {

@@ -1,0 +1,42 @@
+// SPDX-License-Identifier: Apache-2.0
+// Owns what `policy check` knows of a kernel from its types alone, on whatever machine it runs.
+import type { Btf } from './btf.js';
+import type { ResolvedCall } from './calls.js';
+import type { KernelFacts } from './check.js';
+import type { Argument } from './shape.js';
+
+/** What a kernel has by its types. What only the running kernel tells (active security modules, events) is left open. */
+export function factsOfBtf(btf: Btf, release: string): KernelFacts {
+  const nameOf = ({ kind, symbol }: ResolvedCall) => (kind === 'lsm' ? `bpf_lsm_${symbol}` : symbol);
+  return {
+    release,
+    hasFunction: (symbol) => btf.hasFunction(symbol),
+    names: {
+      systemCalls: () => btf.functions().filter((name) => name.startsWith('__x64_sys_')),
+      functions: () => btf.functions(),
+      canHook: (name) => btf.hasFunction(name),
+    },
+    hasTracepoint: ({ subsystem, event }) => {
+      const call = subsystem === 'syscalls' ? /^sys_(?:enter|exit)_(\w+)$/.exec(event)?.[1] : undefined;
+      if (call !== undefined) return btf.hasFunction(`__x64_sys_${call}`);
+      // Events of the function tracer have no type.
+      return btf.hasTypedef(`btf_trace_${event}`) || (subsystem === 'ftrace' ? undefined : false);
+    },
+    argumentProblem: (call: ResolvedCall, argument: Argument) => {
+      if (!['security', 'function', 'lsm', 'syscall'].includes(call.kind)) return undefined;
+      const { resolve = '', source, btfType, btfTypeModule, index } = argument;
+      if (btfTypeModule !== undefined) return undefined;
+      const own = { functionName: nameOf(call), parameter: index };
+      if (source === undefined && btfType === undefined) {
+        if (call.kind === 'syscall') return undefined;
+        const missing = btf.missingOnPath(own, '');
+        if (missing !== undefined) return { field: 'index', message: missing };
+      }
+      if (resolve === '') return undefined;
+      const start =
+        source === 'current_task' ? { type: 'task_struct' } : btfType === undefined ? own : { type: btfType };
+      const missing = btf.missingOnPath(start, resolve);
+      return missing === undefined ? undefined : { field: 'resolve', message: missing };
+    },
+  };
+}
