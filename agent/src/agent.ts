@@ -1,9 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // Owns the agent as a whole: its parts are made here, in their order, and meet nowhere else.
-import { mkdirSync, readFileSync } from 'node:fs';
+import { mkdirSync } from 'node:fs';
 import { release } from 'node:os';
-import { basename, join } from 'node:path';
-import type { FilterSignature } from '@weir/filter-accept';
+import { join } from 'node:path';
 import { FilterHost, type FilterReport } from '@weir/filter-host';
 import { bootId, clockOffsetNs, possibleCpus, RingReader } from '@weir/native';
 import { LossStage, lossStageNames, PROCESS_ENTRY_BYTES, readProcessEntry } from '@weir/schema';
@@ -678,29 +677,4 @@ function openHooks(
     refusedActions: (policy) => refusedActions(policy, config.actionHosts),
   });
   return { policies, hookKernel: kernel, noPolicies: '' };
-}
-
-/** Reads the policies and filters of an agent that stands alone. */
-export async function applyFiles(agent: Agent): Promise<void> {
-  const { policyFiles, filterFiles } = agent.config;
-  await agent.desired.applyPolicies(
-    policyFiles.map((file) => ({ origin: basename(file), text: readFileSync(file, 'utf8') })),
-  );
-  await agent.desired.applyFilters(
-    filterFiles.map((file) => ({
-      name: basename(file, '.wasm'),
-      bytes: readFileSync(file),
-      signatures: signatureBeside(file),
-    })),
-  );
-}
-
-/** The signature in FILE.sig. What is none is as good as none: the filter is then refused where one is asked for. */
-function signatureBeside(file: string): FilterSignature[] {
-  try {
-    const { keyId, signature } = JSON.parse(readFileSync(`${file}.sig`, 'utf8')) as Partial<FilterSignature>;
-    return typeof keyId === 'string' && typeof signature === 'string' ? [{ keyId, signature }] : [];
-  } catch {
-    return [];
-  }
 }

@@ -4,7 +4,8 @@
 export { AgentActions } from './actions/actions.js';
 export { getUrl, lookUpName } from './actions/do.js';
 export { readHostRule, refusedActions } from './actions/hosts.js';
-export { Agent, type AgentIdentity, agentVersion, applyFiles } from './agent.js';
+export { Agent, type AgentIdentity, agentVersion } from './agent.js';
+export { applyFiles } from './apply-files.js';
 export { type AgentConfig, ConfigError, readConfig } from './config.js';
 export { compactEvent } from './export/compact.js';
 export { JsonEncoder } from './export/json.js';

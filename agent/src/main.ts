@@ -2,7 +2,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // Owns the process of weir-agent: its command line, its signals, and its end.
 import { BatchReader } from '@weir/segment';
-import { Agent, agentVersion, applyFiles } from './agent.js';
+import { Agent, agentVersion } from './agent.js';
+import { applyFiles } from './apply-files.js';
 import { ConfigError, readConfig, usage } from './config.js';
 import { Subscriber } from './socket/subscriber.js';
 import { enrol, Sync } from './sync/index.js';
