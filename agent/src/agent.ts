@@ -234,6 +234,7 @@ export class Agent {
       annotationBytesMax: ANNOTATION_BYTES_MAX,
       recordsMax: RECORDS_MAX,
       budgetCaps: config.filterBudget,
+      acceptance: config.filterLimits,
       onReport: (report) => agent?.filterReport(report),
     });
     const table = new ProcessTable({ processesMax: config.processesMax });

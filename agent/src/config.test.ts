@@ -27,6 +27,7 @@ describe('command line', () => {
     [['--socket-owner', 'me'], '--socket-owner must be a whole number from 0'],
     [['--filter-budget', 'cpu=5'], '--filter-budget must name one of fuelPerEvent'],
     [['--filter-budget', 'averageNs=fast'], '--filter-budget averageNs must be a whole number'],
+    [['--filter-limit', 'memory=1GiB'], '--filter-limit memory must be 2MiB to 64MiB, not "1GiB"'],
     [['--nothing'], "Unknown option '--nothing'"],
     [['--token-file', '/no/such/file'], '--token-file /no/such/file cannot be read'],
   ])('refuses %j', (args, says) => {
@@ -40,6 +41,14 @@ describe('command line', () => {
       {},
     );
     expect('config' in answer && answer.config.filterBudget).toEqual({ averageNs: 500, averageFuel: 9000 });
+  });
+
+  it('takes limits of filter modules', () => {
+    const answer = readConfig(['--filter-limit', 'memory=8MiB,table=16'], {});
+    expect('config' in answer && answer.config.filterLimits).toEqual({
+      memoryBytesMax: 8 * 1024 * 1024,
+      tableElementsMax: 16,
+    });
   });
 
   it('does not repeat a token in what it says', () => {

@@ -5,7 +5,12 @@ import { hostname } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
-import { budgetFields, type FilterBudget } from '@weir/filter-accept';
+import {
+  type AcceptancePolicy,
+  budgetFields,
+  type FilterBudget,
+  parseFilterLimits,
+} from '@weir/filter-accept';
 import { type HostRule, readHostRule } from './actions/hosts.js';
 
 export interface AgentConfig {
@@ -20,6 +25,8 @@ export interface AgentConfig {
   readonly filterKeyPaths: readonly string[];
   /** The most that a filter's manifest may ask for, by field of its budget. */
   readonly filterBudget: FilterBudget;
+  /** Bounds of filter modules, where they are not the defaults. */
+  readonly filterLimits: Partial<AcceptancePolicy>;
   /** File that tells of containers; undefined where nobody does. */
   readonly workloadsFile: string | undefined;
   readonly dataFolder: string;
@@ -71,6 +78,9 @@ Options
   --filter-budget FIELD=N
                          most that a filter may use, whatever it asks for: averageFuel and averageNs of an event,
                          fuelPerEvent; can be given again (see docs/filters.md)
+  --filter-limit NAME=VALUE
+                         most that a filter's module may have: memory=8MiB (4MiB), table=1024, functions, module;
+                         can be given again (see docs/filter-abi.md)
   --workloads FILE       JSON list of the node's containers, for policies that select by pod, container or host
                          (see docs/policies.md); read again when it changes
   --action-host HOST     host that GetUrl of a policy may call and DnsLookup look up: example.org, *.example.org,
@@ -173,6 +183,7 @@ export function readConfig(
       filterFiles,
       filterKeyPaths,
       filterBudget: readBudget(values['filter-budget'] ?? []),
+      filterLimits: readLimits(values['filter-limit'] ?? []),
       workloadsFile: values.workloads,
       dataFolder: values.data ?? environment.WEIR_AGENT_DATA ?? '/var/lib/weir',
       socketPath: values.socket ?? environment.WEIR_SOCKET ?? '/run/weir/agent.sock',
@@ -223,6 +234,14 @@ function readBudget(given: readonly string[]): FilterBudget {
   return budget;
 }
 
+function readLimits(given: readonly string[]): Partial<AcceptancePolicy> {
+  try {
+    return parseFilterLimits(given);
+  } catch (cause) {
+    throw new ConfigError(`--filter-limit ${(cause as Error).message}`, { cause });
+  }
+}
+
 function readToken(
   values: { token?: string | undefined; 'token-file'?: string | undefined },
   environment: NodeJS.ProcessEnv,
@@ -249,6 +268,7 @@ function parse(args: readonly string[]) {
       'filter-key': { type: 'string', multiple: true },
       'filter-budget': { type: 'string', multiple: true },
       'action-host': { type: 'string', multiple: true },
+      'filter-limit': { type: 'string', multiple: true },
       mend: { type: 'boolean' },
       monitor: { type: 'boolean' },
       workloads: { type: 'string' },

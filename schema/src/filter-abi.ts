@@ -3,6 +3,9 @@
 // from the start of the filter's memory. docs/filter-abi.md tells how they are used.
 import { enumeration, field, layout } from './layout.js';
 
+/** Most filters that run together: what a release may hold, and what an agent and its filter host take. */
+export const FILTERS_MAX = 128;
+
 export const filterMark = enumeration(
   'filter_mark',
   "What the host writes in a record's verdict byte before a call.",

@@ -2,5 +2,6 @@
 // The public names of the schema.
 
 export { type Column, type ColumnType, columns, columnTypes } from './archive.js';
+export { FILTERS_MAX } from './filter-abi.js';
 export * from './generated/layout.js';
 export { limits } from './kernel-maps.js';

@@ -13,7 +13,7 @@ const allowed = {
   'filters/accept': ['schema'],
   'filters/meter': [],
   'filters/host': ['schema', 'filters/accept', 'filters/meter'],
-  'filters/compile': ['schema', 'segment', 'filters/sdk', 'filters/accept', 'filters/host'],
+  'filters/compile': ['schema', 'segment', 'filters/sdk', 'filters/accept', 'filters/host', 'filters/meter'],
   agent: ['schema', 'policy', 'segment', 'native', 'filters/accept', 'filters/host', 'control-plane/client'],
   'control-plane': ['schema', 'policy', 'segment', 'filters/accept', 'filters/host'],
   cli: ['schema', 'policy', 'segment', 'filters/compile', 'agent/client', 'control-plane/client'],

@@ -12,6 +12,7 @@ import {
   type SignedDesiredState,
   verifyDesiredState,
 } from '@weir/control-plane/client';
+import { FILTERS_MAX } from '@weir/schema';
 import { type Agent, agentVersion } from '../agent.js';
 import type { FilterModule } from '../desired.js';
 import { uploadSegments } from '../spool/index.js';
@@ -240,7 +241,7 @@ export class Sync {
           })),
         ],
       })),
-      filters: status.filters.map((filter) => ({
+      filters: status.filters.slice(0, 2 * FILTERS_MAX).map((filter) => ({
         name: filter.name,
         ...(filter.version === '' ? {} : { version: filter.version }),
         ...(filter.digest === '' ? {} : { digest: withScheme(filter.digest) }),

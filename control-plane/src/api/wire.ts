@@ -3,6 +3,7 @@
 // what the client speaks. Every text, list and number has a bound. Wire types are not domain types: services take
 // what they need from them.
 import { z } from '@hono/zod-openapi';
+import { FILTERS_MAX } from '@weir/schema';
 
 /** Largest bodies, in bytes, by what they carry. Anything longer is refused with 413 before it is parsed. */
 export const bodyBytesMax = {
@@ -257,7 +258,7 @@ export const releaseContent = z
     policies: z
       .array(z.object({ name: line(253), namespace: line(253).optional(), version: z.int().min(1) }))
       .max(10_000),
-    filters: z.array(z.object({ name, version, config: filterConfig.optional() })).max(64),
+    filters: z.array(z.object({ name, version, config: filterConfig.optional() })).max(FILTERS_MAX),
     settings: releaseSettings.default({}),
   })
   .openapi('ReleaseContent');
@@ -410,7 +411,8 @@ export const agentReport = z
           statistics: filterStatistics.optional(),
         }),
       )
-      .max(64)
+      // Each that runs, and a version of it that is refused.
+      .max(2 * FILTERS_MAX)
       .default([]),
     losses: z
       .record(z.string().max(64), count)

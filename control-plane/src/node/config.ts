@@ -2,6 +2,7 @@
 // Owns the settings of the server: arguments and environment, parsed once, each wrong one named.
 import { resolve } from 'node:path';
 import { parseArgs } from 'node:util';
+import { type AcceptancePolicy, parseFilterLimits } from '@weir/filter-accept';
 
 export interface Config {
   readonly host: string;
@@ -12,6 +13,8 @@ export interface Config {
   /** Where another replica keeps it too; else it is made in the data folder. */
   readonly signingKeyFile: string;
   readonly worker: boolean;
+  /** Bounds of filter modules, where they are not the defaults. */
+  readonly filterLimits: Partial<AcceptancePolicy>;
   /** Object storage; without it, a folder in the data folder. */
   readonly s3: S3Config | undefined;
 }
@@ -33,6 +36,9 @@ Usage: weir-control-plane [options]
   --data FOLDER            folder for database, keys and archive (WEIR_DATA; default ./.weir/control-plane)
   --cluster NAME           cluster of the first bootstrap token (WEIR_CLUSTER; default "default")
   --signing-key FILE       key that signs desired states (WEIR_SIGNING_KEY; default signing-key.json in the data folder)
+  --filter-limit NAME=VALUE
+                           most that an uploaded filter's module may have, as on the agents: memory=8MiB (4MiB),
+                           table=1024, functions, module; can be given again (WEIR_FILTER_LIMIT, with commas)
   --no-worker              leave jobs to another process
   --openapi                print the OpenAPI document and end
   --help                   show this
@@ -92,9 +98,18 @@ export function parseConfig(args: readonly string[], environment: NodeJS.Process
       cluster,
       signingKeyFile: resolve(dataFolder, signingKeyFile ?? 'signing-key.json'),
       worker: values['no-worker'] !== true,
+      filterLimits: readLimits(values['filter-limit'] ?? environment.WEIR_FILTER_LIMIT?.split(',') ?? []),
       s3: readS3(environment),
     },
   };
+}
+
+function readLimits(given: readonly string[]): Partial<AcceptancePolicy> {
+  try {
+    return parseFilterLimits(given);
+  } catch (cause) {
+    throw new UsageError(`--filter-limit ${(cause as Error).message}.`, { cause });
+  }
 }
 
 function readS3(environment: NodeJS.ProcessEnv): S3Config | undefined {
@@ -122,6 +137,7 @@ function read(args: readonly string[]) {
       data: { type: 'string' },
       cluster: { type: 'string' },
       'signing-key': { type: 'string' },
+      'filter-limit': { type: 'string', multiple: true },
       'no-worker': { type: 'boolean' },
       openapi: { type: 'boolean' },
       help: { type: 'boolean', short: 'h' },

@@ -61,7 +61,16 @@ export async function startServer(config: Config, log: Log): Promise<Server> {
     });
     closers.push(() => opened.close());
     const modules = new BlobModules(blobs);
-    const services: Services = { store, modules, archive: opened.archive, signer, watch, clock, log };
+    const services: Services = {
+      store,
+      modules,
+      archive: opened.archive,
+      signer,
+      watch,
+      clock,
+      log,
+      filterLimits: config.filterLimits,
+    };
     if (config.worker) {
       const owner = newId(clock.nowMs());
       const started = new JobWorker({ store, clock, log, owner, handlers: opened.jobs });

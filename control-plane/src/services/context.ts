@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // Owns what every service is given, and the making of audit rows.
+import type { AcceptancePolicy } from '@weir/filter-accept';
 import type { Principal } from '../auth/permissions.js';
 import { randomBytes, type Signer, toHex } from '../crypto.js';
 import type { Archive, Clock, Log, ModuleStore } from '../ports.js';
@@ -14,6 +15,8 @@ export interface Services {
   readonly watch: ReleaseWatch;
   readonly clock: Clock;
   readonly log: Log;
+  /** Bounds of filter modules, where they are not the defaults. */
+  readonly filterLimits?: Partial<AcceptancePolicy> | undefined;
 }
 
 /** The one target there is until rollouts select agents by label. */

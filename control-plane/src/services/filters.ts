@@ -22,7 +22,7 @@ export async function uploadFilter(
   },
 ): Promise<UploadedFilter> {
   authorise(principal, 'filter.create');
-  const accepted = acceptModule(module);
+  const accepted = acceptModule(module, services.filterLimits);
   if (!accepted.ok) {
     throw new ControlPlaneError('invalid_filter', `The module is refused: ${accepted.reason}.`, [
       { path: accepted.code, message: accepted.reason },

@@ -35,6 +35,7 @@ export async function startTestServer(databaseUrl?: string): Promise<TestServer>
       cluster: 'test',
       signingKeyFile: join(folder, 'signing-key.json'),
       worker: true,
+      filterLimits: {},
       s3: undefined,
     },
     (entry) => logged.push(entry),

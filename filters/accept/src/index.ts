@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Public names of filter acceptance.
 export { acceptModule, defaultPolicy } from './accept.js';
+export { FilterLimitError, parseFilterLimits } from './limits.js';
 export {
   ABI_VERSION,
   type BindableKind,

@@ -81,6 +81,45 @@ export function withParameters(one: i32): void { unreachable(); }
   expect(report).toContain('2 of 4 cases pass');
 });
 
+it('unit tests that run for ever end, with the place of the function that does', async () => {
+  const path = await project(
+    'endless',
+    `import { bytes } from '@weir/filter-sdk/testing';
+import { vowels } from '../filter';
+function waits(): i32 {
+  let turns = 0;
+  const text = bytes('a');
+  while (vowels(text) > 0) turns++;
+  return turns;
+}
+export function never(): void {
+  assert(waits() == 0);
+}
+function deeper(depth: i32): i32 {
+  return deeper(depth + 1) + deeper(depth + 2);
+}
+export function nests(): void {
+  assert(deeper(0) == 0);
+}
+export function passes(): void {
+  assert(true);
+}
+`,
+  );
+  const { cases } = await run(path);
+  expect(cases.map(({ name, passed }) => [name, passed])).toEqual([
+    ['never', false],
+    ['nests', false],
+    ['passes', true],
+  ]);
+  expect(cases[0]?.failures[0]).toMatch(
+    /endless\/(tests\/words\.unit|filter)\.ts:\d+:\d+: runs for ever, or takes too long: more than 2000000000 units of fuel in /,
+  );
+  expect(cases[1]?.failures[0]).toMatch(
+    /tests\/words\.unit\.ts:12:10: calls nest too deeply in tests\/words\.unit\/deeper/,
+  );
+});
+
 it('unit tests that do not compile are told with the place', async () => {
   const path = await project('wrong', `export function nothing(): void { nowhere(); }\n`);
   const failure = await run(path).catch((error: unknown) => error);

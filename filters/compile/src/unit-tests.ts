@@ -1,21 +1,27 @@
 // SPDX-License-Identifier: Apache-2.0
 // Owns the unit tests that authors write beside their cases: each exported function without parameters of a
 // `*.unit.ts` is one, in an instance of its own. They run through AssemblyScript's loader, which trusts a module's
-// pointers: it is for one's own modules, never for what was uploaded.
+// pointers: it is for one's own modules, never for what was uploaded. Fuel ends what runs for ever.
+import { existsSync, readFileSync } from 'node:fs';
 import { basename, dirname, join, resolve } from 'node:path';
 import { instantiateSync } from '@assemblyscript/loader';
+import { type Fuel, fuelOf, meterModule } from '@weir/filter-meter';
 import { compile } from './build.js';
 import type { CaseResult } from './run-tests.js';
 
 export const UNIT_TEST_SUFFIX = '.unit.ts';
 const MEMORY_BYTES_MAX = 16 * 1024 * 1024;
 const LOG_LINES_MAX = 100;
+/** Fuel of one test: about a second. An event has a million. */
+const FUEL_MAX = 2_000_000_000;
 
 /** A test failed at a place in a source. */
 class Failure extends Error {}
 
 interface Instance {
+  /** @throws whatever the test's failure is. */
   run: (name: string) => void;
+  fuel: Fuel;
   log: string[];
   names: string[];
 }
@@ -46,16 +52,50 @@ function instantiate(module: Uint8Array, folder: string): Instance {
     if (typeof value !== 'function' || value.length > 0 || /^(__|weir_)/.test(name)) continue;
     functions.set(name, value as () => unknown);
   }
-  (exports.weir_start as (() => void) | undefined)?.();
-  return { run: (name) => void functions.get(name)?.(), log, names: [...functions.keys()] };
+  const fuel = fuelOf(instance as unknown as { exports: Record<string, unknown> });
+  fuel.refill(BigInt(FUEL_MAX));
+  try {
+    (exports.weir_start as (() => void) | undefined)?.();
+  } catch (error) {
+    throw new Failure(`at its start: ${describe(error, fuel, folder)}`);
+  }
+  return { run: (name) => void functions.get(name)?.(), fuel, log, names: [...functions.keys()] };
 }
 
-/** What a failure says: its place, or in which function the engine stopped. */
-function describe(error: unknown): string {
+/** The function of one's own that the engine stopped in, and where it is declared. */
+function stoppedIn(error: Error, folder: string): { name: string; place: string } | undefined {
+  const frames = [...(error.stack ?? '').matchAll(/at ([^ (]+) \(wasm:/g)].map(
+    ([, frame]) => frame as string,
+  );
+  const name = frames.find((frame) => !frame.startsWith('~lib/')) ?? frames[0];
+  if (name === undefined) return undefined;
+  const slash = name.lastIndexOf('/');
+  const declared =
+    name
+      .slice(slash + 1)
+      .split(/[#.~<]/)
+      .at(-1) ?? '';
+  const file = join(folder, `${name.slice(0, slash)}.ts`);
+  const lines = existsSync(file) ? readFileSync(file, 'utf8').split('\n') : [];
+  const line = lines.findIndex((text) => new RegExp(`(function|^)\\s*${declared}\\s*[(<]`).test(text));
+  if (line < 0) return { name, place: '' };
+  return { name, place: `${file}:${line + 1}:${(lines[line] as string).indexOf(declared) + 1}: ` };
+}
+
+/** What a failure says: its place, or in which function the engine stopped, and at which limit. */
+function describe(error: unknown, fuel: Fuel, folder: string): string {
   if (error instanceof Failure) return error.message;
   if (!(error instanceof Error)) return 'failed';
-  const frame = /at ([^ (]+) \(wasm:/.exec(error.stack ?? '')?.[1];
-  return `${error.message}${frame === undefined ? '' : ` in ${frame}`}`;
+  const stopped = stoppedIn(error, folder);
+  const within = stopped === undefined ? '' : ` in ${stopped.name}`;
+  switch (fuel.exhausted()) {
+    case 'fuel':
+      return `${stopped?.place ?? ''}runs for ever, or takes too long: more than ${FUEL_MAX} units of fuel${within}`;
+    case 'depth':
+      return `${stopped?.place ?? ''}calls nest too deeply${within}`;
+    default:
+      return `${error.message}${within}`;
+  }
 }
 
 /** Compiles a file of unit tests and runs them. @throws {FilterBuildError} where it does not compile. */
@@ -69,17 +109,34 @@ export async function runUnitTests(path: string): Promise<CaseResult[]> {
     memoryBytesMax: MEMORY_BYTES_MAX,
     forTests: true,
   });
-  return instantiate(module, folder).names.map((name) => {
-    const failures: string[] = [];
-    let log: string[] = [];
+  const metered = meterModule(module);
+  const result = (name: string, failures: readonly string[], log: string[]): CaseResult => {
+    return {
+      file,
+      name,
+      passed: failures.length === 0,
+      failures: [...failures],
+      events: 0,
+      kept: 0,
+      dropped: 0,
+      log,
+    };
+  };
+  let names: readonly string[];
+  try {
+    ({ names } = instantiate(metered, folder));
+  } catch (error) {
+    if (!(error instanceof Failure)) throw error;
+    return [result(basename(file), [error.message], [])];
+  }
+  return names.map((name) => {
+    // One that nothing has been done with: tests do not hang on each other.
+    const { run, fuel, log } = instantiate(metered, folder);
     try {
-      // One that nothing has been done with: tests do not hang on each other.
-      const instance = instantiate(module, folder);
-      log = instance.log;
-      instance.run(name);
+      run(name);
     } catch (error) {
-      failures.push(describe(error));
+      return result(name, [describe(error, fuel, folder)], log);
     }
-    return { file, name, passed: failures.length === 0, failures, events: 0, kept: 0, dropped: 0, log };
+    return result(name, [], log);
   });
 }

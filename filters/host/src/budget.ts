@@ -80,7 +80,8 @@ export class Reserve {
 
   /** What an event adds: the average, and what its long texts allow for. */
   shareOf(allowance: number): number {
-    return Math.min(this.#budget.averageFuel + allowance, 2 ** 30);
+    // Added to a full reserve it still fits in 32 bits.
+    return Math.min(this.#budget.averageFuel + allowance, 2 ** 30 - 1);
   }
 
   take(fuel: number, share: number): void {

@@ -9,6 +9,7 @@ import {
   BATCH_HEADER_BYTES,
   BATCH_HEADER_OFFSETS_AT_AT,
   BATCH_HEADER_RECORD_COUNT_AT,
+  FILTERS_MAX,
 } from '@weir/schema';
 import { defaultBudget, FUEL_PER_EVENT_MAX } from './budget.js';
 import { FilterHostError } from './error.js';
@@ -73,7 +74,7 @@ const defaults = {
   batchBytesMax: 1024 * 1024,
   annotationBytesMax: 512 * 1024,
   recordsMax: 16384,
-  filtersMax: 128,
+  filtersMax: FILTERS_MAX,
   timeLimitMs: 100,
   loadLimitMs: 1000,
   trapsMax: 16,

@@ -1,24 +1,33 @@
 // SPDX-License-Identifier: Apache-2.0
 // What each safety measure costs: the same module over the same batch with it and without it, in one process and in
 // turn, the least time of each: other work on the machine only adds.
-import { fuelOf, meterModule } from '@weir/filter-meter';
+import { driverOf, fuelOf, meterModule } from '@weir/filter-meter';
 import {
   FILTER_CALL_BATCH_AT_AT,
   FILTER_CALL_BATCH_BYTES_AT,
   FILTER_CALL_BYTES,
+  FILTER_CALL_CURSOR_AT,
   FILTER_CALL_RECORD_COUNT_AT,
   FILTER_CALL_VERDICTS_AT_AT,
 } from '@weir/schema';
 import { RECORDS } from './filter-events.mjs';
 
-const FUEL = 1n << 50n;
+const LOAD_FUEL = 1n << 50n;
+/** Of an event, and of all: as much as there can be, so that nothing ends. */
+const FUEL = 2 ** 31 - 1;
+const SHARE = 2 ** 30 - 1;
+const driven = {
+  name: 'weir_filter',
+  cursorAt: FILTER_CALL_CURSOR_AT,
+  recordCountAt: FILTER_CALL_RECORD_COUNT_AT,
+};
 
 /** An instance on the bare ABI, and how to have it judge the batch with or without copying it in. */
 function instance(bytes, batch) {
   const made = new WebAssembly.Instance(new WebAssembly.Module(bytes), { weir: { log() {} } });
   const { exports } = made;
-  const fuel = exports['weir.fuel'] === undefined ? { refill() {} } : fuelOf(made);
-  fuel.refill(FUEL);
+  fuelOf(made).refill(LOAD_FUEL);
+  const driver = driverOf(made);
   exports.weir_start?.();
   const area = exports.weir_reserve(FILTER_CALL_BYTES + batch.length + RECORDS + 64) >>> 0;
   const memory = Buffer.from(exports.memory.buffer);
@@ -31,12 +40,13 @@ function instance(bytes, batch) {
     memory.fill(0, verdictsAt, verdictsAt + RECORDS);
     view.setUint32(area + FILTER_CALL_BATCH_AT_AT, batchAt, true);
     view.setUint32(area + FILTER_CALL_BATCH_BYTES_AT, batch.length, true);
-    view.setUint32(area + FILTER_CALL_RECORD_COUNT_AT, RECORDS, true);
     view.setUint32(area + FILTER_CALL_VERDICTS_AT_AT, verdictsAt, true);
-    fuel.refill(FUEL);
+    driver.spent.value = 0;
+    driver.reserve.value = 0;
     const started = process.hrtime.bigint();
     if (copies) memory.fill(batch, batchAt, batchAt + batch.length);
-    exports.weir_filter(area);
+    // It comes back behind each event that something is said of.
+    for (let at = 0; at < RECORDS; ) at = driver.run(area, verdictsAt, at, RECORDS, FUEL, SHARE, SHARE, FUEL);
     return Number(process.hrtime.bigint() - started) / RECORDS;
   };
 }
@@ -61,16 +71,16 @@ const percent = (more, less) => Math.round((more / less - 1) * 1000) / 10;
  */
 export function costsOf(bytes, batch, rounds) {
   const only = (measure) =>
-    meterModule(bytes, { measures: { fuel: false, depth: false, nan: false, [measure]: true } });
+    meterModule(bytes, { driven, measures: { fuel: false, depth: false, nan: false, [measure]: true } });
   const shared = new Uint8Array(new SharedArrayBuffer(batch.length));
   shared.set(batch);
-  const bare = instance(bytes, shared);
+  const bare = instance(only('none'), shared);
   const variants = {
     bare: () => bare(false),
     fuel: instance(only('fuel'), shared).bind(null, false),
     depth: instance(only('depth'), shared).bind(null, false),
     nan: instance(only('nan'), shared).bind(null, false),
-    metered: instance(meterModule(bytes), shared).bind(null, false),
+    metered: instance(meterModule(bytes, { driven }), shared).bind(null, false),
     copied: () => bare(true),
   };
   const ns = takeTurns(variants, rounds);
