@@ -4,6 +4,7 @@ import { existsSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 import { FilterHost } from '@weir/filter-host';
 import { openObject, whyNothingLoads } from '@weir/native';
+import { sharedMapNames } from '@weir/schema';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { Desired, SetModeError } from './desired.js';
 import { HookKernel, PolicySet, readHostNamespaces } from './policy/index.js';
@@ -14,19 +15,6 @@ const reason = existsSync(`${objects}hook.bpf.o`)
   ? whyNothingLoads()
   : 'the objects are not built (make -C bpf)';
 if (reason !== undefined) console.warn(`the tests of desired policies do not run: ${reason}`);
-
-const sharedNames = [
-  'events',
-  'counters',
-  'failures',
-  'process_states',
-  'scratch_claims',
-  'scratch_slots',
-  'lineage_configs',
-  'lineage_strings',
-  'lineage_pids',
-  'lineage_seeds',
-];
 
 function text(name: string, value: string): string {
   const selectors = [{ matchArgs: [{ index: 1, operator: 'Equal', values: [value] }] }];
@@ -46,7 +34,7 @@ describe.skipIf(reason !== undefined)('policies that are wanted', () => {
 
   beforeAll(async () => {
     const shared = openObject({ path: `${objects}process.bpf.o`, autoload: [] }).load();
-    const maps = Object.fromEntries(sharedNames.map((name) => [name, shared.map(name)]));
+    const maps = Object.fromEntries(sharedMapNames.map((name) => [name, shared.map(name)]));
     kernel = new HookKernel({ objectPath: `${objects}hook.bpf.o`, sharedMaps: maps });
     set = new PolicySet({ kernel, hostNamespaces: readHostNamespaces() });
     host = await FilterHost.create();

@@ -4,4 +4,4 @@
 export { type Column, type ColumnType, columns, columnTypes } from './archive.js';
 export { FILTERS_MAX } from './filter-abi.js';
 export * from './generated/layout.js';
-export { limits } from './kernel-maps.js';
+export { limits, sharedMapNames } from './kernel-maps.js';

@@ -32,6 +32,20 @@ export const limits = {
   range_page_levels: 3,
 } as const;
 
+/** Maps of the process sensor's object (bpf/process.bpf.c) that the objects of hooks share with it. */
+export const sharedMapNames = [
+  'events',
+  'counters',
+  'failures',
+  'process_states',
+  'scratch_claims',
+  'scratch_slots',
+  'lineage_configs',
+  'lineage_strings',
+  'lineage_pids',
+  'lineage_seeds',
+] as const;
+
 export const dimensionKind = enumeration('dimension_kind', 'How a dimension looks its key up.', {
   none: [0, 'not in use'],
   forward: [1, 'trie over the bytes and a closing NUL: exact strings and prefixes'],

@@ -13,6 +13,7 @@ import {
   KernelCounter,
   readArgument,
   readHookRecord,
+  sharedMapNames,
 } from '@weir/schema';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { HookKernel, readHostNamespaces } from './hook-kernel.js';
@@ -24,18 +25,6 @@ const reason = existsSync(`${objects}hook.bpf.o`)
   : 'the objects are not built (make -C bpf)';
 if (reason !== undefined) console.warn(`the tests of policies in the kernel do not run: ${reason}`);
 
-const sharedNames = [
-  'events',
-  'counters',
-  'failures',
-  'process_states',
-  'scratch_claims',
-  'scratch_slots',
-  'lineage_configs',
-  'lineage_strings',
-  'lineage_pids',
-  'lineage_seeds',
-];
 const folder = `${tmpdir()}/weir-policy-set-${process.pid}-`;
 
 function policy(name: string, selectors: readonly object[], call = 'sys_openat', index = 1): string {
@@ -59,7 +48,7 @@ describe.skipIf(reason !== undefined)('policies on this kernel', () => {
 
   beforeAll(() => {
     const shared = openObject({ path: `${objects}process.bpf.o`, autoload: [] }).load();
-    maps = Object.fromEntries(sharedNames.map((name) => [name, shared.map(name)]));
+    maps = Object.fromEntries(sharedMapNames.map((name) => [name, shared.map(name)]));
     kernel = new HookKernel({ objectPath: `${objects}hook.bpf.o`, sharedMaps: maps });
     set = new PolicySet({ kernel, hostNamespaces: readHostNamespaces() });
     ring = new RingReader(maps.events as BpfMap, { onReady: () => {} });

@@ -2,24 +2,11 @@
 // Owns the process sensor: its object, the maps that all programs share, and what attaches it.
 import { existsSync, mkdirSync, rmSync, statfsSync } from 'node:fs';
 import { type BpfLink, type BpfMap, NativeError, openObject, possibleCpus } from '@weir/native';
-import { KernelCounter, kernelCounterNames } from '@weir/schema';
+import { KernelCounter, kernelCounterNames, sharedMapNames } from '@weir/schema';
 
 /** f_type of a BPF file system (linux/magic.h). */
 const BPF_FS_MAGIC = 0xcafe4a11;
 
-/** Maps that further objects must share. */
-const sharedNames = [
-  'events',
-  'counters',
-  'failures',
-  'process_states',
-  'scratch_claims',
-  'scratch_slots',
-  'lineage_configs',
-  'lineage_strings',
-  'lineage_pids',
-  'lineage_seeds',
-] as const;
 const programNames = ['process_exec', 'process_clone', 'process_exit', 'agent_signalled'] as const;
 
 export interface SensorOptions {
@@ -96,7 +83,7 @@ export class Sensor {
     });
     try {
       object.load();
-      const maps = Object.fromEntries(sharedNames.map((name) => [name, object.map(name)]));
+      const maps = Object.fromEntries(sharedMapNames.map((name) => [name, object.map(name)]));
       const programs = programNames.map((name) => {
         const program = object.program(name);
         return {

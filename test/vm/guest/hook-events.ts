@@ -22,6 +22,7 @@ import {
   readCloneRecord,
   readHookRecord,
   readRecordHeader,
+  sharedMapNames,
 } from '@weir/schema';
 import { bpfObjectPath } from './process-sensor.js';
 
@@ -54,18 +55,6 @@ const hookKinds: readonly number[] = [EventKind.kprobe, EventKind.lsm, EventKind
 const drainBytes = 1024 * 1024;
 const drainRecords = 8192;
 const sensorPrograms = ['process_clone', 'process_exit', 'process_exec'] as const;
-const sharedMapNames = [
-  'events',
-  'counters',
-  'failures',
-  'process_states',
-  'scratch_claims',
-  'scratch_slots',
-  'lineage_configs',
-  'lineage_strings',
-  'lineage_pids',
-  'lineage_seeds',
-];
 
 /** The process sensor and a set of policies. `close` takes all out of the kernel. */
 export class HookGuest {
