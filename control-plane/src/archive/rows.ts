@@ -259,8 +259,10 @@ export class RowCollector {
   }
 
   #detail(record: DecodedRecord): number | null {
-    const { exit, loss, annotation, alert } = record;
-    const socket = record.hook?.arguments.find((argument) => argument.socket !== undefined)?.socket;
+    const { exit, loss, annotation, alert, hook } = record;
+    // What accepts a connection has it from what it calls.
+    const socket =
+      hook?.arguments.find((argument) => argument.socket !== undefined)?.socket ?? hook?.returnValue?.socket;
     const judged = annotation?.severity ?? alert?.severity;
     if (exit === undefined && loss === undefined && judged === undefined && socket === undefined) return null;
     const labels = annotation === undefined ? [] : Object.keys(annotation.labels);
