@@ -15,8 +15,8 @@ import {
   FILTER_CALL_RECORD_COUNT_AT,
   FILTER_CALL_VERDICTS_AT_AT,
 } from '@weir/schema';
-import { BatchWriter } from '@weir/segment';
 import asc from 'assemblyscript/asc';
+import { beginBatch } from './support/filter-events.mjs';
 
 const tiny = process.argv.includes('--tiny');
 const ROUNDS = tiny ? 4 : 60;
@@ -150,29 +150,13 @@ for (const [name, times] of [
 // The example filters, on the bare ABI, over one batch of events of the kinds that they judge.
 const RECORDS = 2000;
 function batch() {
-  const writer = new BatchWriter({ node: 'node-1', cluster: 'bench' });
-  const systemd = writer.process({ pid: 1, startNs: 1n, binary: '/usr/lib/systemd/systemd' });
-  const processes = Array.from({ length: 64 }, (_, index) =>
-    writer.process({
-      pid: 1000 + index,
-      startNs: BigInt(1000 + index),
-      parentIndex: systemd,
-      binary: '/usr/bin/python3',
-      arguments: ['server.py', '--port', '8080'],
-      cwd: '/home/u',
-    }),
-  );
-  const binding = writer.binding({
-    eventKind: EventKind.kprobe,
-    policyName: 'files',
-    functionName: 'security_file_open',
-  });
+  const { writer, parent, processes, binding } = beginBatch();
   for (let index = 0; index < RECORDS; index++) {
     const common = {
       pid: 1000 + (index % 64),
       timeNs: BigInt(index) * 1_000_000n,
       process: processes[index % 64],
-      parent: systemd,
+      parent,
     };
     if (index % 2 === 0) {
       writer.event({ ...common, kind: EventKind.exec, binary: '/usr/bin/python3', arguments: ['server.py'] });

@@ -77,7 +77,8 @@ export function events() {
   }));
 }
 
-export function batchOf(list) {
+/** A batch that is begun: 64 processes with their parent, and a policy on files. */
+export function beginBatch() {
   const writer = new BatchWriter({ node: 'node-1', cluster: 'bench' });
   const parent = writer.process({
     pid: 900,
@@ -100,6 +101,11 @@ export function batchOf(list) {
     policyName: 'files',
     functionName: 'security_file_open',
   });
+  return { writer, parent, processes, binding };
+}
+
+export function batchOf(list) {
+  const { writer, parent, processes, binding } = beginBatch();
   for (const [index, event] of list.entries()) {
     writer.event({
       kind: EventKind.kprobe,
