@@ -3,7 +3,7 @@
 import Database from 'better-sqlite3';
 import { Kysely, PostgresDialect, SqliteDialect } from 'kysely';
 import pg from 'pg';
-import { KyselyStore } from './kysely-store.js';
+import { kyselyStore } from './kysely-store.js';
 import { migrate } from './migrations.js';
 import type { Store } from './store.js';
 import type { Tables } from './tables.js';
@@ -53,5 +53,5 @@ async function open(db: Kysely<Tables>): Promise<OpenStore> {
     await db.destroy();
     throw cause;
   }
-  return { store: new KyselyStore(db), db };
+  return { store: kyselyStore(db), db };
 }
