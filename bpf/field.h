@@ -11,6 +11,7 @@
 
 enum {
     // Flags of a hook_argument.
+    ARGUMENT_OF_USER = 32,
     ARGUMENT_FIELD = 64,
     ARGUMENT_DATA = 128,
     // In a step: what lies there is a pointer, which is followed. The rest is what to add.
@@ -22,7 +23,8 @@ enum {
 static __always_inline bool is_of_user(__u32 number) {
     __u8 source = spec.arguments[number].source;
 
-    return source == WEIR_ARGUMENT_SOURCE_SYSCALL || source == WEIR_ARGUMENT_SOURCE_USER;
+    return source == WEIR_ARGUMENT_SOURCE_SYSCALL || source == WEIR_ARGUMENT_SOURCE_USER ||
+           source == WEIR_ARGUMENT_SOURCE_REGISTER || spec.arguments[number].flags & ARGUMENT_OF_USER;
 }
 
 /*

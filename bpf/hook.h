@@ -18,7 +18,9 @@
 #include "tally.h"
 #include "tracepoint.h"
 
-#define HOOK_TAKES_TEXT_OF_RECORD (spec.sources & (0xffffffffU << WEIR_ARGUMENT_SOURCE_RECORD_TEXT))
+#define HOOK_TAKES_TEXT_OF_RECORD                                                                            \
+    (HOOK_TAKES(WEIR_ARGUMENT_SOURCE_RECORD_TEXT) || HOOK_TAKES(WEIR_ARGUMENT_SOURCE_RECORD_DATA) ||         \
+     HOOK_TAKES(WEIR_ARGUMENT_SOURCE_RECORD_RELATIVE_DATA))
 #define HOOK_TAKES_OF_TRACEPOINT (spec.sources & (0xffffffffU << WEIR_ARGUMENT_SOURCE_CONTEXT))
 #define HOOK_READS_BUFFERS                                                                                   \
     (HOOK_READS(WEIR_ARGUMENT_TYPE_CHAR_BUF) || HOOK_READS(WEIR_ARGUMENT_TYPE_CONST_BUF) ||                  \
@@ -233,8 +235,11 @@ static __always_inline bool match_arguments(void *ctx, __u32 slot, __u32 config_
                              spec.arguments[i].size);
             is_raw = false;
         } else if (HOOK_TAKES_OF_TRACEPOINT && is_of_tracepoint(spec.arguments[i].source)) {
+            __u16 size = HOOK_READS_BUFFERS && is_buffer(spec.arguments[i].type) ? sizeof(raw)
+                                                                                 : spec.arguments[i].size;
+
             is_raw = read_tracepoint_value(work->context, spec.arguments[i].source, spec.arguments[i].index,
-                                           spec.arguments[i].offset, spec.arguments[i].size, &raw);
+                                           spec.arguments[i].offset, size, &raw);
             if (!is_raw)
                 set_unreadable(argument);
         } else {
@@ -253,10 +258,18 @@ static __always_inline bool match_arguments(void *ctx, __u32 slot, __u32 config_
         } else if (is_raw && HOOK_READS_BUFFERS && is_buffer(spec.arguments[i].type)) {
             __u64 size = ~0ULL;
 
-            if (takes_registers && spec.arguments[i].size)
+            if (takes_registers == BY_32_BIT_ENTRY && spec.arguments[i].size)
+                size = syscall_argument_32(registers, spec.arguments[i].size - 1);
+            else if (takes_registers && spec.arguments[i].size)
                 size = syscall_argument(registers, spec.arguments[i].size - 1);
+            else if (HOOK_TAKES_OF_TRACEPOINT && is_of_tracepoint(spec.arguments[i].source))
+                is_known = read_buffer_size(work->context, spec.arguments[i].size, &size);
             else if (spec.arguments[i].size)
-                get_value(ctx, slot, spec.arguments[i].size - 1, &size);
+                is_known = get_value(ctx, slot, spec.arguments[i].size - 1, &size) == 0;
+            if (!is_known) {
+                set_unreadable(argument);
+                size = 0;
+            }
             if (spec.arguments[i].flags & ARGUMENT_AT_RETURN) {
                 keep_place(argument, raw, size);
                 continue;

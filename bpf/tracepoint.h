@@ -21,15 +21,22 @@ struct pt_regs___stack {
 
 #pragma clang attribute pop
 
+enum {
+    // In place of where a number lies that says how many bytes a buffer has: it knows that itself.
+    NO_SIZE_PLACE = 0xffff,
+};
+
 static __always_inline bool is_of_tracepoint(__u8 source) {
     return source >= WEIR_ARGUMENT_SOURCE_CONTEXT;
 }
 
 static __always_inline bool is_text_of_record(__u8 source) {
-    return source >= WEIR_ARGUMENT_SOURCE_RECORD_TEXT;
+    return source >= WEIR_ARGUMENT_SOURCE_RECORD_TEXT &&
+           source <= WEIR_ARGUMENT_SOURCE_RECORD_RELATIVE_DATA;
 }
 
-/* Reads a value of a raw tracepoint, or a number in a record. Returns whether it could be read. */
+/* Reads a value of a raw tracepoint, a number in a record, or a saved register, to which the context of a hook
+ * in a program points. Returns whether it could be read. */
 static __always_inline bool read_tracepoint_value(__u64 context, __u8 source, __u8 index, __u16 offset,
                                                   __u16 size, __u64 *value) {
     if (source == WEIR_ARGUMENT_SOURCE_CONTEXT) {
@@ -45,6 +52,16 @@ static __always_inline bool read_tracepoint_value(__u64 context, __u8 source, __
         *value = (__s64)(*value << unused) >> unused;
     }
     return true;
+}
+
+/* How many bytes, or pieces, a buffer of a tracepoint has; `place` is where that is told. Returns whether it
+ * could be read. */
+static __always_inline bool read_buffer_size(__u64 context, __u16 place, __u64 *size) {
+    if (place == NO_SIZE_PLACE) {
+        *size = ~0ULL;
+        return true;
+    }
+    return read_tracepoint_value(context, WEIR_ARGUMENT_SOURCE_RECORD, 0, place >> 2, 1 << (place & 3), size);
 }
 
 /* Reads characters of a record into an argument and its text, up to a NUL or to the end of the field. */

@@ -372,17 +372,25 @@ std::string describeField(const FieldStart &start, const std::string &path, Fiel
         }
         type = static_cast<uint32_t>(id);
     } else {
-        const int id = functionBtfId(start.function);
+        const bool is_tracepoint = !start.tracepoint.empty();
+        const std::string &name = is_tracepoint ? start.tracepoint : start.function;
+        const int id = is_tracepoint ? tracepointBtfId(name) : functionBtfId(name);
         const struct btf_type *function = id < 0 ? nullptr : btf__type_by_id(btf, static_cast<uint32_t>(id));
         const struct btf_type *proto = function == nullptr ? nullptr : btf__type_by_id(btf, function->type);
+        if (is_tracepoint && proto != nullptr) {
+            proto = btf_is_ptr(proto) ? btf__type_by_id(btf, proto->type) : nullptr;
+        }
         if (proto == nullptr || !btf_is_func_proto(proto)) {
-            return "cannot be found: this kernel has no function " + start.function;
+            return std::string("cannot be found: this kernel has no ") +
+                   (is_tracepoint ? "raw tracepoint " : "function ") + name;
         }
-        if (start.parameter >= btf_vlen(proto)) {
-            return "cannot be found: " + start.function + " has " + std::to_string(btf_vlen(proto)) +
-                   " parameters";
+        // The first parameter of a tracepoint belongs to the kernel's caller.
+        const uint32_t first = is_tracepoint ? 1 : 0;
+        if (start.parameter + first >= btf_vlen(proto)) {
+            return "cannot be found: " + name + " has " + std::to_string(btf_vlen(proto) - first) +
+                   (is_tracepoint ? " values" : " parameters");
         }
-        type = btf_params(proto)[start.parameter].type;
+        type = btf_params(proto)[start.parameter + first].type;
     }
     Walk walk(btf, type);
     if (path.empty()) {

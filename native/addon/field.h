@@ -9,9 +9,11 @@
 
 namespace weir {
 
-// Where a walk begins: the parameter of a function, or else an object of the type.
+// Where a walk begins: the parameter of a function, the value of a raw tracepoint, or else an object of the
+// type.
 struct FieldStart {
     std::string function;
+    std::string tracepoint;
     uint32_t parameter = 0;
     std::string type;
     // The module whose types `type` is looked for in, empty for the kernel itself.

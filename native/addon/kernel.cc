@@ -154,7 +154,11 @@ Napi::Value kernelFunction(const Napi::CallbackInfo &info) {
 Napi::Value kernelField(const Napi::CallbackInfo &info) {
     Napi::Env env = info.Env();
     FieldStart start;
-    start.function = info[0].ToString();
+    // As its types name it.
+    const std::string name = info[0].ToString();
+    constexpr std::string_view prefix = "btf_trace_";
+    (name.compare(0, prefix.size(), prefix) == 0 ? start.tracepoint : start.function) =
+        name.compare(0, prefix.size(), prefix) == 0 ? name.substr(prefix.size()) : name;
     start.parameter = info[1].ToNumber().Uint32Value();
     start.type = info[2].ToString();
     start.module = info[3].ToString();

@@ -47,9 +47,14 @@ export function tracepointParameters(name: string): KernelFunction['parameters']
   return guard(() => raw().kernelFunction(name, 'btf_trace_'))?.parameters;
 }
 
-/** Where a walk through fields begins: at a parameter of a function, or at an object of a type. */
+/** Where a walk through fields begins: at a parameter of a function, at a value of a raw tracepoint, or at an object of a type. */
 export type FieldStart =
   | { readonly functionName: string; readonly parameter: number }
+  | {
+      /** Event of a raw tracepoint, and the number of a value that it is called with. */
+      readonly tracepoint: string;
+      readonly value: number;
+    }
   | {
       /** Name of a struct, union or typedef. */
       readonly type: string;
@@ -85,11 +90,12 @@ export interface KernelField {
  * @returns the field, or why there is none, in words that follow the path
  */
 export function kernelField(start: FieldStart, path: string): KernelField | string {
-  return guard(() =>
-    'type' in start
-      ? raw().kernelField('', 0, start.type, start.module ?? '', path)
-      : raw().kernelField(start.functionName, start.parameter, '', '', path),
-  );
+  return guard(() => {
+    if ('type' in start) return raw().kernelField('', 0, start.type, start.module ?? '', path);
+    if ('tracepoint' in start)
+      return raw().kernelField(`btf_trace_${start.tracepoint}`, start.value, '', '', path);
+    return raw().kernelField(start.functionName, start.parameter, '', '', path);
+  });
 }
 
 /**

@@ -616,6 +616,11 @@ describe.skipIf(reason !== undefined)('addon', () => {
       );
       expect((fourth ?? 0) - (first ?? 0)).toBe(3 * 16);
       expect(kernelField(task, 'in_execve')).toMatchObject({ bits: 1 });
+      // A value of a raw tracepoint, of which the kernel's caller has the first.
+      const exec = { tracepoint: 'sched_process_exec', value: 2 };
+      expect(kernelField(exec, 'argc')).toMatchObject({ type: { kind: 'integer', size: 4, isSigned: true } });
+      expect(kernelField({ ...exec, value: 3 }, '')).toMatch(/sched_process_exec has 3 values/);
+      expect(kernelField({ tracepoint: 'no_such', value: 0 }, '')).toMatch(/no raw tracepoint no_such/);
       // The start itself.
       expect(kernelField({ functionName: 'security_task_kill', parameter: 2 }, '')).toMatchObject({
         steps: [],

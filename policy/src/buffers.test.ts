@@ -83,7 +83,7 @@ describe('buffers', () => {
       expect.stringMatching(/args\[0\]\.sizeArgIndex: string has no use for it/),
     ]);
     expect(errorsOf({ type: 'char_buf', sizeArgIndex: 7 })).toEqual([
-      expect.stringMatching(/args\[0\]\.sizeArgIndex: is 7: it counts the arguments of the function from 1/),
+      expect.stringMatching(/args\[0\]\.sizeArgIndex: is 7: it counts the arguments from 1 to 6/),
     ]);
     expect(
       errorsOf(

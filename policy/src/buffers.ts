@@ -3,9 +3,10 @@
 // NULs.
 import { ArgumentPart } from '@weir/schema';
 import type { TextTerm } from './dimensions.js';
+import type { CalledFields } from './hooks.js';
 import { typeInfo } from './names.js';
 import type { PlannedBuffer } from './plan-types.js';
-import type { Argument, ArgumentTerm, Kprobe } from './shape.js';
+import type { Argument, ArgumentTerm } from './shape.js';
 import { toBytes } from './values.js';
 
 const bufferTypes: ReadonlySet<string> = new Set(['char_buf', 'const_buf', 'char_iovec', 'iov_iter']);
@@ -15,13 +16,13 @@ export function isBuffer(type: string): boolean {
 }
 
 /** How a hook's argument is read that is a buffer; undefined of others. */
-export function bufferOf(argument: Argument, kprobe: Kprobe | undefined): PlannedBuffer | undefined {
+export function bufferOf(argument: Argument, called: CalledFields | undefined): PlannedBuffer | undefined {
   if (!isBuffer(argument.type)) return undefined;
   const copied = argument.returnCopy === true;
   return {
     ...(argument.sizeArgIndex === undefined ? {} : { sizeIndex: argument.sizeArgIndex - 1 }),
     copied,
-    narrow: copied && (typeInfo(kprobe?.returnArg?.type ?? '')?.bits ?? 64) <= 32,
+    narrow: copied && (typeInfo(called?.returnArg?.type ?? '')?.bits ?? 64) <= 32,
   };
 }
 
@@ -46,7 +47,11 @@ export function sizedTerm(
 }
 
 /** What is wrong with a field of a buffer, by the field. */
-export function bufferIssues(argument: Argument, returns: boolean): [field: string, message: string][] {
+export function bufferIssues(
+  argument: Argument,
+  returns: boolean,
+  argumentsMax: number,
+): [field: string, message: string][] {
   const issues: [string, string][] = [];
   const { type, sizeArgIndex, returnCopy } = argument;
   if (!isBuffer(type)) {
@@ -56,8 +61,8 @@ export function bufferIssues(argument: Argument, returns: boolean): [field: stri
       issues.push(['returnCopy', `${type} has no use for it: it reads char_buf and its like at the return`]);
     return issues;
   }
-  if (sizeArgIndex !== undefined && (sizeArgIndex < 1 || sizeArgIndex > 6))
-    issues.push(['sizeArgIndex', `is ${sizeArgIndex}: it counts the arguments of the function from 1 to 6`]);
+  if (sizeArgIndex !== undefined && (sizeArgIndex < 1 || sizeArgIndex > argumentsMax))
+    issues.push(['sizeArgIndex', `is ${sizeArgIndex}: it counts the arguments from 1 to ${argumentsMax}`]);
   if (type === 'iov_iter') {
     if (sizeArgIndex !== undefined)
       issues.push(['sizeArgIndex', 'iov_iter has no use for it: it knows its bytes itself']);

@@ -16,6 +16,8 @@ export interface HookKind {
   readonly syscallNames: readonly string[];
   /** Of a hook in a program: how many arguments it can have. */
   readonly userArguments?: number;
+  /** Of a tracepoint: how many values or fields it can have. */
+  readonly tracepointArguments?: number;
 }
 
 export class Findings {

@@ -9,6 +9,8 @@ import type { Kprobe, LsmHook, Tracepoint, Uprobe, Usdt } from './shape.js';
 import { tracepointCall } from './tracepoints.js';
 import { uprobeCalls, usdtCalls } from './user-places.js';
 
+export type CalledFields = Pick<Kprobe, 'return' | 'returnArg' | 'data'>;
+
 export interface PolicyHook {
   /** Where it is written. */
   readonly path: string;
@@ -24,6 +26,8 @@ export interface PolicyHook {
     | Pick<Kprobe, 'args' | 'selectors' | 'message' | 'tags'>;
   /** undefined for another kind than kprobes and fentries. */
   readonly kprobe: Kprobe | undefined;
+  /** What functions have beside their arguments, those of the kernel and of programs; undefined for other hooks. */
+  readonly called: CalledFields | undefined;
   /** True where the policy does without what is not there. */
   readonly ignoreMissing: boolean;
   readonly calls: readonly Located<ResolvedCall>[];
@@ -42,6 +46,7 @@ function loaderHook(hookIndex: number): PolicyHook {
     hookIndex,
     fields: { args: mappingArguments },
     kprobe: undefined,
+    called: undefined,
     ignoreMissing: false,
     calls: [
       {
@@ -67,7 +72,7 @@ export function hooksOf(policy: Policy): PolicyHook[] {
       const path = `spec.${part}[${index}]`;
       const calls = resolveCalls(policy, kprobe, path);
       const ignoreMissing = kprobe.ignore?.callNotFound === true;
-      return { path, hookIndex: first + index, fields: kprobe, kprobe, ignoreMissing, calls };
+      return { path, hookIndex: first + index, fields: kprobe, kprobe, called: kprobe, ignoreMissing, calls };
     });
   const hooks: PolicyHook[] = [
     ...functions(kprobes, 'kprobes', 0),
@@ -79,6 +84,7 @@ export function hooksOf(policy: Policy): PolicyHook[] {
         hookIndex: kprobes.length + fentries.length + index,
         fields: hook,
         kprobe: undefined,
+        called: undefined,
         ignoreMissing: false,
         calls: [{ item: lsmCall(hook.hook), path: `${path}.hook` }],
       };
@@ -90,6 +96,7 @@ export function hooksOf(policy: Policy): PolicyHook[] {
         hookIndex: kprobes.length + fentries.length + lsmhooks.length + index,
         fields: hook,
         kprobe: undefined,
+        called: undefined,
         ignoreMissing: false,
         calls: [{ item: tracepointCall(hook), path: `${path}.event` }],
       };
@@ -101,6 +108,7 @@ export function hooksOf(policy: Policy): PolicyHook[] {
         hookIndex: kprobes.length + fentries.length + lsmhooks.length + tracepoints.length + index,
         fields: hook,
         kprobe: undefined,
+        called: hook,
         ignoreMissing: hook.ignore?.callNotFound === true,
         calls: uprobeCalls(hook, path),
       };
@@ -113,6 +121,7 @@ export function hooksOf(policy: Policy): PolicyHook[] {
           kprobes.length + fentries.length + lsmhooks.length + tracepoints.length + uprobes.length + index,
         fields: hook,
         kprobe: undefined,
+        called: undefined,
         ignoreMissing: false,
         calls: usdtCalls(hook, path),
       };

@@ -4,7 +4,7 @@
 export { type AgentAction, agentActionTargets } from './agent-actions.js';
 export { Btf, BtfError } from './btf.js';
 export { factsOfBtf } from './btf-facts.js';
-export { callerOfHook, isDeniable, type ResolvedCall, resolveCall } from './calls.js';
+export { callerOfHook, isDeniable, type ResolvedCall, resolveCall, type TracepointName } from './calls.js';
 export { check, type KernelFacts, type PolicyCheck } from './check.js';
 export { mergeMasks } from './dimensions.js';
 export { ElfError, type ElfErrorCode, type FileReader } from './elf.js';

@@ -5,7 +5,8 @@ import type { ResolvedCall } from './calls.js';
 import type { PolicyIssue } from './error.js';
 import { hooksOf, type PolicyHook } from './hooks.js';
 import { type Policy, policyIssue } from './parse.js';
-import type { Argument, Kprobe, LsmHook } from './shape.js';
+import { expandSelectors, findArgument } from './selectors.js';
+import type { Argument, Kprobe, LsmHook, Tracepoint, Uprobe, Usdt } from './shape.js';
 
 /**
  * Tells the type of an argument: its own where it has one that fits, another for `auto`; undefined where the kernel has
@@ -19,13 +20,13 @@ export type ArgumentTypeOf = (
   | { readonly error: string; readonly field: 'resolve' | 'type' | 'btfType' }
   | undefined;
 
-/** Tracepoints and programs tell by themselves what their arguments are, or refuse `auto`. */
-function isFunction(calls: PolicyHook['calls']): boolean {
-  return calls.every(({ item }) => ['security', 'function', 'syscall', 'lsm'].includes(item.kind));
+/** Where files are mapped, nothing is left open. */
+function hasTypes(calls: PolicyHook['calls']): boolean {
+  return calls.every(({ item }) => item.kind !== 'mapping');
 }
 
 function needsTypes({ type, resolve, source }: Argument): boolean {
-  return type === 'auto' || (resolve ?? '') !== '' || source !== undefined;
+  return source !== 'pt_regs' && (type === 'auto' || (resolve ?? '') !== '' || source !== undefined);
 }
 
 interface Lists {
@@ -40,7 +41,7 @@ export function resolveArgumentTypes(
 ): { policy: Policy; issues: PolicyIssue[] } {
   const issues: PolicyIssue[] = [];
   const decide = ({ calls }: PolicyHook, argument: Argument, path: string): Argument => {
-    if (!needsTypes(argument) || !isFunction(calls)) return argument;
+    if (!needsTypes(argument) || !hasTypes(calls)) return argument;
     let found: string | undefined;
     let foundOn = '';
     for (const { item: call } of calls) {
@@ -69,14 +70,17 @@ export function resolveArgumentTypes(
   const byPath = new Map<string, Lists>();
   for (const hook of hooksOf(policy)) {
     const lists = (['args', 'data'] as const).map((part) => {
-      const list = part === 'args' ? hook.fields.args : hook.kprobe?.data;
+      const list = part === 'args' ? hook.fields.args : hook.called?.data;
       return (list ?? []).map((argument, position) =>
         decide(hook, argument, `${hook.path}.${part}[${position}]`),
       );
     });
     byPath.set(hook.path, { args: lists[0] ?? [], data: lists[1] ?? [] });
   }
-  const withTypes = <Hook extends Kprobe | LsmHook>(hooks: readonly Hook[] | undefined, part: string) =>
+  const withTypes = <Hook extends Kprobe | LsmHook | Tracepoint | Uprobe | Usdt>(
+    hooks: readonly Hook[] | undefined,
+    part: string,
+  ) =>
     hooks?.map((hook, index): Hook => {
       const lists = byPath.get(`spec.${part}[${index}]`);
       return {
@@ -89,6 +93,9 @@ export function resolveArgumentTypes(
   const kprobes = withTypes(spec.kprobes, 'kprobes');
   const fentries = withTypes(spec.fentries, 'fentries');
   const lsmhooks = withTypes(spec.lsmhooks, 'lsmhooks');
+  const tracepoints = withTypes(spec.tracepoints, 'tracepoints');
+  const uprobes = withTypes(spec.uprobes, 'uprobes');
+  const usdts = withTypes(spec.usdts, 'usdts');
   return {
     policy: {
       ...policy,
@@ -97,6 +104,9 @@ export function resolveArgumentTypes(
         ...(kprobes === undefined ? {} : { kprobes }),
         ...(fentries === undefined ? {} : { fentries }),
         ...(lsmhooks === undefined ? {} : { lsmhooks }),
+        ...(tracepoints === undefined ? {} : { tracepoints }),
+        ...(uprobes === undefined ? {} : { uprobes }),
+        ...(usdts === undefined ? {} : { usdts }),
       },
     },
     issues,
@@ -105,12 +115,11 @@ export function resolveArgumentTypes(
 
 /** Arguments whose type only a kernel can tell, and none has been asked, or none has the function. */
 export function undecidedTypes(policy: Policy): PolicyIssue[] {
-  const hooks = hooksOf(policy).filter(({ calls }) => isFunction(calls));
-  return hooks.flatMap((hook) =>
+  return hooksOf(policy).flatMap((hook) =>
     (['args', 'data'] as const).flatMap((part) => {
-      const list = part === 'args' ? hook.fields.args : hook.kprobe?.data;
+      const list = part === 'args' ? hook.fields.args : hook.called?.data;
       return (list ?? []).flatMap((argument, position) =>
-        argument.type === 'auto'
+        argument.type === 'auto' && !isShownOnly(policy, hook, position)
           ? [
               policyIssue(
                 policy,
@@ -121,6 +130,19 @@ export function undecidedTypes(policy: Policy): PolicyIssue[] {
             ]
           : [],
       );
+    }),
+  );
+}
+
+/** A field of a record, which tells its type where it is read: enough for one that nothing is asked of. */
+function isShownOnly(policy: Policy, { calls, fields, path }: PolicyHook, position: number): boolean {
+  const args = fields.args ?? [];
+  const isOfRecord = calls.every(({ item }) => item.tracepoint?.raw === false);
+  if (!isOfRecord || (args[position]?.resolve ?? '') !== '') return false;
+  return expandSelectors(policy, fields, path).every(({ matchArgs }) =>
+    matchArgs.every(({ item }) => {
+      const found = findArgument(args, item);
+      return !('position' in found) || found.position !== position;
     }),
   );
 }

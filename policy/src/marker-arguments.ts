@@ -2,6 +2,8 @@
 // Owns the notation in which a marker says where its arguments are: `-4@%eax 8@-8(%rbp) 8@(%rdx,%rcx,4) 4@$17`, as
 // the assembler of x86-64 writes operands, each after its width. It comes out of a file and is hostile input.
 
+import type { UserRegister } from './plan-types.js';
+
 /** Where a program keeps an argument. Registers are offsets among the saved ones (struct pt_regs of x86-64). */
 export type UserArgument = (
   | { readonly kind: 'constant'; readonly value: bigint }
@@ -60,6 +62,17 @@ const registers: ReadonlyMap<string, readonly [offset: number, bytes: number]> =
 /** The registers in which a function's arguments come, in their order, and the one with what it returns. */
 export const functionRegisters = [112, 104, 96, 88, 72, 64] as const;
 export const returnRegister = 80;
+
+/** A register by its name, such as `rdi` or `eax`; undefined where it is none that holds numbers. */
+export function userRegister(name: string): UserRegister | undefined {
+  const [offset, bytes] = registers.get(name.toLowerCase()) ?? instructionPointer(name) ?? [];
+  return offset === undefined || bytes === undefined ? undefined : { offset, bytes };
+}
+
+/** No marker has it among its arguments. */
+function instructionPointer(name: string): readonly [number, number] | undefined {
+  return name.toLowerCase() === 'rip' ? [128, 8] : undefined;
+}
 
 function register(text: string | undefined): readonly [number, number] | undefined {
   return text?.startsWith('%') === true ? registers.get(text.slice(1)) : undefined;

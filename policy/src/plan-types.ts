@@ -25,10 +25,14 @@ export interface PlannedArgument {
   readonly returned?: boolean;
   /** It is a field of what is named by `index`, or of the current task. */
   readonly field?: PlannedField;
+  /** It is a register of the program that the hook is in; `index` says nothing. */
+  readonly register?: UserRegister;
   /** It is data: events show it apart from the arguments. */
   readonly data?: boolean;
   /** Of a sockaddr_un: its size is the next parameter. */
   readonly sized?: boolean;
+  /** What it points to is a program's memory, whatever it claims. */
+  readonly userMemory?: boolean;
   readonly buffer?: PlannedBuffer;
 }
 
@@ -40,6 +44,12 @@ export interface PlannedBuffer {
   readonly copied: boolean;
   /** The call returns 32 bits. */
   readonly narrow: boolean;
+}
+
+/** A register as the kernel saves it (struct pt_regs), or the lower part of one. */
+export interface UserRegister {
+  readonly offset: number;
+  readonly bytes: number;
 }
 
 /** A field as a policy names it; where it lies, the types of a kernel tell. */

@@ -10,9 +10,10 @@ import { buildDimensions, type Term } from './dimensions.js';
 import { enforcerCalls, enforcerEffects } from './enforcers.js';
 import { type PolicyIssue, throwIssues } from './error.js';
 import { ungenerated } from './generated-lists.js';
-import { hooksOf, type PolicyHook } from './hooks.js';
+import { type CalledFields, hooksOf, type PolicyHook } from './hooks.js';
 import { undecidedTypes } from './kernel-types.js';
 import { partCalls, sharedCall } from './listed-calls.js';
+import { userRegister } from './marker-arguments.js';
 import { type TypeInfo, typeInfo } from './names.js';
 import { fileTypeTerm, gainedArgument, gainedTerm, sizeFollows, unixFamilyTerm } from './object-terms.js';
 import { type Policy, policyIssue } from './parse.js';
@@ -36,7 +37,7 @@ import {
   type Located,
   optionValue,
 } from './selectors.js';
-import type { Action, Argument, ArgumentTerm, Kprobe } from './shape.js';
+import type { Action, Argument, ArgumentTerm } from './shape.js';
 import { socketTerm } from './socket-terms.js';
 import { unsupported } from './support.js';
 import { syscallValues } from './syscall-values.js';
@@ -53,7 +54,10 @@ export interface PlanInput {
 }
 
 /** What is read, and as which type. */
-type Reading = Pick<PlannedArgument, 'type' | 'index' | 'field' | 'data' | 'returned' | 'buffer'>;
+type Reading = Pick<
+  PlannedArgument,
+  'type' | 'index' | 'field' | 'register' | 'data' | 'returned' | 'buffer' | 'userMemory'
+>;
 
 interface Slot extends Reading {
   /** The same for the same reading. */
@@ -251,10 +255,16 @@ function returnOf(selector: ExpandedSelector, showsReturn: boolean) {
   return { returns: true, showsReturn, returnActions: actions, returnSignal: signal };
 }
 
-function readingOf(argument: Argument, isData: boolean, kprobe: Kprobe | undefined): Reading {
+function readingOf(
+  argument: Argument,
+  isData: boolean,
+  called: CalledFields | undefined,
+  call: ResolvedCall,
+): Reading {
   const { resolve = '', source, btfType, btfTypeModule } = argument;
-  const isField = resolve !== '' || source !== undefined;
-  const buffer = isField ? undefined : bufferOf(argument, kprobe);
+  const register = source === 'pt_regs' ? userRegister(resolve) : undefined;
+  const isField = register === undefined && (resolve !== '' || source !== undefined);
+  const buffer = isField ? undefined : bufferOf(argument, called);
   return {
     type: typeInfo(argument.type)?.type ?? 0,
     index: source === undefined ? argument.index : 0,
@@ -268,9 +278,16 @@ function readingOf(argument: Argument, isData: boolean, kprobe: Kprobe | undefin
           },
         }
       : {}),
+    ...(register === undefined ? {} : { register }),
     ...(isData ? { data: true } : {}),
     ...(buffer === undefined ? {} : { buffer }),
+    ...(source === undefined && isSyscallRecord(call) ? { userMemory: true } : {}),
   };
+}
+
+/** Whether what the arguments point to is the caller's, whatever it claims: those of functions say it themselves. */
+function isSyscallRecord({ tracepoint }: ResolvedCall): boolean {
+  return tracepoint?.subsystem === 'syscalls' && !tracepoint.raw;
 }
 
 class Planner {
@@ -283,11 +300,11 @@ class Planner {
   }
 
   private slot(hook: HookBuilder, reading: Reading, shown: boolean, policy: Policy, path: string): number {
-    const { type, index, field, data, returned, buffer } = reading;
+    const { type, index, field, register, data, returned, buffer } = reading;
     const key = JSON.stringify([
       type,
       index,
-      field ?? null,
+      field ?? register ?? null,
       data === true,
       returned === true,
       buffer ?? null,
@@ -372,16 +389,16 @@ class Planner {
   private addHook(
     id: number,
     policy: Policy,
-    { fields, kprobe, ignoreMissing, hookIndex, path }: PolicyHook,
+    { fields, called, ignoreMissing, hookIndex, path }: PolicyHook,
     call: ResolvedCall,
   ): void {
     const hook = this.builder(call);
     const args = fields.args ?? [];
-    const data = kprobe?.data ?? [];
+    const data = called?.data ?? [];
     const slotsOf = (list: readonly Argument[], part: 'args' | 'data') => {
       const slots = new Map<number, number>();
       list.forEach((argument, position) => {
-        const reading = readingOf(argument, part === 'data', kprobe);
+        const reading = readingOf(argument, part === 'data', called, call);
         if (reading.type === ArgumentType.nop) return;
         slots.set(position, this.slot(hook, reading, true, policy, `${path}.${part}[${position}]`));
       });
@@ -391,8 +408,8 @@ class Planner {
     const dataSlotOf = slotsOf(data, 'data');
     const labels = (list: readonly Argument[], slots: ReadonlyMap<number, number>) =>
       [...slots.keys()].map((position) => list[position]?.label ?? '');
-    const returns = kprobe?.return === true;
-    const returnSlot = this.returnSlot(hook, kprobe, policy, path);
+    const returns = called?.return === true;
+    const returnSlot = this.returnSlot(hook, called, policy, path);
     const selectors = expandSelectors(policy, fields, path);
     hook.bindings.push({
       policyId: id,
@@ -404,7 +421,7 @@ class Planner {
       argumentLabels: [
         ...labels(args, slotOf),
         ...labels(data, dataSlotOf),
-        ...(returnSlot === undefined ? [] : [kprobe?.returnArg?.label ?? '']),
+        ...(returnSlot === undefined ? [] : [called?.returnArg?.label ?? '']),
       ],
       ...agentActionsOf(selectors),
       eventKind: eventKindOf(call),
@@ -439,9 +456,9 @@ class Planner {
       addTerms(selector.matchArgs, args, slotOf);
       addTerms(selector.part('matchData'), data, dataSlotOf);
       for (const { item, path: at } of selector.part('matchReturnArgs')) {
-        if (returnSlot === undefined || kprobe?.returnArg === undefined)
+        if (returnSlot === undefined || called?.returnArg === undefined)
           throw new TypeError(`${at}: validation let it pass`);
-        terms.push(argumentTerm(item, policy, kprobe.returnArg, false, returnSlot, at));
+        terms.push(argumentTerm(item, policy, called.returnArg, false, returnSlot, at));
       }
       const scopeTerms: Term[] = [];
       const next = binariesMeanNext(policy, call.meaning, args, selector);
@@ -494,11 +511,11 @@ class Planner {
   /** The slot of the return value; undefined where the hook does not read it. */
   private returnSlot(
     hook: HookBuilder,
-    kprobe: Kprobe | undefined,
+    called: CalledFields | undefined,
     policy: Policy,
     path: string,
   ): number | undefined {
-    const returned = kprobe?.returnArg;
+    const returned = called?.returnArg;
     const type = typeInfo(returned?.type ?? '')?.type;
     if (returned === undefined || type === undefined || type === ArgumentType.nop) return undefined;
     const reading = { type, index: returned.index, returned: true };
@@ -541,11 +558,13 @@ class Planner {
       denies,
       returns: hook.selectors.some((selector) => selector.returns === true),
       arguments: hook.slots.map(
-        ({ type, index, field, data, returned, buffer, shown }): PlannedArgument => ({
+        ({ type, index, field, register, data, returned, buffer, userMemory, shown }): PlannedArgument => ({
           type,
           index,
           hidden: !shown,
           ...(field === undefined ? {} : { field }),
+          ...(register === undefined ? {} : { register }),
+          ...(userMemory === true ? { userMemory } : {}),
           ...(data === true ? { data } : {}),
           ...(returned === true ? { returned } : {}),
           ...(buffer === undefined ? {} : { buffer }),

@@ -7,7 +7,8 @@ import type { ResolvedCall, TracepointName } from './calls.js';
 import { compileCel } from './cel/compile.js';
 import { comparedTexts } from './cel/selector.js';
 import type { PolicyIssue } from './error.js';
-import { hooksOf, type PolicyHook } from './hooks.js';
+import { type CalledFields, hooksOf, type PolicyHook } from './hooks.js';
+import { userRegister } from './marker-arguments.js';
 import { typeInfo } from './names.js';
 import { type Policy, policyIssue } from './parse.js';
 import { binariesMeanNext, type ExpandedSelector, expandSelectors, findArgument } from './selectors.js';
@@ -107,35 +108,50 @@ const later = 'is not supported yet by this version';
 
 type Report = (path: string, message: string) => void;
 
-/** What fields can be read of: the parameters of a function, the memory that a system call points to, or nothing. */
-type FieldsOf = 'function' | 'syscall' | 'nothing';
+/** What fields can be read of: what kind of thing has the arguments. */
+type FieldsOf = 'function' | 'syscall' | 'raw' | 'record' | 'user' | 'nothing';
 
 function fieldsOf({ calls }: PolicyHook): FieldsOf {
   const kinds = new Set(calls.map(({ item }) => item.kind));
   if (kinds.has('syscall')) return 'syscall';
+  if (kinds.has('user')) return 'user';
+  if (kinds.has('tracepoint')) return calls[0]?.item.tracepoint?.raw === true ? 'raw' : 'record';
   return ['security', 'function', 'lsm'].some((kind) => kinds.has(kind as ResolvedCall['kind']))
     ? 'function'
     : 'nothing';
 }
 
-function checkField(
-  argument: Argument,
-  at: string,
-  fields: FieldsOf,
-  isOfRecord: boolean,
-  report: Report,
-): void {
+function checkRegister(argument: Argument, at: string, fields: FieldsOf, report: Report): void {
+  const { resolve = '', type, btfType } = argument;
+  if (fields !== 'user') {
+    const instead =
+      fields === 'syscall' ? 'the arguments of the call have indexes' : 'its parameters have indexes';
+    report(
+      `${at}.source`,
+      `pt_regs cannot be had here: what is hooked is not given its registers; ${instead}, and uprobes and usdts have registers`,
+    );
+  } else if (userRegister(resolve) === undefined) {
+    report(
+      `${at}.resolve`,
+      `${resolve === '' ? 'is missing' : 'names no register'}: with source: pt_regs it is one of x86-64, such as rdi, eax or r8d`,
+    );
+  } else if (type === 'auto') report(`${at}.type`, 'auto: a register has no type: write it');
+  else if (typeInfo(type)?.family !== 'integer' && !userTypes.has(type))
+    report(`${at}.type`, `${type} is not read of a register: write a number, ${[...userTypes].join(', ')}`);
+  if (btfType !== undefined) report(`${at}.btfType`, 'has no use: a register has no fields');
+}
+
+function checkField(argument: Argument, at: string, fields: FieldsOf, report: Report): void {
   const { resolve = '', source, btfType } = argument;
   if (source === 'pt_regs') {
-    report(`${at}.source`, `pt_regs ${later}: it does current_task, and parameters by their index`);
+    checkRegister(argument, at, fields, report);
     return;
   }
   if (fields === 'nothing') {
     for (const field of ['resolve', 'btfType', 'btfTypeModule', 'source'] as const) {
       if (argument[field] !== undefined) report(`${at}.${field}`, `${field} ${later} on this kind of hook`);
     }
-    if (argument.type === 'auto' && !isOfRecord)
-      report(`${at}.type`, `auto ${later}: write the type of the argument`);
+    if (argument.type === 'auto') report(`${at}.type`, `auto ${later}: write the type of the argument`);
     return;
   }
   if (source === 'current_task' && resolve === '')
@@ -143,8 +159,11 @@ function checkField(
       `${at}.resolve`,
       'is missing: with source: current_task it names a field of the task, such as comm',
     );
-  if (fields === 'syscall' && source === undefined && btfType === undefined) {
-    const why = 'the entry of a system call has its arguments in saved registers, which have no types';
+  if ((fields === 'syscall' || fields === 'user') && source === undefined && btfType === undefined) {
+    const why =
+      fields === 'syscall'
+        ? 'the entry of a system call has its arguments in saved registers, which have no types'
+        : 'the arguments of a program have no types that are known';
     if (resolve !== '')
       report(`${at}.resolve`, `${why}: name by btfType the struct that the argument points to`);
     else if (argument.type === 'auto') report(`${at}.type`, `auto: ${why}: write the type`);
@@ -161,7 +180,7 @@ function checkArgument(
   const family = typeInfo(argument.type)?.family;
   // Read from the record; what `auto` is there, the format of the tracepoint says.
   const isOfRecord = tracepoint?.raw === false;
-  checkField(argument, at, fields, isOfRecord, report);
+  checkField(argument, at, fields, report);
   const isReadable = family === 'integer' || readableTypes.has(argument.type) || argument.type === 'auto';
   if (!isReadable && !(isOfRecord && argument.type === 'data_loc')) {
     report(
@@ -219,13 +238,9 @@ function checkOperator(
   item: ArgumentTerm,
   argument: Argument | undefined,
   path: string,
-  ofTracepoint: boolean,
   report: Report,
 ): void {
   const family = typeInfo(argument?.type ?? '')?.family;
-  if (family === 'auto' && ofTracepoint) {
-    report(`${path}.index`, `an argument of the type auto in a condition ${later}: write its type`);
-  }
   if (!plannedOperators.has(item.operator)) {
     report(`${path}.operator`, `${item.operator} ${later}: it does ${[...plannedOperators].join(', ')}`);
   }
@@ -243,8 +258,7 @@ function checkOperator(
 const actionsAtReturn = new Set(['Post', 'NoPost', 'Sigkill', 'Signal']);
 
 function checkReturnParts(selector: ExpandedSelector, returnArg: Argument | undefined, report: Report): void {
-  for (const { item, path } of selector.part('matchReturnArgs'))
-    checkOperator(item, returnArg, path, false, report);
+  for (const { item, path } of selector.part('matchReturnArgs')) checkOperator(item, returnArg, path, report);
   for (const { item, path } of selector.part('matchReturnActions')) {
     if (!actionsAtReturn.has(item.action)) {
       report(
@@ -262,13 +276,12 @@ function checkReturnParts(selector: ExpandedSelector, returnArg: Argument | unde
 function checkSelector(
   selector: ExpandedSelector,
   args: readonly Argument[],
-  kprobe: Kprobe | undefined,
-  ofTracepoint: boolean,
+  called: CalledFields | undefined,
   report: Report,
 ): void {
-  checkReturnParts(selector, kprobe?.returnArg, report);
+  checkReturnParts(selector, called?.returnArg, report);
   const ofArguments = selector.matchArgs.map((term) => ({ ...term, list: args }));
-  const ofData = selector.part('matchData').map((term) => ({ ...term, list: kprobe?.data ?? [] }));
+  const ofData = selector.part('matchData').map((term) => ({ ...term, list: called?.data ?? [] }));
   for (const { item, path, list } of [...ofArguments, ...ofData]) {
     if (item.operator === 'CelExpr') {
       checkExpressions(item, list, path, report);
@@ -276,7 +289,7 @@ function checkSelector(
     }
     const found = findArgument(list, item);
     const argument = 'position' in found ? list[found.position] : undefined;
-    checkOperator(item, argument, path, ofTracepoint, report);
+    checkOperator(item, argument, path, report);
   }
   for (const part of ['matchBinaries', 'matchParentBinaries'] as const) {
     for (const { item, path } of selector.part(part)) {
@@ -295,7 +308,7 @@ function checkSelector(
 }
 
 function checkHook(policy: Policy, hook: PolicyHook, report: Report): void {
-  const { fields, kprobe, path, calls } = hook;
+  const { fields, kprobe, called, path, calls } = hook;
   if (calls[0]?.item.kind === 'mapping') return;
   if (kprobe !== undefined) checkKprobe(kprobe, path, report);
   checkUserFields(policy, fields, path, report);
@@ -303,21 +316,13 @@ function checkHook(policy: Policy, hook: PolicyHook, report: Report): void {
   const tracepoint = calls[0]?.item.tracepoint;
   const fieldsAreOf = fieldsOf(hook);
   checkArguments(args, `${path}.args`, fieldsAreOf, tracepoint, report);
-  checkArguments(kprobe?.data ?? [], `${path}.data`, fieldsAreOf, tracepoint, report);
-  const kind = calls[0]?.item.kind;
-  args.forEach(({ type }, position) => {
-    if ((kind === 'tracepoint' || kind === 'user') && isBuffer(type))
-      report(
-        `${path}.args[${position}].type`,
-        `${type} here ${later}: it is read of functions of the kernel`,
-      );
-  });
-  kprobe?.data?.forEach(({ type }, position) => {
+  checkArguments(called?.data ?? [], `${path}.data`, fieldsAreOf, tracepoint, report);
+  called?.data?.forEach(({ type }, position) => {
     if (isBuffer(type))
       report(`${path}.data[${position}].type`, `${type} in data ${later}: write it in args`);
   });
   for (const selector of expandSelectors(policy, fields, path)) {
-    checkSelector(selector, args, kprobe, tracepoint !== undefined, report);
+    checkSelector(selector, args, called, report);
     if (!calls.some(({ item }) => binariesMeanNext(policy, item.meaning, args, selector))) continue;
     for (const { item, path: at } of selector.matchBinaries) {
       if (item.followChildren !== true) continue;
@@ -338,22 +343,35 @@ function checkKprobe(kprobe: Kprobe, path: string, report: Report): void {
 }
 
 /** Argument types that are read of programs, beside integers. */
-const userTypes = new Set(['string', 'fd', 'sockaddr', 'nop']);
+const userTypes = new Set([
+  'string',
+  'char_buf',
+  'const_buf',
+  'char_iovec',
+  'fd',
+  'sockaddr',
+  'sockaddr_un',
+  'nop',
+]);
 
 /** What of `uprobes` and `usdts` cannot be had. */
 function checkUserFields(policy: Policy, fields: PolicyHook['fields'], path: string, report: Report): void {
   if (!('path' in fields)) return;
-  fields.args?.forEach(({ type }, position) => {
-    if (type === 'auto' || typeInfo(type)?.family === 'integer' || userTypes.has(type)) return;
+  fields.args?.forEach(({ type, source }, position) => {
+    if (source === 'current_task' || typeInfo(type)?.family === 'integer' || userTypes.has(type)) return;
+    if (type === 'auto') return;
     report(
       `${path}.args[${position}].type`,
       `the type ${type} in a program ${later}: it reads integers, ${[...userTypes].join(', ')} there`,
     );
   });
-  if (fields.btfPath !== undefined) report(`${path}.btfPath`, `btfPath ${later}: resolve has no use for it`);
+  if (fields.btfPath !== undefined)
+    report(
+      `${path}.btfPath`,
+      'the types in a file of a program are not read: name by btfType a struct that the kernel knows',
+    );
   if ('symbols' in fields || 'offsets' in fields || 'addrs' in fields) {
     if (fields.return === true) report(`${path}.return`, `return: true ${later}`);
-    if ((fields.data ?? []).length > 0) report(`${path}.data`, `data ${later}`);
   }
   for (const selector of expandSelectors(policy, fields, path)) {
     for (const { item, path: at } of [...selector.matchActions, ...selector.part('matchReturnActions')]) {

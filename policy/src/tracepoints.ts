@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Owns what a tracepoint of a policy must be like, as far as no kernel is needed to say it: its name, the numbers and
 // the types of its arguments. Which fields a tracepoint has is the running kernel's to say.
+import { isBuffer } from './buffers.js';
 import { isRingCall, type ResolvedCall } from './calls.js';
 import type { Findings } from './findings.js';
 import { typeInfo } from './names.js';
@@ -13,7 +14,17 @@ const commonFields = ['common_type', 'common_flags', 'common_preempt_count', 'co
 const rawIndexMax = 11;
 
 /** Types of what a record holds as a number, or as text. */
-const recordTypes = new Set(['string', 'data_loc', 'syscall64', 'fd', 'nop', 'auto']);
+const recordTypes = new Set([
+  'string',
+  'data_loc',
+  'syscall64',
+  'fd',
+  'nop',
+  'auto',
+  'char_buf',
+  'const_buf',
+  'char_iovec',
+]);
 
 export function tracepointCall({ subsystem, event, raw }: Tracepoint): ResolvedCall {
   const symbol = `${subsystem}:${event}`;
@@ -28,6 +39,8 @@ export function tracepointCall({ subsystem, event, raw }: Tracepoint): ResolvedC
 
 function checkArgument(findings: Findings, hook: Tracepoint, argument: Argument, path: string): void {
   const { index, type } = argument;
+  // Of the task, not of the tracepoint.
+  if (argument.source !== undefined) return;
   if (hook.raw === true) {
     if (index > rawIndexMax)
       findings.error(
@@ -52,13 +65,15 @@ function checkArgument(findings: Findings, hook: Tracepoint, argument: Argument,
     );
   }
   const family = typeInfo(type)?.family;
+  // The type is that of the field, which the kernel's types are asked for.
+  if ((argument.resolve ?? '') !== '') return;
   if (hook.subsystem === 'syscalls' && family === 'path' && type !== 'fd') {
     findings.error(
       'wrong-type',
       `${path}.type`,
       `${type} is a kernel object, and a system call has none among its arguments: write string for a path in the caller's memory, fd for the number of an open file`,
     );
-  } else if (hook.subsystem === 'syscalls' && (type === 'string' || type === 'sockaddr')) {
+  } else if (hook.subsystem === 'syscalls' && (type === 'string' || type === 'sockaddr' || isBuffer(type))) {
     findings.warn(
       'user-memory',
       `${path}.type`,

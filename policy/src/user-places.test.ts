@@ -116,21 +116,51 @@ describe('places in programs', () => {
       uprobe({
         symbols: ['a'],
         args: [
-          { index: 0, type: 'char_buf', sizeArgIndex: 2 },
+          { index: 0, type: 'file' },
           { index: 1, type: 'int' },
         ],
       }),
+      uprobe({ symbols: ['a'], args: [{ index: 0, type: 'int', resolve: 'x' }] }),
+      uprobe({ symbols: ['a'], data: [{ type: 'int', source: 'pt_regs', resolve: 'rxx' }] }),
+      uprobe({ symbols: ['a'], data: [{ type: 'path', source: 'pt_regs', resolve: 'rdi' }] }),
       uprobe({ symbols: ['a'], btfPath: '/x' }),
       uprobe({ symbols: ['a'], selectors: [{ matchActions: [{ action: 'Override', argError: -1 }] }] }),
       usdt({ selectors: [{ matchActions: [{ action: 'Set', argIndex: 0, argValue: 1 }] }] }),
     ].map((policy) => unsupported(policy).map(formatIssue).join());
     expect(issues).toEqual([
       expect.stringMatching(/spec\.uprobes\[0\]\.return: /),
-      expect.stringMatching(/^[^,]*spec\.uprobes\[0\]\.args\[0\]\.type: the type char_buf in a program/),
+      expect.stringMatching(/^[^,]*spec\.uprobes\[0\]\.args\[0\]\.type: the type file in a program/),
+      expect.stringMatching(/spec\.uprobes\[0\]\.args\[0\]\.resolve: .*name by btfType the struct/),
+      expect.stringMatching(/spec\.uprobes\[0\]\.data\[0\]\.resolve: names no register/),
+      expect.stringMatching(/spec\.uprobes\[0\]\.data\[0\]\.type: path is not read of a register/),
       expect.stringMatching(/spec\.uprobes\[0\]\.btfPath: /),
       expect.stringMatching(/matchActions\[0\]\.action: Override in a program needs a kernel/),
       expect.stringMatching(/spec\.usdts\[0\]\.selectors\[0\]\.matchActions\[0\]\.action: Set /),
     ]);
+  });
+
+  it('have registers, by the names of their parts, and fields of the task beside their arguments', () => {
+    const [hook] = hooks(
+      uprobe({
+        symbols: ['a'],
+        args: [{ index: 5, type: 'int' }],
+        data: [
+          { type: 'int', source: 'pt_regs', resolve: 'eax' },
+          { type: 'string', source: 'pt_regs', resolve: 'rdi' },
+          { type: 'uint64', source: 'pt_regs', resolve: 'rip' },
+          { type: 'string', source: 'current_task', resolve: 'comm' },
+        ],
+      }),
+    );
+    expect(hook?.arguments.map(({ index, register, field, data }) => [index, register, field, data])).toEqual(
+      [
+        [5, undefined, undefined, undefined],
+        [0, { offset: 80, bytes: 4 }, undefined, true],
+        [0, { offset: 112, bytes: 8 }, undefined, true],
+        [0, { offset: 128, bytes: 8 }, undefined, true],
+        [0, undefined, { path: 'comm', source: 'current_task' }, true],
+      ],
+    );
   });
 
   it('are joined by what is mapped to run: a hook that shows path and build id, whatever else a policy has', () => {

@@ -97,6 +97,9 @@ function checkLists(findings: Findings): void {
 
 /** Arguments of a function that come in registers (x86-64 System V ABI). */
 const registerArguments = 6;
+/** Values with which a raw tracepoint is called, and fields of a record, that can be named. */
+const rawValues = 12;
+const recordFields = 64;
 /** Arguments that a marker has at most (sys/sdt.h). */
 const markerArguments = 12;
 
@@ -137,10 +140,9 @@ function checkArguments(
 ): void {
   args.forEach((argument, position) => {
     const at = `${path}[${position}]`;
-    if (hook.call !== null) {
-      for (const [field, message] of bufferIssues(argument, fields.return === true))
-        findings.error('conflict', `${at}.${field}`, message);
-    }
+    const most = hook.userArguments ?? hook.tracepointArguments ?? registerArguments;
+    for (const [field, message] of bufferIssues(argument, fields.return === true, most))
+      findings.error('conflict', `${at}.${field}`, message);
     const type = typeInfo(argument.type);
     if (hook.call !== null && argument.index > 5) {
       findings.error(
@@ -154,14 +156,22 @@ function checkArguments(
       if (argument[field] !== undefined && !hasUse)
         findings.warn('ignored-field', `${at}.${field}`, 'has no use without resolve: ignored');
     }
-    if (hook.userArguments !== undefined && argument.index >= hook.userArguments) {
+    if (
+      hook.userArguments !== undefined &&
+      argument.source === undefined &&
+      argument.index >= hook.userArguments
+    ) {
       findings.error(
         'wrong-index',
         `${at}.index`,
         `is ${argument.index}: the arguments that can be read have the indexes 0 to ${hook.userArguments - 1}`,
       );
     }
-    if (hook.userArguments !== undefined && isKernelObject(argument.type, type?.family)) {
+    if (
+      hook.userArguments !== undefined &&
+      argument.source !== 'current_task' &&
+      isKernelObject(argument.type, type?.family)
+    ) {
       findings.error(
         'wrong-type',
         `${at}.type`,
@@ -386,7 +396,10 @@ function checkOtherHooks(findings: Findings): void {
     checkHook(
       findings,
       hook,
-      kind(`${hook.subsystem}:${hook.event}`, hook.args),
+      {
+        ...kind(`${hook.subsystem}:${hook.event}`, hook.args),
+        tracepointArguments: hook.raw === true ? rawValues : recordFields,
+      },
       `spec.tracepoints[${index}]`,
     );
   });

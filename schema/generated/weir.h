@@ -268,6 +268,7 @@ enum weir_argument_source {
     WEIR_ARGUMENT_SOURCE_RECORD_RELATIVE_DATA = 8, // as record_data, the place counted from the end of the field
     WEIR_ARGUMENT_SOURCE_RETURNED = 9, // what the function returned; read at its return
     WEIR_ARGUMENT_SOURCE_CURRENT_TASK = 16, // the address of the current task
+    WEIR_ARGUMENT_SOURCE_REGISTER = 17, // a register of the program that the hook is in
 };
 
 // Where a program keeps an argument of a function or marker.
@@ -947,9 +948,9 @@ struct weir_hook_argument {
     __u8 type; // argument_type
     __u8 index; // parameter number, or number of the field of a tracepoint, from 0
     __u8 source; // argument_source
-    __u8 flags; // bits: 1, read for matching only, in no event; 2, an address (sockaddr) that is the socket's own, not its peer's; 4, its bytes are read at the return of the call, as many as that says; 8, the call returns 32 bits; 16, an address whose size is the next parameter; 64, a field, found by its field_plan; 128, data, not an argument
-    __u16 offset; // of a field of a tracepoint: where it lies in the record
-    __u16 size; // of a field of a tracepoint: its bytes; of a buffer: 1 + number of the parameter that says how many bytes, or pieces, 0 where none does
+    __u8 flags; // bits: 1, read for matching only, in no event; 2, an address (sockaddr) that is the socket's own, not its peer's; 4, its bytes are read at the return of the call, as many as that says; 8, the call returns 32 bits; 16, an address whose size is the next parameter; 32, of a tracepoint: what it points to is the caller's memory; 64, a field, found by its field_plan; 128, data, not an argument
+    __u16 offset; // of a field of a tracepoint: where it lies in the record; of a register: where it is saved
+    __u16 size; // of a field of a tracepoint, or a register: its bytes; of a buffer: 1 + number of the parameter that says how many bytes, or pieces, 0 where none does; of a buffer of a tracepoint: where that number lies, 4 * offset + log2 of its bytes, 65535 for none
 };
 _Static_assert(sizeof(struct weir_hook_argument) == 8, "hook_argument");
 _Static_assert(__builtin_offsetof(struct weir_hook_argument, type) == 0, "hook_argument.type");

@@ -90,6 +90,7 @@ export const argumentSource = enumeration(
     record_relative_data: [8, 'as record_data, the place counted from the end of the field'],
     returned: [9, 'what the function returned; read at its return'],
     current_task: [16, 'the address of the current task'],
+    register: [17, 'a register of the program that the hook is in'],
   },
 );
 
@@ -181,13 +182,17 @@ export const hookArgument = layout('hook_argument', 'How an argument of a hook i
   field(
     'flags',
     'u8',
-    "bits: 1, read for matching only, in no event; 2, an address (sockaddr) that is the socket's own, not its peer's; 4, its bytes are read at the return of the call, as many as that says; 8, the call returns 32 bits; 16, an address whose size is the next parameter; 64, a field, found by its field_plan; 128, data, not an argument",
+    "bits: 1, read for matching only, in no event; 2, an address (sockaddr) that is the socket's own, not its peer's; 4, its bytes are read at the return of the call, as many as that says; 8, the call returns 32 bits; 16, an address whose size is the next parameter; 32, of a tracepoint: what it points to is the caller's memory; 64, a field, found by its field_plan; 128, data, not an argument",
   ),
-  field('offset', 'u16', 'of a field of a tracepoint: where it lies in the record'),
+  field(
+    'offset',
+    'u16',
+    'of a field of a tracepoint: where it lies in the record; of a register: where it is saved',
+  ),
   field(
     'size',
     'u16',
-    'of a field of a tracepoint: its bytes; of a buffer: 1 + number of the parameter that says how many bytes, or pieces, 0 where none does',
+    'of a field of a tracepoint, or a register: its bytes; of a buffer: 1 + number of the parameter that says how many bytes, or pieces, 0 where none does; of a buffer of a tracepoint: where that number lies, 4 * offset + log2 of its bytes, 65535 for none',
   ),
 ]);
 

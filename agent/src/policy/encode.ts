@@ -83,6 +83,7 @@ const OWN_ADDRESS = 2;
 const AT_RETURN = 4;
 const NARROW_RETURN = 8;
 const SIZED = 16;
+const USER_MEMORY = 32;
 const FIELD = 64;
 const DATA = 128;
 const PURPOSE_VALUE = 0;
@@ -168,11 +169,20 @@ export function checkLimits(hook: HookPlan): void {
   }
 }
 
-function argumentFlags({ hidden, ownAddress, sized, buffer, field, data }: PlannedArgument): number {
+function argumentFlags({
+  hidden,
+  ownAddress,
+  sized,
+  userMemory,
+  buffer,
+  field,
+  data,
+}: PlannedArgument): number {
   return (
     (hidden ? HIDDEN : 0) |
     (ownAddress === true ? OWN_ADDRESS : 0) |
     (sized === true ? SIZED : 0) |
+    (userMemory === true ? USER_MEMORY : 0) |
     (buffer?.copied === true ? AT_RETURN : 0) |
     (buffer?.narrow === true ? NARROW_RETURN : 0) |
     (field === undefined ? 0 : FIELD) |
@@ -183,6 +193,7 @@ function argumentFlags({ hidden, ownAddress, sized, buffer, field, data }: Plann
 function sourceOf(hook: HookPlan, argument: PlannedArgument): number {
   if (argument.returned === true) return ArgumentSource.returned;
   if (argument.field?.source === 'current_task') return ArgumentSource.currentTask;
+  if (argument.register !== undefined) return ArgumentSource.register;
   if (hook.user !== undefined) return ArgumentSource.user;
   return hook.syscall ? ArgumentSource.syscall : ArgumentSource.parameter;
 }
@@ -195,7 +206,7 @@ export function encodeSpec(
   hook: HookPlan,
   hookId: number,
   specId: number,
-  places: readonly ArgumentPlace[] = [],
+  places: readonly (ArgumentPlace | undefined)[] = [],
   fieldOf: (hook: HookPlan, argument: PlannedArgument) => FieldPlan = fieldPlanOf,
 ): Uint8Array {
   const bytes = new Uint8Array(HOOK_SPEC_BYTES);
@@ -205,8 +216,11 @@ export function encodeSpec(
       type: argument.type,
       index: argument.index,
       source: sourceOf(hook, argument),
-      ...places[position],
       ...(argument.buffer?.sizeIndex === undefined ? {} : { size: argument.buffer.sizeIndex + 1 }),
+      ...(argument.register === undefined
+        ? {}
+        : { offset: argument.register.offset, size: argument.register.bytes }),
+      ...places[position],
       flags: argumentFlags(argument),
     }),
   );

@@ -130,6 +130,30 @@ describe('policies by the types of this kernel', () => {
     ]);
   });
 
+  it('have those of the values of raw tracepoints, and of what programs point to', () => {
+    const [policy] = parsePolicies(
+      `apiVersion: cilium.io/v1alpha1
+kind: TracingPolicy
+metadata: {name: p}
+spec:
+  tracepoints: [{subsystem: sched, event: sched_process_exec, raw: true, args: [
+    {index: 1}, {index: 2}, {index: 2, resolve: argc}, {index: 0, source: current_task, resolve: comm}]}]
+  uprobes: [{path: /bin/sh, symbols: [main], args: [{index: 0, btfType: iovec, resolve: iov_len}]}]
+`,
+    );
+    if (policy === undefined) throw new Error('there is no policy');
+    const { policy: typed, issues } = resolveArgumentTypes(policy, kernelTypeOf());
+    expect(issues).toEqual([]);
+    const { tracepoints, uprobes } = typed.spec;
+    expect(tracepoints?.[0]?.args?.map(({ type: name }) => name)).toEqual([
+      'int32',
+      'linux_binprm',
+      'int32',
+      'string',
+    ]);
+    expect(uprobes?.[0]?.args?.map(({ type: name }) => name)).toEqual(['uint64']);
+  });
+
   it('say what is wrong by the field, with what is near', () => {
     const { issues } = resolve(
       `${exec}, args: [{index: 0, type: string, resolve: mm.owner.com}, {index: 0, type: uint8, resolve: argc}, {index: 7}],

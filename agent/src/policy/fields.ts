@@ -7,6 +7,7 @@ import {
   type KernelType,
   kernelField,
   kernelFunction,
+  tracepointParameters,
 } from '@weir/native';
 import {
   type ArgumentTypeOf,
@@ -14,10 +15,12 @@ import {
   type PlannedArgument,
   type PlannedField,
   type ResolvedCall,
+  type TracepointName,
   typeInfo,
 } from '@weir/policy';
-import { limits, makeFieldPlan } from '@weir/schema';
+import { ArgumentType, limits, makeFieldPlan } from '@weir/schema';
 import { PolicyLoadError } from './errors.js';
+import { readFormat, typeOfRecordField } from './tracepoint.js';
 
 export type FieldPlan = ReturnType<typeof makeFieldPlan>;
 type Lookup = (start: FieldStart, path: string) => KernelField | string;
@@ -141,7 +144,26 @@ export function planOfField(field: KernelField, typeName: string): FieldPlan | s
 
 interface Call {
   readonly symbol: string;
-  readonly kind: 'lsm' | 'syscall' | 'function';
+  readonly kind: 'lsm' | 'syscall' | 'function' | 'user';
+  readonly tracepoint?: TracepointName | undefined;
+}
+
+function callOf({ symbol, kind, tracepoint }: ResolvedCall): Call {
+  return {
+    symbol,
+    kind: kind === 'lsm' || kind === 'syscall' || kind === 'user' ? kind : 'function',
+    tracepoint,
+  };
+}
+
+/** The struct that a pointer in a record points to, as its format spells it; what it holds by itself is no way on. */
+function startInRecord(tracepoint: TracepointName, index: number): FieldStart | string {
+  const spelled = typeOfRecordField(tracepoint, index)?.spelled;
+  if (spelled === undefined) return `cannot be found: the record has no field ${index}`;
+  const type = /^(?:const )?struct (\w+) ?\*$/.exec(spelled)?.[1];
+  return type === undefined
+    ? `cannot be found: the field ${index} of the record is ${spelled}: name by btfType the struct that it points to`
+    : { type };
 }
 
 function nameInTypes({ symbol, kind }: Call): string {
@@ -151,18 +173,47 @@ function nameInTypes({ symbol, kind }: Call): string {
 function startOf(call: Call, index: number, field: Partial<PlannedField>): FieldStart | string {
   if (field.source === 'current_task') return { type: 'task_struct' };
   if (field.btfType !== undefined) return { type: field.btfType, module: field.btfTypeModule };
+  if (call.kind === 'user')
+    return 'cannot be found: the arguments of a program have no types that are known: name the struct by btfType';
+  if (call.tracepoint?.raw === true) return { tracepoint: call.tracepoint.event, value: index };
+  if (call.tracepoint !== undefined) return startInRecord(call.tracepoint, index);
   if (call.kind === 'syscall')
     return 'cannot be found: the entry of a system call has its arguments in saved registers, which have no types';
   return { functionName: nameInTypes(call), parameter: index };
 }
 
+function isThere(tracepoint: TracepointName): boolean {
+  if (tracepoint.raw) return tracepointParameters(tracepoint.event) !== undefined;
+  try {
+    readFormat(tracepoint);
+    return true;
+  } catch (error) {
+    if (error instanceof PolicyLoadError) return false; // said where it is attached
+    throw error;
+  }
+}
+
+function typeInRecord(
+  tracepoint: TracepointName,
+  index: number,
+): { readonly type: string } | { readonly error: string; readonly field: 'type' } {
+  const found = typeOfRecordField(tracepoint, index);
+  if (found === undefined) return { error: `there is no field ${index}`, field: 'type' };
+  const { type, spelled } = found;
+  if (type === ArgumentType.none)
+    return { error: `the field ${index} is ${spelled}: neither a number nor text`, field: 'type' };
+  return { type: type === ArgumentType.string ? 'string' : typeNameOf(type) };
+}
+
 /** The types of the running kernel, for `resolveArgumentTypes`. */
 export function kernelTypeOf(lookup: Lookup = kernelField): ArgumentTypeOf {
   return (resolved: ResolvedCall, argument) => {
-    const kind = resolved.kind === 'lsm' || resolved.kind === 'syscall' ? resolved.kind : 'function';
-    const call: Call = { symbol: resolved.symbol, kind };
+    const call = callOf(resolved);
     const path = argument.resolve ?? '';
     const field = path === '' ? 'type' : 'resolve';
+    if (call.tracepoint !== undefined && !isThere(call.tracepoint)) return undefined;
+    if (call.tracepoint?.raw === false && path === '' && argument.source === undefined)
+      return typeInRecord(call.tracepoint, argument.index);
     const start = startOf(call, argument.index, {
       path,
       source: argument.source === undefined ? 'parameter' : 'current_task',
@@ -194,8 +245,15 @@ export function fieldPlanOf(
 ): FieldPlan {
   const { field } = argument;
   if (field === undefined) return makeFieldPlan({});
-  const kind = hook.lsmCaller !== null ? 'lsm' : hook.syscall ? 'syscall' : 'function';
-  const call: Call = { symbol: hook.symbol, kind };
+  const kind =
+    hook.lsmCaller !== null
+      ? 'lsm'
+      : hook.syscall
+        ? 'syscall'
+        : hook.user === undefined
+          ? 'function'
+          : 'user';
+  const call: Call = { symbol: hook.symbol, kind, tracepoint: hook.tracepoint };
   const start = startOf(call, argument.index, field);
   const isMissing =
     typeof start === 'object' &&

@@ -45,6 +45,7 @@ import type { HookReport, HookStatus, PolicyOutcome } from './outcomes.js';
 import { preventionOf, prevents } from './prevention.js';
 import { refuseActions } from './refused-actions.js';
 import { placesOf } from './tracepoint.js';
+import { userIndexes } from './user-hooks.js';
 import { type Workload, type WorkloadChange, Workloads } from './workloads.js';
 
 export interface PolicySetOptions {
@@ -472,10 +473,7 @@ export class PolicySet {
         lsmCaller: hook.lsmCaller,
         denies: hook.denies,
         returns: hook.returns,
-        user:
-          hook.user === undefined
-            ? undefined
-            : { place: hook.user, indexes: hook.arguments.map((argument) => argument.index) },
+        user: hook.user === undefined ? undefined : { place: hook.user, indexes: userIndexes(hook) },
         isMapping: hook.eventKind === EventKind.loader,
         prevention: preventionOf(hook),
         tracepoint: hook.tracepoint,

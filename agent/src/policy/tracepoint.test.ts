@@ -5,7 +5,7 @@ import { join } from 'node:path';
 import { parsePolicies, plan } from '@weir/policy';
 import { ArgumentSource, ArgumentType } from '@weir/schema';
 import { afterAll, describe, expect, it } from 'vitest';
-import { parseFormat, placesOf, readFormat } from './tracepoint.js';
+import { parseFormat, placesOf, readFormat, typeOfRecordField } from './tracepoint.js';
 
 const format = `name: sched_process_exec
 ID: 365
@@ -65,6 +65,38 @@ describe('the places of a tracepoint', () => {
       { type: ArgumentType.int32, source: ArgumentSource.recordSigned, offset: 12, size: 4 },
       { type: ArgumentType.string, source: ArgumentSource.recordText, offset: 16, size: 16 },
       { type: ArgumentType.int64, source: ArgumentSource.record, offset: 88, size: 1 },
+    ]);
+  });
+
+  it('are those of addresses where a field or a buffer is meant, with where the number of bytes lies', () => {
+    const buffer = { type: 'char_buf', sizeArgIndex: 6 };
+    expect(
+      places([
+        { index: 7, ...buffer },
+        { index: 7, type: 'int', resolve: 'l_onoff', btfType: 'linger' },
+        { index: 0, type: 'string', source: 'current_task', resolve: 'comm' },
+      ]),
+    ).toEqual([
+      { type: ArgumentType.charBuf, source: ArgumentSource.record, offset: 32, size: 4 * 12 + 2 },
+      { type: ArgumentType.int32, source: ArgumentSource.record, offset: 32, size: 8 },
+      undefined,
+    ]);
+    expect(() => places([{ index: 5, ...buffer }])).toThrow('is no address');
+    expect(() => places([{ index: 7, type: 'char_buf', sizeArgIndex: 5 }])).toThrow(
+      'says no number of bytes',
+    );
+    expect(() => places([{ index: 7, type: 'char_buf', sizeArgIndex: 20 }])).toThrow('there is no field 19');
+  });
+
+  it('say what a field is where the policy leaves it open', () => {
+    const typeOf = (index: number) =>
+      typeOfRecordField({ subsystem: 'sched', event: 'some_event', raw: false }, index, [root])?.type;
+    expect([4, 5, 8, 9, 10].map(typeOf)).toEqual([
+      ArgumentType.string,
+      ArgumentType.int32,
+      ArgumentType.none,
+      ArgumentType.uint8,
+      undefined,
     ]);
   });
 

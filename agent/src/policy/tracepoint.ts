@@ -3,7 +3,7 @@
 // or among the values that a raw one is called with.
 import { readFileSync, statSync } from 'node:fs';
 import { tracepointParameters } from '@weir/native';
-import type { HookPlan, PlannedArgument } from '@weir/policy';
+import type { HookPlan, PlannedArgument, TracepointName } from '@weir/policy';
 import { ArgumentSource, ArgumentType, argumentTypeNames } from '@weir/schema';
 import { PolicyLoadError } from './errors.js';
 
@@ -124,8 +124,35 @@ function typeOf(field: RecordField, isSystemCall: boolean): number {
   return sizeOf?.[field.signed ? 1 : 0] ?? ArgumentType.none;
 }
 
+/** The argument type of a field by itself: what `auto` is; undefined where the record has no such field. */
+export function typeOfRecordField(
+  { subsystem, event }: TracepointName,
+  index: number,
+  paths = tracefsPaths,
+): { readonly spelled: string; readonly type: number } | undefined {
+  const field = readFormat({ subsystem, event }, paths)[index];
+  return field && { spelled: field.type, type: typeOf(field, subsystem === 'syscalls') };
+}
+
+const noSizePlace = 0xffff;
+const offsetMax = 0x3fff;
+
+/** Where the number of bytes of a buffer lies, as a program takes it. */
+function sizePlace(
+  sizeIndex: number | undefined,
+  fields: readonly RecordField[],
+  refuse: (why: string) => never,
+): number {
+  if (sizeIndex === undefined) return noSizePlace;
+  const field = fields[sizeIndex];
+  if (field === undefined) return refuse(`there is no field ${sizeIndex}, which is to say how many bytes`);
+  if (field.type.includes('[') || ![1, 2, 4, 8].includes(field.size) || field.offset > offsetMax)
+    return refuse(`the field ${sizeIndex} (${field.type} ${field.name}) says no number of bytes`);
+  return 4 * field.offset + Math.log2(field.size);
+}
+
 function placeInRecord(
-  { index, type: wanted }: PlannedArgument,
+  { index, type: wanted, field: way, buffer }: PlannedArgument,
   fields: readonly RecordField[],
   subsystem: string,
   where: string,
@@ -141,6 +168,14 @@ function placeInRecord(
   const { name, type: spelled, offset, size } = field;
   const type = wanted === ArgumentType.none ? typeOf(field, subsystem === 'syscalls') : wanted;
   const asked = argumentTypeNames[type] ?? String(type);
+  if (way !== undefined || buffer !== undefined) {
+    if (size !== 8 || isText(spelled))
+      return refuse(
+        `the field ${index} (${spelled} ${name}) is no address: ${way === undefined ? `${asked} is not read from it` : 'it has no fields'}`,
+      );
+    const at = buffer === undefined ? size : sizePlace(buffer.sizeIndex, fields, refuse);
+    return { type, source: ArgumentSource.record, offset, size: at };
+  }
   if (isText(spelled)) {
     if (!textTypes.includes(type))
       return refuse(
@@ -170,16 +205,21 @@ function placeInRecord(
 }
 
 /**
- * Where each argument of a tracepoint lies.
+ * Where each argument of a tracepoint lies; undefined for what is the task's.
  * @throws {PolicyLoadError} where this kernel has not the tracepoint, or not the field
  */
-export function placesOf(hook: HookPlan, paths = tracefsPaths): readonly ArgumentPlace[] | undefined {
+export function placesOf(
+  hook: HookPlan,
+  paths = tracefsPaths,
+): readonly (ArgumentPlace | undefined)[] | undefined {
   const { tracepoint } = hook;
   if (tracepoint === undefined) return undefined;
   const { subsystem, event, raw } = tracepoint;
   if (!raw) {
     const fields = readFormat(tracepoint, paths);
-    return hook.arguments.map((argument) => placeInRecord(argument, fields, subsystem, hook.symbol));
+    return hook.arguments.map((argument) =>
+      isOfTask(argument) ? undefined : placeInRecord(argument, fields, subsystem, hook.symbol),
+    );
   }
   const parameters = tracepointParameters(event);
   if (parameters === undefined) {
@@ -188,14 +228,27 @@ export function placesOf(hook: HookPlan, paths = tracefsPaths): readonly Argumen
       `this kernel has no raw tracepoint ${event} among its types: those of modules are not there, leave raw out for them`,
     );
   }
-  return hook.arguments.map(({ index, type }) => {
-    if (index >= parameters.length) {
+  return hook.arguments.map((argument) => {
+    const { index, type, buffer } = argument;
+    if (isOfTask(argument)) return undefined;
+    const last = Math.max(index, buffer?.sizeIndex ?? 0);
+    if (last >= parameters.length) {
       const names = parameters.map(({ type: spelled }, n) => `${n} ${spelled}`).join(', ');
       throw new PolicyLoadError(
         'no-function',
-        `the raw tracepoint ${event} has no value ${index} on this kernel; it has ${names}`,
+        `the raw tracepoint ${event} has no value ${last} on this kernel; it has ${names}`,
       );
     }
-    return { type, source: ArgumentSource.context, offset: 0, size: 8 };
+    const size = buffer === undefined ? 8 : 4 * 8 * (buffer.sizeIndex ?? 0) + 3;
+    return {
+      type,
+      source: ArgumentSource.context,
+      offset: 0,
+      size: buffer !== undefined && buffer.sizeIndex === undefined ? noSizePlace : size,
+    };
   });
+}
+
+function isOfTask({ field }: PlannedArgument): boolean {
+  return field?.source === 'current_task';
 }

@@ -7,6 +7,7 @@ import { type BpfLink, type BpfProgram, cloneProgram } from '@weir/native';
 import {
   ElfError,
   type FileReader,
+  type HookPlan,
   locateUserPlace,
   type UserArgument,
   type UserLocation,
@@ -22,6 +23,14 @@ export interface UserRequest {
   readonly place: UserPlace;
   /** Indexes of the arguments that are read. */
   readonly indexes: readonly number[];
+}
+
+/** The arguments of a program that a hook reads, those that say the size of others among them. */
+export function userIndexes({ arguments: all }: HookPlan): number[] {
+  return all.flatMap(({ index, register, field, buffer }) => [
+    ...(register !== undefined || field?.source === 'current_task' ? [] : [index]),
+    ...(buffer?.sizeIndex === undefined ? [] : [buffer.sizeIndex]),
+  ]);
 }
 
 export interface AttachedProgram {

@@ -643,6 +643,8 @@ export const ArgumentSource = {
   returned: 9,
   /** the address of the current task */
   currentTask: 16,
+  /** a register of the program that the hook is in */
+  register: 17,
 } as const;
 export type ArgumentSource = (typeof ArgumentSource)[keyof typeof ArgumentSource];
 /** Names of argument_source, by number, as events and the archive spell them. */
@@ -658,6 +660,7 @@ export const argumentSourceNames: Readonly<Record<number, string>> = {
   8: 'record_relative_data',
   9: 'returned',
   16: 'current_task',
+  17: 'register',
 };
 
 /** Where a program keeps an argument of a function or marker. */
@@ -3158,11 +3161,11 @@ export interface HookArgument {
   index: number;
   /** argument_source */
   source: number;
-  /** bits: 1, read for matching only, in no event; 2, an address (sockaddr) that is the socket's own, not its peer's; 4, its bytes are read at the return of the call, as many as that says; 8, the call returns 32 bits; 16, an address whose size is the next parameter; 64, a field, found by its field_plan; 128, data, not an argument */
+  /** bits: 1, read for matching only, in no event; 2, an address (sockaddr) that is the socket's own, not its peer's; 4, its bytes are read at the return of the call, as many as that says; 8, the call returns 32 bits; 16, an address whose size is the next parameter; 32, of a tracepoint: what it points to is the caller's memory; 64, a field, found by its field_plan; 128, data, not an argument */
   flags: number;
-  /** of a field of a tracepoint: where it lies in the record */
+  /** of a field of a tracepoint: where it lies in the record; of a register: where it is saved */
   offset: number;
-  /** of a field of a tracepoint: its bytes; of a buffer: 1 + number of the parameter that says how many bytes, or pieces, 0 where none does */
+  /** of a field of a tracepoint, or a register: its bytes; of a buffer: 1 + number of the parameter that says how many bytes, or pieces, 0 where none does; of a buffer of a tracepoint: where that number lies, 4 * offset + log2 of its bytes, 65535 for none */
   size: number;
 }
 

@@ -5,6 +5,7 @@
 //     say:TEXT         prints a text that lies on the heap; `mute` prints none
 //     open:PATH        opens a file and gives its number to a function
 //     twice:N          calls a function that calls itself N times
+//     bytes:TEXT       gives a text, its length and both as one struct iovec to a function
 //     mark:A:B:TEXT    passes each kind of marker but `gated`
 //     gated            passes a marker if anybody looks at its counter, and prints whether
 
@@ -12,6 +13,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/uio.h>
 #include <unistd.h>
 
 #define KEPT __attribute__((noinline, noclone, used))
@@ -42,6 +44,11 @@ KEPT int user_again(int left) {
 
     __asm__ volatile("" ::: "memory");
     return below + 1;
+}
+
+KEPT long user_bytes(const char *bytes, size_t size, const struct iovec *both) {
+    __asm__ volatile("" ::: "memory");
+    return bytes == both->iov_base ? (long)size : -1;
 }
 
 /* Where data lies, which is no function. */
@@ -122,6 +129,10 @@ int main(int argc, char **argv) {
             printf("%d\n", user_file(open(first, O_RDONLY)));
         } else if (strcmp(act, "twice") == 0 && first) {
             printf("%d\n", user_again(atoi(first)));
+        } else if (strcmp(act, "bytes") == 0 && first) {
+            struct iovec both = {.iov_base = first, .iov_len = strlen(first)};
+
+            printf("%ld\n", user_bytes(first, strlen(first), &both));
         } else if (strcmp(act, "mark") == 0 && third) {
             mark(atoi(first), atol(second), third);
         } else if (strcmp(act, "gated") == 0) {
