@@ -12,6 +12,7 @@
 #include "notify.h"
 #include "process.h"
 #include "rate.h"
+#include "socket_owner.h"
 #include "spec.h"
 #include "stack.h"
 #include "tally.h"
@@ -173,6 +174,8 @@ __noinline int act(__u32 slot, __u32 config_id, __u32 bit, __u32 may_deny, __u32
     work->done_signal = signal;
     if (HOOK_HAS(WEIR_HOOK_FEATURE_NOTIFY) && !(entry->flags & WEIR_SELECTOR_FLAG_MONITOR))
         notify(slot, entry, is_own_call);
+    if (HOOK_HAS(WEIR_HOOK_FEATURE_SOCKET_OWNERS))
+        own_socket(slot, entry->socket_arguments, OWNER_SET, is_own_call);
     return 0;
 }
 
@@ -188,6 +191,10 @@ static __always_inline __u16 gravest(__u32 actions) {
         return WEIR_ACTION_NOTIFYENFORCER;
     if (HAS_ACTION(actions, WEIR_ACTION_CLEANUPENFORCERNOTIFICATION))
         return WEIR_ACTION_CLEANUPENFORCERNOTIFICATION;
+    if (HAS_ACTION(actions, WEIR_ACTION_TRACKSOCK))
+        return WEIR_ACTION_TRACKSOCK;
+    if (HAS_ACTION(actions, WEIR_ACTION_UNTRACKSOCK))
+        return WEIR_ACTION_UNTRACKSOCK;
     return WEIR_ACTION_POST;
 }
 
@@ -214,6 +221,8 @@ __noinline int lay_out_argument(__u32 slot, __u32 record_end, __u32 place, __u32
     bool failed = false;
 
     *to = *from;
+    if (HOOK_HAS(WEIR_HOOK_FEATURE_SOCKET_OWNERS) && is_named_socket(to->type))
+        to->value = 0;
     if (to->flags & WEIR_ARGUMENT_FLAG_TRUNCATED)
         ((struct weir_record_header *)scratch->record)->flags |= WEIR_RECORD_FLAG_TRUNCATED;
     end = record_append(scratch, end, text->bytes, from->payload.length, &to->payload, &failed);
@@ -248,6 +257,8 @@ __noinline int post(__u32 slot, __u32 config_id, __u32 bit, __u32 event_kind) {
 
     header_fill((void *)record, task, event_kind, flags);
     record->exec_ns = process_exec_ns(task->group_leader);
+    if (HOOK_HAS(WEIR_HOOK_FEATURE_SOCKET_OWNERS))
+        tell_owner(slot, shown);
     record->binding_id = entry->binding_id + work->call_place;
     record->selector_index = entry->selector_index;
     record->action = gravest(entry->actions);
@@ -306,6 +317,7 @@ __noinline int next_match(__u32 slot, __u32 config_id) {
         HOOK_HAS(WEIR_HOOK_FEATURE_RETURNS) && entry && entry->flags & WEIR_SELECTOR_FLAG_RETURNS;
     drop_candidates(slot, entry && entry->last_bit > bit ? entry->last_bit : bit, work->done_returns);
     work->done_posts = entry && !work->done_returns && HAS_ACTION(entry->actions, WEIR_ACTION_POST);
+    work->socket_arguments = entry ? entry->socket_arguments : 0;
     work->binding_id = entry ? entry->binding_id : 0;
     return bit;
 }
@@ -340,6 +352,8 @@ static long act_for_next_policy(__u32 index, void *context) {
         note_done(all->slot, bit);
     if (work && work->done_posts)
         outcome = post_unless_limited(all->slot, all->config_id, bit, all->event_kind);
+    if (HOOK_HAS(WEIR_HOOK_FEATURE_SOCKET_OWNERS) && work)
+        disown_socket(all->slot, work->socket_arguments, OWNER_FORGOTTEN);
     // What waits for its return has matched only then.
     tally_match(all->slot, outcome, !returns);
     return 0;

@@ -84,6 +84,7 @@ struct net_device {
 };
 
 struct sk_buff {
+    struct sock *sk;
     unsigned char *head;
     unsigned int len;
     __u32 priority, mark, hash;

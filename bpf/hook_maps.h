@@ -160,8 +160,9 @@ struct hook_work {
     __u32 is_return;
     __u32 entry_action;
     __u32 return_action;
-    __u64 user_value; // what read_user_value() has read
-    __u64 bytes_left; // of the buffer that is being read
+    __u64 user_value;       // what read_user_value() has read
+    __u32 socket_arguments; // of the selector that acts
+    __u64 bytes_left;       // of the buffer that is being read
     // Where a path that is read lies; here, as there is little stack.
     struct {
         __u64 mount;

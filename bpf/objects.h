@@ -115,6 +115,8 @@ __noinline int read_packet(__u32 slot, __u32 number, __u64 address) {
         payload_unreadable(slot, number);
         return 0;
     }
+    if (HOOK_HAS(WEIR_HOOK_FEATURE_SOCKET_OWNERS))
+        name_socket(slot, number, (__u64)BPF_CORE_READ(packet, sk));
     payload->length = BPF_CORE_READ(packet, len);
     payload->priority = BPF_CORE_READ(packet, priority);
     payload->mark = BPF_CORE_READ(packet, mark);

@@ -278,6 +278,10 @@ __noinline int act_at_return(__u32 slot, __u32 bit, __u32 is_own_call) {
     work->return_action = gravest(entry->return_actions);
     work->done_posts =
         HAS_ACTION(entry->actions, WEIR_ACTION_POST) && HAS_ACTION(entry->return_actions, WEIR_ACTION_POST);
+    if (HOOK_HAS(WEIR_HOOK_FEATURE_SOCKET_OWNERS)) {
+        work->socket_arguments = entry->socket_arguments;
+        own_socket(slot, entry->socket_arguments, OWNER_SET + OWNER_AT_RETURN, is_own_call);
+    }
     if (!signal)
         return 0;
     if (!(entry->flags & WEIR_SELECTOR_FLAG_MONITOR)) {
@@ -321,6 +325,7 @@ __noinline int next_return(__u32 slot, __u32 is_own_call) {
         return 0;
     tell_done(work, entry, first);
     work->binding_id = entry->binding_id;
+    work->socket_arguments = 0;
     work->counts_enforced = false;
     work->done_failed = false;
     work->done_matches = bit <= last;
@@ -349,6 +354,9 @@ static long finish_next_policy(__u32 index, void *context) {
         return 1;
     enum match_outcome outcome =
         found ? post_unless_limited(call->slot, work->config_id, found - 1, spec.event_kind) : MATCH_SILENT;
+
+    if (HOOK_HAS(WEIR_HOOK_FEATURE_SOCKET_OWNERS))
+        disown_socket(call->slot, work->socket_arguments, OWNER_FORGOTTEN + OWNER_AT_RETURN);
 
     tally_match(call->slot, outcome, work->done_matches);
     return 0;

@@ -7,6 +7,7 @@
 
 #include "hook_kernel.h"
 #include "payload.h"
+#include "spec.h"
 #include <bpf/bpf_endian.h>
 
 enum {
@@ -19,6 +20,14 @@ enum {
 };
 
 _Static_assert(sizeof(struct weir_socket_argument) <= WEIR_LIMIT_PATH_BYTES, "a payload is in a text slot");
+
+/* Notes in an argument which socket it is; no event shows it. */
+static __always_inline void name_socket(__u32 slot, __u32 number, __u64 socket) {
+    struct hook_work *work = hook_work_of(slot);
+
+    if (HOOK_HAS(WEIR_HOOK_FEATURE_SOCKET_OWNERS) && work && number < HOOK_ARGUMENTS_MAX)
+        work->arguments[number].value = socket;
+}
 
 /*
  * Reads a struct sock, or the one of a struct socket (which has none before and after its life: then the
@@ -47,6 +56,7 @@ __noinline int read_socket(__u32 slot, __u32 number, __u64 address, __u32 type) 
         payload_unreadable(slot, number);
         return 0;
     }
+    name_socket(slot, number, (__u64)sock);
     payload->type = BPF_CORE_READ(sock, sk_type);
     payload->protocol = BPF_CORE_READ(sock, sk_protocol);
     payload->state = BPF_CORE_READ(sock, __sk_common.skc_state);

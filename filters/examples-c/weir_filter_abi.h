@@ -39,6 +39,7 @@ enum weir_record_flag {
     WEIR_RECORD_FLAG_PROTECTED = 16, // no filter may drop it (enforcement, loss, exec of an archived process)
     WEIR_RECORD_FLAG_FILTER_ERROR = 32, // a filter trapped on it
     WEIR_RECORD_FLAG_ORPHAN = 64, // the process, or its exec, was not in the process table: only pid, start time and when its program began are known
+    WEIR_RECORD_FLAG_SOCKET_OWNER = 128, // the process is the one that the socket of an argument belongs to, not the one that was running
 };
 
 // Bits about a process, as bit values.

@@ -9,7 +9,8 @@ import type { Kprobe, LsmHook, Tracepoint, Uprobe, Usdt } from './shape.js';
 import { tracepointCall } from './tracepoints.js';
 import { uprobeCalls, usdtCalls } from './user-places.js';
 
-export type CalledFields = Pick<Kprobe, 'return' | 'returnArg' | 'data'>;
+export type CalledFields = Pick<Kprobe, 'return' | 'returnArg' | 'data'> &
+  Partial<Pick<Kprobe, 'returnArgAction'>>;
 
 export interface PolicyHook {
   /** Where it is written. */

@@ -201,6 +201,9 @@ export interface PlannedSelector {
   readonly isEnforcer?: true;
   /** It enforces, and its policy has on-undecided: deny: what of its conditions is not known holds. Absent where not. */
   readonly holdsUndecided?: true;
+  /** Sockets whose owner it sets or forgets, at the entry and at the return of the call. Absent where none. */
+  readonly sockets?: PlannedSockets;
+  readonly returnSockets?: PlannedSockets;
   /** Stacks that its events have. Absent where they have none. */
   readonly stacks?: { readonly kernel: boolean; readonly user: boolean };
   /** Number of its scope, or null where it holds for every process. */
@@ -214,6 +217,12 @@ export interface PlannedSelector {
   /** Of a selector that returns: what it does then, as `actions` and `signal` do at the entry. */
   readonly returnActions?: number;
   readonly returnSignal?: number;
+}
+
+/** Positions in the hook's arguments. */
+export interface PlannedSockets {
+  readonly track?: number;
+  readonly untrack?: number;
 }
 
 export interface PlannedNotification {
@@ -295,6 +304,8 @@ export interface HookPlan {
   readonly denies: boolean;
   /** True where a selector's event comes at the return of the call. */
   readonly returns: boolean;
+  /** True where events with a socket are of the process that this belongs to. Absent where nobody says which. */
+  readonly socketOwners?: boolean;
   readonly arguments: readonly PlannedArgument[];
   /** Bits in order; those of one policy lie side by side, in its order. */
   readonly selectors: readonly PlannedSelector[];

@@ -39,6 +39,7 @@ import {
 } from './selectors.js';
 import type { Action, Argument, ArgumentTerm } from './shape.js';
 import { socketTerm } from './socket-terms.js';
+import { plannedSockets, withSocketOwners } from './sockets.js';
 import { unsupported } from './support.js';
 import { syscallValues } from './syscall-values.js';
 import { textTerm } from './text-term.js';
@@ -212,6 +213,8 @@ function effectsOf(list: readonly Located<Action>[]): Effects {
       error = -Math.abs(item.argError ?? 0);
     }
     if (item.action === 'NotifyEnforcer') actions |= 1 << ActionBit.notifyenforcer;
+    if (item.action === 'TrackSock') actions |= 1 << ActionBit.tracksock;
+    if (item.action === 'UntrackSock') actions |= 1 << ActionBit.untracksock;
     if (item.action === 'CleanupEnforcerNotification') actions |= 1 << ActionBit.cleanupenforcernotification;
   }
   return { actions, signal, error };
@@ -250,9 +253,12 @@ function eventKindOf(call: ResolvedCall): number {
 }
 
 /** What a selector does at the return of the call. */
-function returnOf(selector: ExpandedSelector, showsReturn: boolean) {
+function returnOf(selector: ExpandedSelector, showsReturn: boolean, called: CalledFields | undefined) {
   const { actions, signal } = effectsOf(selector.part('matchReturnActions'));
-  return { returns: true, showsReturn, returnActions: actions, returnSignal: signal };
+  const own = effectsOf([{ item: { action: called?.returnArgAction ?? 'Post' }, path: selector.path }]);
+  // NoPost in the list holds.
+  const returnActions = actions | (own.actions & ~(1 << ActionBit.post));
+  return { returns: true, showsReturn, returnActions, returnSignal: signal };
 }
 
 function readingOf(
@@ -484,13 +490,21 @@ class Planner {
         ...rateLimitOf(selector),
         ...notificationOf(selector),
         ...stacksOf(selector),
+        ...plannedSockets(
+          selector.matchActions,
+          selector.part('matchReturnActions'),
+          called,
+          args,
+          slotOf,
+          returnSlot,
+        ),
         scope: this.scopes.number(scopeTerms, holds, policy, selector.path),
         shownArguments: [
           ...slotOf.values(),
           ...dataSlotOf.values(),
           ...(returnSlot === undefined ? [] : [returnSlot]),
         ],
-        ...(returns ? returnOf(selector, returnSlot !== undefined) : {}),
+        ...(returns ? returnOf(selector, returnSlot !== undefined, called) : {}),
       };
       // Each alternative of its expressions is a bit of its own; of those that match, the first acts.
       for (const more of alternativesOf(selector, args, slotOf)) {
@@ -643,7 +657,7 @@ class Planner {
     }
     const scopes = this.finishScopes();
     throwIssues(this.issues);
-    return { hooks, scopes };
+    return { hooks: withSocketOwners(hooks), scopes };
   }
 }
 

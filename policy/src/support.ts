@@ -96,6 +96,8 @@ const plannedActions = new Set([
   'CleanupEnforcerNotification',
   'GetUrl',
   'DnsLookup',
+  'TrackSock',
+  'UntrackSock',
 ]);
 
 /** The longest text that a term takes: what a trie takes, without the closing NUL. */
@@ -255,7 +257,7 @@ function checkOperator(
   });
 }
 
-const actionsAtReturn = new Set(['Post', 'NoPost', 'Sigkill', 'Signal']);
+const actionsAtReturn = new Set(['Post', 'NoPost', 'Sigkill', 'Signal', 'TrackSock', 'UntrackSock']);
 
 function checkReturnParts(selector: ExpandedSelector, returnArg: Argument | undefined, report: Report): void {
   for (const { item, path } of selector.part('matchReturnArgs')) checkOperator(item, returnArg, path, report);
@@ -337,9 +339,6 @@ function checkHook(policy: Policy, hook: PolicyHook, report: Report): void {
 function checkKprobe(kprobe: Kprobe, path: string, report: Report): void {
   if (kprobe.returnArg !== undefined)
     checkArgument(kprobe.returnArg, `${path}.returnArg`, 'nothing', undefined, report);
-  // Post says what is done anyway.
-  if (kprobe.returnArgAction !== undefined && kprobe.returnArgAction !== 'Post')
-    report(`${path}.returnArgAction`, `${kprobe.returnArgAction} ${later}: it does Post`);
 }
 
 /** Argument types that are read of programs, beside integers. */

@@ -7,6 +7,7 @@ import { quote } from './nearest.js';
 import { rateLimitSeconds, rateLimitSecondsMax } from './rate-limit.js';
 import type { Located } from './selectors.js';
 import type { Action } from './shape.js';
+import { checkSocketActions } from './sockets.js';
 
 function checkRateLimit(findings: Findings, action: Action, path: string): void {
   if (action.rateLimit !== undefined) {
@@ -173,6 +174,7 @@ export function checkActions(findings: Findings, actions: readonly Located<Actio
       `${ofAgent.path}.action`,
       `${ofAgent.item.action} is done by the agent where it gets the event: leave NoPost out`,
     );
+  checkSocketActions(findings, actions, hook.args);
   if (seen.has('Post') && seen.has('NoPost')) {
     const path = actions.find(({ item }) => item.action === 'NoPost')?.path ?? '';
     findings.error('conflict', `${path}.action`, 'Post and NoPost are both there: keep one');

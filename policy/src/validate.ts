@@ -15,6 +15,7 @@ import type { Policy } from './parse.js';
 import { resolveCalls } from './resolve-calls.js';
 import { expandSelectors, type Located } from './selectors.js';
 import type { Argument, Kprobe } from './shape.js';
+import { checkReturnedSocket } from './sockets.js';
 import { fieldPath } from './source.js';
 import { syscallNumber32 } from './syscall-numbers.js';
 import { checkTracepoint } from './tracepoints.js';
@@ -330,6 +331,7 @@ function checkKprobes(findings: Findings, part: 'kprobes' | 'fentries'): void {
       );
     }
     checkReturn(findings, kprobe, calls, path);
+    checkReturnedSocket(findings, kprobe, path);
     // Every function of a list has the same args and selectors: the first stands for all, but for what it denies.
     const first = calls[0]?.item;
     const all = calls.map(({ item }) => item);

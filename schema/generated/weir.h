@@ -9,6 +9,7 @@
 #define WEIR_LIMIT_DIMENSIONS_PER_HOOK 32
 #define WEIR_LIMIT_ARGUMENTS_PER_HOOK 6
 #define WEIR_LIMIT_SLOTS_PER_HOOK 8
+#define WEIR_LIMIT_SOCKET_OWNERS 32768
 #define WEIR_LIMIT_FIELD_STEPS 12
 #define WEIR_LIMIT_TRIE_DATA_BYTES 252
 #define WEIR_LIMIT_PATH_BYTES 4096
@@ -54,6 +55,7 @@ enum weir_record_flag {
     WEIR_RECORD_FLAG_PROTECTED = 16, // no filter may drop it (enforcement, loss, exec of an archived process)
     WEIR_RECORD_FLAG_FILTER_ERROR = 32, // a filter trapped on it
     WEIR_RECORD_FLAG_ORPHAN = 64, // the process, or its exec, was not in the process table: only pid, start time and when its program began are known
+    WEIR_RECORD_FLAG_SOCKET_OWNER = 128, // the process is the one that the socket of an argument belongs to, not the one that was running
 };
 
 // Bits about a process, as bit values.
@@ -210,6 +212,7 @@ enum weir_hook_feature {
     WEIR_HOOK_FEATURE_HOLDS_UNDECIDED = 256, // a selector denies where its conditions on the process cannot be looked at
     WEIR_HOOK_FEATURE_FIELDS = 512, // an argument is a field of what the parameter points to, or of the current task
     WEIR_HOOK_FEATURE_DATA = 1024, // events have data besides arguments
+    WEIR_HOOK_FEATURE_SOCKET_OWNERS = 2048, // events name the process that their socket belongs to; selectors may say which that is
 };
 
 // Bits of a selector, as bit values.
@@ -1159,7 +1162,7 @@ struct weir_selector_entry {
     __u32 notify_signal; // for an enforcer to send; 0 for none
     __u32 return_actions; // bit n: action n, at the return of the call
     __u32 return_signal; // to send at the return; 0 for none
-    __u32 reserved; // 0
+    __u32 socket_arguments; // bytes: 1 + position of the socket of which the current process is to be the owner, from now on (TrackSock); of the one that is to have none any more (UntrackSock); the same two at the return of the call. 0 for none
 };
 _Static_assert(sizeof(struct weir_selector_entry) == 56, "selector_entry");
 _Static_assert(__builtin_offsetof(struct weir_selector_entry, binding_id) == 0, "selector_entry.binding_id");
@@ -1176,7 +1179,22 @@ _Static_assert(__builtin_offsetof(struct weir_selector_entry, notify_error) == 3
 _Static_assert(__builtin_offsetof(struct weir_selector_entry, notify_signal) == 40, "selector_entry.notify_signal");
 _Static_assert(__builtin_offsetof(struct weir_selector_entry, return_actions) == 44, "selector_entry.return_actions");
 _Static_assert(__builtin_offsetof(struct weir_selector_entry, return_signal) == 48, "selector_entry.return_signal");
-_Static_assert(__builtin_offsetof(struct weir_selector_entry, reserved) == 52, "selector_entry.reserved");
+_Static_assert(__builtin_offsetof(struct weir_selector_entry, socket_arguments) == 52, "selector_entry.socket_arguments");
+
+// Value of socket_owners, by the address of the struct sock: the process that the socket belongs to.
+struct weir_socket_owner {
+    __u64 start_ns; // as in a record header
+    __u64 exec_ns; // as in a record header
+    __u64 cgroup_id; // as in a record header
+    __u32 pid; // as in a record header
+    __u32 tid; // as in a record header
+};
+_Static_assert(sizeof(struct weir_socket_owner) == 32, "socket_owner");
+_Static_assert(__builtin_offsetof(struct weir_socket_owner, start_ns) == 0, "socket_owner.start_ns");
+_Static_assert(__builtin_offsetof(struct weir_socket_owner, exec_ns) == 8, "socket_owner.exec_ns");
+_Static_assert(__builtin_offsetof(struct weir_socket_owner, cgroup_id) == 16, "socket_owner.cgroup_id");
+_Static_assert(__builtin_offsetof(struct weir_socket_owner, pid) == 24, "socket_owner.pid");
+_Static_assert(__builtin_offsetof(struct weir_socket_owner, tid) == 28, "socket_owner.tid");
 
 // Key of a call that has begun, and whose return a policy asks for.
 struct weir_call_key {

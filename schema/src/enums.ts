@@ -35,6 +35,10 @@ export const recordFlag = enumeration('record_flag', 'Bits of a record header, a
     64,
     'the process, or its exec, was not in the process table: only pid, start time and when its program began are known',
   ],
+  socket_owner: [
+    128,
+    'the process is the one that the socket of an argument belongs to, not the one that was running',
+  ],
 });
 
 export const execFlag = enumeration('exec_flag', 'Bits about a process, as bit values.', {

@@ -12,6 +12,7 @@ export const limits = {
   arguments_per_hook: 6,
   /** Arguments and return values, each by the types that policies read it as. */
   slots_per_hook: 8,
+  socket_owners: 32_768,
   /** Offsets to add and pointers to follow, on the way to a field. */
   field_steps: 12,
   /** Bytes of a prefix, suffix or exact string in a trie, its closing mark included: the kernel's trie takes 256 bytes of key, four of which name the dimension. */
@@ -157,6 +158,10 @@ export const hookFeature = enumeration(
     holds_undecided: [256, 'a selector denies where its conditions on the process cannot be looked at'],
     fields: [512, 'an argument is a field of what the parameter points to, or of the current task'],
     data: [1024, 'events have data besides arguments'],
+    socket_owners: [
+      2048,
+      'events name the process that their socket belongs to; selectors may say which that is',
+    ],
   },
 );
 
@@ -394,7 +399,23 @@ export const selectorEntry = layout(
     field('notify_signal', 'u32', 'for an enforcer to send; 0 for none'),
     field('return_actions', 'u32', 'bit n: action n, at the return of the call'),
     field('return_signal', 'u32', 'to send at the return; 0 for none'),
-    field('reserved', 'u32', '0'),
+    field(
+      'socket_arguments',
+      'u32',
+      'bytes: 1 + position of the socket of which the current process is to be the owner, from now on (TrackSock); of the one that is to have none any more (UntrackSock); the same two at the return of the call. 0 for none',
+    ),
+  ],
+);
+
+export const socketOwner = layout(
+  'socket_owner',
+  'Value of socket_owners, by the address of the struct sock: the process that the socket belongs to.',
+  [
+    field('start_ns', 'u64', 'as in a record header'),
+    field('exec_ns', 'u64', 'as in a record header'),
+    field('cgroup_id', 'u64', 'as in a record header'),
+    field('pid', 'u32', 'as in a record header'),
+    field('tid', 'u32', 'as in a record header'),
   ],
 );
 
@@ -518,6 +539,7 @@ export const kernelMaps = [
   lineageSeed,
   selectorKey,
   selectorEntry,
+  socketOwner,
   callKey,
   integerKey,
   rangeKey,

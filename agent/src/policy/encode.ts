@@ -332,11 +332,19 @@ export function encodeHookEntries(
       notifySignal: selector.notification?.signal ?? 0,
       returnActions: selector.returnActions ?? 0,
       returnSignal: selector.returnSignal ?? 0,
-      reserved: 0,
+      socketArguments: socketArguments(selector),
     });
     entries.push({ map: 'selectors', key, value });
   });
   return entries;
+}
+
+function socketArguments({ sockets, returnSockets }: PlannedSelector): number {
+  const positions = [sockets?.track, sockets?.untrack, returnSockets?.track, returnSockets?.untrack];
+  return positions.reduce<number>(
+    (packed, position, byte) => packed + (position === undefined ? 0 : position + 1) * 2 ** (8 * byte),
+    0,
+  );
 }
 
 function selectorFlags({
@@ -384,6 +392,7 @@ function featuresOf(hook: HookPlan): number {
   let features = isEnforcing ? HookFeature.enforcerOnly : 0;
   if (all.some(({ field }) => field !== undefined)) features |= HookFeature.fields;
   if (all.some(({ data }) => data === true)) features |= HookFeature.data;
+  if (hook.socketOwners === true) features |= HookFeature.socketOwners;
   if (returns) features |= HookFeature.returns;
   if (returns && syscall) features |= HookFeature.systemCall;
   if (deniersOfUndecided(hook) !== 0n) features |= HookFeature.holdsUndecided;

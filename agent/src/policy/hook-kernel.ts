@@ -25,6 +25,7 @@ import { hostRoot } from './host-paths.js';
 import { systemCallEntries } from './kernel-names.js';
 import { newMappingMark, openMappingEvents } from './mappings.js';
 import { type Denial, type Prevention, Preventions, u64 } from './prevention.js';
+import { SocketOwners } from './socket-owners.js';
 import { attachUser, type UserRequest } from './user-hooks.js';
 
 export interface LoadRequest {
@@ -103,6 +104,7 @@ const workingMaps = [
   'call_frames',
   'hook_counts',
   'binding_counts',
+  'socket_owners',
 ] as const;
 
 /** Numbers that the kernel gives its first namespaces (linux/proc_ns.h); mnt and net have none that is fixed. */
@@ -174,6 +176,7 @@ export class HookKernel {
   /** Configurations as they were written last, by map and index. */
   readonly #configs = new Map<string, Uint8Array>();
   #preventions: Preventions | undefined;
+  #socketOwners: SocketOwners | undefined;
   #counts: Counts | undefined;
   #flip: BpfProgram | undefined;
   #entries: ReadonlySet<string> | undefined;
@@ -491,6 +494,20 @@ export class HookKernel {
     return Object.fromEntries(Object.entries(maps).filter(([name]) => names.has(name)));
   }
 
+  /**
+   * Keeps the owners of sockets true while hooks tell them, or leaves that off.
+   * @throws {PolicyLoadError} where this kernel does not let it
+   */
+  keepSocketOwners(wanted: boolean): void {
+    if (!wanted) {
+      this.#socketOwners?.close();
+      return;
+    }
+    const path = join(dirname(this.#options.objectPath), 'socket.bpf.o');
+    this.#socketOwners ??= new SocketOwners(path, this.#map('socket_owners'));
+    this.#socketOwners.watch();
+  }
+
   /** What the kernel stage counts of hooks and policies. */
   get counts(): Counts {
     if (this.#counts === undefined)
@@ -498,7 +515,7 @@ export class HookKernel {
     return this.#counts;
   }
 
-  #map(name: MapName | 'hook_counts' | 'binding_counts'): BpfMap {
+  #map(name: MapName | 'hook_counts' | 'binding_counts' | 'socket_owners'): BpfMap {
     const map = this.#maps.get(name);
     if (map === undefined) throw new PolicyLoadError('map', `the map ${name} is not open`);
     return map;
@@ -657,6 +674,7 @@ export class HookKernel {
     if (this.#closed) return;
     this.#closed = true;
     this.#preventions?.close();
+    this.#socketOwners?.close();
     for (const { object, template } of this.#objects.values()) {
       template.close();
       object.close();

@@ -513,7 +513,10 @@ export class PolicySet {
     let scopes = this.#scopes;
     let workloads: WorkloadChange | undefined;
     let current: HookPlan | undefined;
+    const tellsOwners = hooks.find(({ socketOwners }) => socketOwners === true);
     try {
+      current = tellsOwners;
+      if (tellsOwners !== undefined) kernel.keepSocketOwners(true);
       const digest = digestOf(scopePlan);
       if (digest !== scopes.digest) {
         // One that was written in vain is written anew: the other place holds the one in force.
@@ -612,6 +615,7 @@ export class PolicySet {
     if (flips.length === 0 && stale.length === 0 && replaced.length === 0) return;
     await kernel.settle();
     kernel.deleteEntries(stale);
+    if (tellsOwners === undefined) kernel.keepSocketOwners(false);
     for (const program of closing) program.close();
     kernel.forgetCalls(new Set(freed));
     const awaited = kernel.awaitedConfigs();

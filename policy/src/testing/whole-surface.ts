@@ -40,6 +40,7 @@ spec:
     - {index: 0, type: file, label: file, resolve: f_path.dentry, btfType: file, btfTypeModule: vmlinux}
     - {index: 1, type: int, returnCopy: false, maxData: false}
     - {index: 2, type: char_buf, sizeArgIndex: 2}
+    - {index: 3, type: sock}
     data:
     - {index: 0, type: uint32, source: current_task, resolve: cred.uid.val}
     returnArg: {index: 0, type: int}
@@ -75,8 +76,8 @@ spec:
       - {action: Override, argError: -1}
       - {action: GetUrl, argUrl: "http://127.0.0.1/"}
       - {action: DnsLookup, argFqdn: example.org}
-      - {action: TrackSock, argSock: 0}
-      - {action: UntrackSock, argSock: 0}
+      - {action: TrackSock, argSock: 3}
+      - {action: UntrackSock, argSock: 3}
       - {action: CleanupEnforcerNotification}
       matchReturnActions: [{action: NoPost}]
   - call: tcp_connect

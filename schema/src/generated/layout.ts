@@ -78,6 +78,8 @@ export const RecordFlag = {
   filterError: 32,
   /** the process, or its exec, was not in the process table: only pid, start time and when its program began are known */
   orphan: 64,
+  /** the process is the one that the socket of an argument belongs to, not the one that was running */
+  socketOwner: 128,
 } as const;
 export type RecordFlag = (typeof RecordFlag)[keyof typeof RecordFlag];
 /** Names of record_flag, by number, as events and the archive spell them. */
@@ -89,6 +91,7 @@ export const recordFlagNames: Readonly<Record<number, string>> = {
   16: 'protected',
   32: 'filter_error',
   64: 'orphan',
+  128: 'socket_owner',
 };
 
 /** Bits about a process, as bit values. */
@@ -485,6 +488,8 @@ export const HookFeature = {
   fields: 512,
   /** events have data besides arguments */
   data: 1024,
+  /** events name the process that their socket belongs to; selectors may say which that is */
+  socketOwners: 2048,
 } as const;
 export type HookFeature = (typeof HookFeature)[keyof typeof HookFeature];
 /** Names of hook_feature, by number, as events and the archive spell them. */
@@ -500,6 +505,7 @@ export const hookFeatureNames: Readonly<Record<number, string>> = {
   256: 'holds_undecided',
   512: 'fields',
   1024: 'data',
+  2048: 'socket_owners',
 };
 
 /** Bits of a selector, as bit values. */
@@ -3775,7 +3781,7 @@ export const SELECTOR_ENTRY_NOTIFY_ERROR_AT = 36;
 export const SELECTOR_ENTRY_NOTIFY_SIGNAL_AT = 40;
 export const SELECTOR_ENTRY_RETURN_ACTIONS_AT = 44;
 export const SELECTOR_ENTRY_RETURN_SIGNAL_AT = 48;
-export const SELECTOR_ENTRY_RESERVED_AT = 52;
+export const SELECTOR_ENTRY_SOCKET_ARGUMENTS_AT = 52;
 export const SELECTOR_ENTRY_BYTES = 56;
 
 /** What a selector does where it is the first of its policy to match. */
@@ -3808,8 +3814,8 @@ export interface SelectorEntry {
   returnActions: number;
   /** to send at the return; 0 for none */
   returnSignal: number;
-  /** 0 */
-  reserved: number;
+  /** bytes: 1 + position of the socket of which the current process is to be the owner, from now on (TrackSock); of the one that is to have none any more (UntrackSock); the same two at the return of the call. 0 for none */
+  socketArguments: number;
 }
 
 /** Reads 56 bytes. @throws {RangeError} where they reach past the view. */
@@ -3829,7 +3835,7 @@ export function readSelectorEntry(view: DataView, at: number): SelectorEntry {
     notifySignal: view.getUint32(at + 40, true),
     returnActions: view.getUint32(at + 44, true),
     returnSignal: view.getUint32(at + 48, true),
-    reserved: view.getUint32(at + 52, true),
+    socketArguments: view.getUint32(at + 52, true),
   };
 }
 
@@ -3849,12 +3855,58 @@ export function writeSelectorEntry(view: DataView, at: number, value: SelectorEn
   view.setUint32(at + 40, value.notifySignal, true);
   view.setUint32(at + 44, value.returnActions, true);
   view.setUint32(at + 48, value.returnSignal, true);
-  view.setUint32(at + 52, value.reserved, true);
+  view.setUint32(at + 52, value.socketArguments, true);
 }
 
 /** Makes a SelectorEntry of zeros, with the given fields set. */
 export function makeSelectorEntry(fields: Partial<SelectorEntry> = {}): SelectorEntry {
   return { ...readSelectorEntry(zeros, 0), ...fields };
+}
+
+export const SOCKET_OWNER_START_NS_AT = 0;
+export const SOCKET_OWNER_EXEC_NS_AT = 8;
+export const SOCKET_OWNER_CGROUP_ID_AT = 16;
+export const SOCKET_OWNER_PID_AT = 24;
+export const SOCKET_OWNER_TID_AT = 28;
+export const SOCKET_OWNER_BYTES = 32;
+
+/** Value of socket_owners, by the address of the struct sock: the process that the socket belongs to. */
+export interface SocketOwner {
+  /** as in a record header */
+  startNs: bigint;
+  /** as in a record header */
+  execNs: bigint;
+  /** as in a record header */
+  cgroupId: bigint;
+  /** as in a record header */
+  pid: number;
+  /** as in a record header */
+  tid: number;
+}
+
+/** Reads 32 bytes. @throws {RangeError} where they reach past the view. */
+export function readSocketOwner(view: DataView, at: number): SocketOwner {
+  return {
+    startNs: view.getBigUint64(at, true),
+    execNs: view.getBigUint64(at + 8, true),
+    cgroupId: view.getBigUint64(at + 16, true),
+    pid: view.getUint32(at + 24, true),
+    tid: view.getUint32(at + 28, true),
+  };
+}
+
+/** Writes 32 bytes. @throws {RangeError} where they reach past the view. */
+export function writeSocketOwner(view: DataView, at: number, value: SocketOwner): void {
+  view.setBigUint64(at, value.startNs, true);
+  view.setBigUint64(at + 8, value.execNs, true);
+  view.setBigUint64(at + 16, value.cgroupId, true);
+  view.setUint32(at + 24, value.pid, true);
+  view.setUint32(at + 28, value.tid, true);
+}
+
+/** Makes a SocketOwner of zeros, with the given fields set. */
+export function makeSocketOwner(fields: Partial<SocketOwner> = {}): SocketOwner {
+  return { ...readSocketOwner(zeros, 0), ...fields };
 }
 
 export const CALL_KEY_CONTEXT_AT = 0;

@@ -29,6 +29,7 @@ export enum RecordFlag {
   protected_ = 16,
   filterError = 32,
   orphan = 64,
+  socketOwner = 128,
 }
 
 /** Bits about a process, as bit values. */
