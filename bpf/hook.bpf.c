@@ -114,12 +114,16 @@ int at_lsm_hook(__u64 *ctx) {
     return error;
 }
 
+static __always_inline long function_result(void *ctx, __u64 *value) {
+    return bpf_get_func_ret(ctx, value);
+}
+
 /* Ends what the entry of a call began: there, one of the programs above that is attached to the same
  * function.
  */
 SEC("fexit/security_file_open")
 int at_return(__u64 *ctx) {
-    run_return(ctx);
+    run_return(ctx, function_result);
     return 0;
 }
 

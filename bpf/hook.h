@@ -360,7 +360,7 @@ static __always_inline int run_hook(void *ctx, argument_matcher match, permissio
     count(WEIR_KERNEL_COUNTER_HOOK_RUNS);
     tally_run(hook_id);
     if (HOOK_HAS(WEIR_HOOK_FEATURE_RETURNS))
-        forget_returned(address_of(ctx));
+        forget_returned(place_of_call(ctx, false));
     if (HOOK_HAS(WEIR_HOOK_FEATURE_ENFORCER_ONLY) && !is_notified())
         return 0;
 
@@ -409,7 +409,7 @@ static __always_inline int run_hook(void *ctx, argument_matcher match, permissio
             take_stacks(ctx, slot);
             error = enforce(&all);
             if (HOOK_HAS(WEIR_HOOK_FEATURE_RETURNS) && !mask_empty(&work->returning, words))
-                await_return(slot, address_of(ctx));
+                await_return(slot, place_of_call(ctx, false));
         }
         if (work->undecided_count)
             tally_undecided(hook_id, work->undecided_count);
@@ -428,22 +428,24 @@ static __always_inline void read_kept_place(__u32 slot, __u32 i, __u64 returned)
     __u64 address = argument->value;
     __u64 size = argument->original_length == UNKNOWN_SIZE ? ~0ULL : argument->original_length;
     __s64 bytes = spec.arguments[i].flags & ARGUMENT_NARROW_RETURN ? (__s64)(__s32)returned : (__s64)returned;
-    bool is_user = spec.arguments[i].source == WEIR_ARGUMENT_SOURCE_SYSCALL;
 
     argument->value = 0;
     work->bytes_left = bytes < 0 ? 0 : bytes;
-    read_buffer(slot, i | (is_user ? IN_USER_MEMORY : 0), spec.arguments[i].type, address, size);
+    read_buffer(slot, i | (is_of_user(i) ? IN_USER_MEMORY : 0), spec.arguments[i].type, address, size);
 }
+
+/* Gets what the call returned. Where that cannot be, the result is not 0. */
+typedef long (*return_getter)(void *ctx, __u64 *value);
 
 /*
  * At the return of a call: takes back what its entry left, reads what only now can be read, matches it, acts
  * and posts.
  */
-static __always_inline void run_return(void *ctx) {
+static __always_inline void run_return(void *ctx, return_getter get_returned) {
     struct weir_call_key key = {};
     __u32 slot = 0;
     __u32 d = spec.entry_dimension_count;
-    __u32 size = find_call(address_of(ctx), &key);
+    __u32 size = find_call(place_of_call(ctx, true), &key);
 
     if (!size)
         return;
@@ -472,13 +474,13 @@ static __always_inline void run_return(void *ctx) {
             if (spec.arguments[i].source != WEIR_ARGUMENT_SOURCE_RETURNED && !is_copy)
                 continue;
             argument->flags = WEIR_ARGUMENT_FLAG_RETURNED;
-            if (bpf_get_func_ret(ctx, &raw))
+            if (get_returned(ctx, &raw))
                 argument->flags |= WEIR_ARGUMENT_FLAG_UNREADABLE;
             else if (is_copy)
                 read_kept_place(slot, i, raw);
             else
-                read_argument(argument, slot, i, spec.arguments[i].type, spec.arguments[i].flags, false, raw,
-                              0);
+                read_argument(argument, slot, i, spec.arguments[i].type, spec.arguments[i].flags,
+                              spec.event_kind == WEIR_EVENT_KIND_UPROBE, raw, 0);
 #pragma clang loop unroll(disable)
             for (; d < WEIR_LIMIT_DIMENSIONS_PER_HOOK; d++) {
                 if (d >= spec.dimension_count || spec.dimensions[d].argument != i)

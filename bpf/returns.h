@@ -13,6 +13,10 @@
 // any program is attached to the same function or taken from it. So a thread has a list of its calls, and
 // forgets by the address those that cannot be any more: a stack grows down, so that a call further down than
 // a new one has returned; and a system call begins on an empty stack. Each is counted.
+//
+// Functions of programs are known by their place on the program's own stack. A program may have many, and
+// leave functions without a return (longjmp): a call is forgotten where another begins at its place, and
+// those further down than a new one where the list is full.
 
 #ifndef WEIR_RETURNS_H
 #define WEIR_RETURNS_H
@@ -23,6 +27,9 @@
 #include "spec.h"
 
 enum {
+    // Of struct pt_regs of x86-64.
+    STACK_POINTER_AT = 152,
+    RETURN_VALUE_AT = 80,
     // Calls of one thread that can wait for their returns, one within the other.
     CALL_FRAMES_MAX = 8,
     SMALL_CALL_BYTES = 2048,
@@ -99,6 +106,28 @@ static __always_inline __u64 address_of(void *ctx) {
     return address;
 }
 
+/* Whether a call is one of a program's functions. */
+static __always_inline bool is_user_call(__u64 place) {
+    return !(place >> 63);
+}
+
+/*
+ * The place by which a call is known at its entry (`returned`: 0) and at its return. Of a function in a
+ * program it is where the program's stack ends when the function has returned: at its entry the address that
+ * it returns to lies below that.
+ */
+static __always_inline __u64 place_of_call(void *ctx, bool returned) {
+    __u64 context = address_of(ctx);
+    __u64 stack = 0;
+
+    if (spec.event_kind != WEIR_EVENT_KIND_UPROBE)
+        return context;
+    if (bpf_probe_read_kernel(&stack, sizeof(stack), (void *)(context + STACK_POINTER_AT)) ||
+        !is_user_call(stack))
+        return 0;
+    return returned ? stack : stack + sizeof(stack);
+}
+
 static __always_inline void call_key_of(struct weir_call_key *key, const struct call_frame *frame,
                                         __u64 context) {
     key->context = context;
@@ -110,6 +139,10 @@ static __always_inline void call_key_of(struct weir_call_key *key, const struct 
 /* Whether a call cannot be under way any more, given where the stack of the current one is. */
 static __always_inline bool has_returned(__u64 context, __u64 here, __u64 stack) {
     bool is_thread_call = context - stack < WEIR_KERNEL_STACK_BYTES;
+
+    // A program may have several stacks: only another call at the same place tells.
+    if (is_user_call(here) || is_user_call(context))
+        return context == here;
 
     // Interrupts come on top of what a thread does, and are over when it goes on.
     if (here - stack < WEIR_KERNEL_STACK_BYTES)
@@ -203,6 +236,27 @@ __noinline int take_argument(__u32 slot, __u32 position) {
     return 0;
 }
 
+/* Makes room in a thread's list, by the calls of programs that lie further down than a new one. */
+static __always_inline struct call_frame *forget_deeper(struct call_frames *all, __u64 here) {
+    struct call_frame *freed = NULL;
+
+#pragma clang loop unroll(disable)
+    for (__u32 i = 0; i < CALL_FRAMES_MAX; i++) {
+        struct call_frame *frame = &all->frames[i];
+        __u64 context = frame->context;
+        struct weir_call_key key;
+
+        if (!is_user_call(context) || context >= here)
+            continue;
+        call_key_of(&key, frame, context);
+        frame->context = 0;
+        freed = frame;
+        if (bpf_map_delete_elem(&small_calls, &key) == 0 || bpf_map_delete_elem(&large_calls, &key) == 0)
+            count(WEIR_KERNEL_COUNTER_RETURNS_LOST);
+    }
+    return freed;
+}
+
 /* Takes a place in the thread's list. Returns CALL_SMALL or CALL_LARGE, 0 where the call cannot be kept. */
 __noinline int keep_call(__u32 slot, __u64 here, __u32 end) {
     struct hook_work *work = hook_work_of(slot);
@@ -225,6 +279,8 @@ __noinline int keep_call(__u32 slot, __u64 here, __u32 end) {
             break;
         }
     }
+    if (!free && spec.event_kind == WEIR_EVENT_KIND_UPROBE)
+        free = forget_deeper(all, here);
     if (!free || !here)
         return 0;
     struct weir_call_key key;

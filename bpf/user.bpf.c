@@ -19,6 +19,17 @@ int observe_user(void *ctx) {
     return 0;
 }
 
+static __always_inline long user_result(void *ctx, __u64 *value) {
+    return bpf_probe_read_kernel(value, sizeof(*value), (void *)(address_of(ctx) + RETURN_VALUE_AT));
+}
+
+/* Where a function of a program has returned to whoever called it. */
+SEC("uretprobe")
+int at_user_return(void *ctx) {
+    run_return(ctx, user_result);
+    return 0;
+}
+
 /* Where a mapping is told of to a perf event. */
 SEC("fentry/perf_event_mmap_output")
 int observe_mapping(__u64 *ctx) {

@@ -370,7 +370,21 @@ function checkUserFields(policy: Policy, fields: PolicyHook['fields'], path: str
       'the types in a file of a program are not read: name by btfType a struct that the kernel knows',
     );
   if ('symbols' in fields || 'offsets' in fields || 'addrs' in fields) {
-    if (fields.return === true) report(`${path}.return`, `return: true ${later}`);
+    if (fields.returnArg !== undefined) {
+      const { type } = fields.returnArg;
+      checkArgument(fields.returnArg, `${path}.returnArg`, 'nothing', undefined, report);
+      if (type !== 'auto' && typeInfo(type)?.family !== 'integer' && !userTypes.has(type))
+        report(
+          `${path}.returnArg.type`,
+          `a program returns no ${type}: write a number, string, fd or sockaddr`,
+        );
+    }
+    const place = (['offsets', 'addrs'] as const).find((field) => (fields[field] ?? []).length > 0);
+    if (fields.return === true && place !== undefined)
+      report(
+        `${path}.return`,
+        `return: true with ${place}: only where a function begins, its return can be told; name it by symbols`,
+      );
   }
   for (const selector of expandSelectors(policy, fields, path)) {
     for (const { item, path: at } of [...selector.matchActions, ...selector.part('matchReturnActions')]) {

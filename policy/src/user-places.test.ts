@@ -112,7 +112,8 @@ describe('places in programs', () => {
 
   it('refuses by name what cannot be had', () => {
     const issues = [
-      uprobe({ symbols: ['a'], return: true }),
+      uprobe({ offsets: ['0x10'], return: true, returnArg: { index: 0, type: 'int' } }),
+      uprobe({ symbols: ['a'], return: true, returnArg: { index: 0, type: 'file' } }),
       uprobe({
         symbols: ['a'],
         args: [
@@ -128,7 +129,8 @@ describe('places in programs', () => {
       usdt({ selectors: [{ matchActions: [{ action: 'Set', argIndex: 0, argValue: 1 }] }] }),
     ].map((policy) => unsupported(policy).map(formatIssue).join());
     expect(issues).toEqual([
-      expect.stringMatching(/spec\.uprobes\[0\]\.return: /),
+      expect.stringMatching(/spec\.uprobes\[0\]\.return: return: true with offsets/),
+      expect.stringMatching(/spec\.uprobes\[0\]\.returnArg\.type: a program returns no file/),
       expect.stringMatching(/^[^,]*spec\.uprobes\[0\]\.args\[0\]\.type: the type file in a program/),
       expect.stringMatching(/spec\.uprobes\[0\]\.args\[0\]\.resolve: .*name by btfType the struct/),
       expect.stringMatching(/spec\.uprobes\[0\]\.data\[0\]\.resolve: names no register/),
@@ -137,6 +139,33 @@ describe('places in programs', () => {
       expect.stringMatching(/matchActions\[0\]\.action: Override in a program needs a kernel/),
       expect.stringMatching(/spec\.usdts\[0\]\.selectors\[0\]\.matchActions\[0\]\.action: Set /),
     ]);
+  });
+
+  it('have an event at the return of a function, with what it returned', () => {
+    const policy = uprobe({
+      symbols: ['a'],
+      args: [{ index: 0, type: 'char_buf', returnCopy: true }],
+      return: true,
+      returnArg: { index: 0, type: 'int', label: 'result' },
+      selectors: [
+        {
+          matchReturnArgs: [{ operator: 'LT', values: ['0'] }],
+          matchReturnActions: [{ action: 'Signal', argSig: 15 }],
+        },
+      ],
+    });
+    expect(validate(policy).errors).toEqual([]);
+    expect(unsupported(policy)).toEqual([]);
+    const [hook] = hooks(policy);
+    expect(hook?.returns).toBe(true);
+    expect(hook?.arguments.map(({ type, returned, buffer }) => [type, returned, buffer?.copied])).toEqual([
+      [ArgumentType.charBuf, undefined, true],
+      [ArgumentType.int32, true, undefined],
+    ]);
+    expect(hook?.selectors[0]).toMatchObject({ returns: true, showsReturn: true, returnSignal: 15 });
+    expect(hook?.bindings[0]?.argumentLabels).toEqual(['', 'result']);
+    const unread = uprobe({ symbols: ['a'], return: true });
+    expect(validate(unread).errors.map(({ path }) => path)).toEqual(['spec.uprobes[0].returnArg']);
   });
 
   it('have registers, by the names of their parts, and fields of the task beside their arguments', () => {

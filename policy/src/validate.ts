@@ -269,7 +269,7 @@ const endless = new Set(['exit', 'exit_group', 'do_exit', 'do_group_exit', 'make
 
 function checkReturn(
   findings: Findings,
-  kprobe: Kprobe,
+  kprobe: Omit<HookFields, 'args'> & Pick<Kprobe, 'returnArgAction'>,
   calls: readonly Located<ResolvedCall>[],
   path: string,
 ): void {
@@ -439,7 +439,8 @@ function checkOtherHooks(findings: Findings): void {
     const path = `spec.uprobes[${index}]`;
     if (!hook.path.startsWith('/'))
       findings.error('wrong-value', `${path}.path`, 'is no absolute path of a program or library');
-    uprobeCalls(hook, path, (code, at, message) => findings.error(code, at, message));
+    const calls = uprobeCalls(hook, path, (code, at, message) => findings.error(code, at, message));
+    checkReturn(findings, hook, calls, path);
     if (hook.returnArg !== undefined && hook.return !== true) {
       findings.error(
         'conflict',

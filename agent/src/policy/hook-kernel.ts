@@ -315,17 +315,34 @@ export class HookKernel {
     }
   }
 
-  #attachUser({ symbol, spec }: LoadRequest, user: UserRequest): HookProgram {
+  #attachUser(request: LoadRequest, user: UserRequest): HookProgram {
+    // First, so that no call has begun whose return nobody sees.
+    const atReturn = request.returns ? this.#attachUserAs('user-return', request, user) : undefined;
+    try {
+      return this.#attachUserAs('user', request, user, atReturn);
+    } catch (error) {
+      atReturn?.close();
+      throw error;
+    }
+  }
+
+  #attachUserAs(
+    kind: 'user' | 'user-return',
+    { symbol, spec }: LoadRequest,
+    user: UserRequest,
+    atReturn?: HookProgram,
+  ): HookProgram {
     let template: BpfProgram;
     try {
-      template = this.#template('user');
+      template = this.#template(kind);
     } catch (error) {
-      throw explainRefusal('load', templates.user.type, symbol, error);
+      throw explainRefusal('load', templates[kind].type, symbol, error);
     }
     const root = this.#options.hostRoot ?? hostRoot();
-    const [first, ...others] = attachUser(template, symbol, user, spec, root);
+    const probe = kind === 'user' ? 'uprobe' : 'uretprobe';
+    const [first, ...others] = attachUser(template, probe, symbol, user, spec, root);
     if (first === undefined) throw new PolicyLoadError('no-function', `${symbol} is nowhere in its file`);
-    return new HookProgram('user', first.program, first.link, { others });
+    return new HookProgram(kind, first.program, first.link, { others, atReturn });
   }
 
   /** Attaches what denies a system call, and what marks it; or, where a kill is all that can be had, says so. */
@@ -454,7 +471,7 @@ export class HookKernel {
     try {
       const { objectPath } = this.#options;
       const path =
-        kind === 'user' || kind === 'mapping'
+        kind === 'user' || kind === 'user-return' || kind === 'mapping'
           ? (this.#options.userPath ?? join(dirname(objectPath), 'user.bpf.o'))
           : objectPath;
       const object = this.#load([templates[kind].name], path);

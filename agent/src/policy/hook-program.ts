@@ -8,7 +8,7 @@ import type { AttachedProgram } from './user-hooks.js';
 /**
  * How a hook's program runs: beside the function, in place of its verdict, at a system call's entry with others that
  * deny the call, at the entry of all system calls for one of them or for a list, as a security module of its own, at
- * a tracepoint, when the function returns, or in a program.
+ * a tracepoint, when the function returns, in a program, or when a function of that returns.
  */
 export type ProgramKind =
   | 'observe'
@@ -21,6 +21,7 @@ export type ProgramKind =
   | 'raw-tracepoint'
   | 'return'
   | 'user'
+  | 'user-return'
   | 'mapping';
 
 export const templates: Readonly<Record<ProgramKind, { readonly name: string; readonly type: string }>> = {
@@ -34,6 +35,7 @@ export const templates: Readonly<Record<ProgramKind, { readonly name: string; re
   'raw-tracepoint': { name: 'observe_raw_tracepoint', type: 'tp_btf' },
   return: { name: 'at_return', type: 'fexit' },
   user: { name: 'observe_user', type: 'uprobe' },
+  'user-return': { name: 'at_user_return', type: 'uretprobe' },
   mapping: { name: 'observe_mapping', type: 'fentry' },
 };
 

@@ -252,6 +252,9 @@ export class PolicySet {
     check('scopes', this.#scopes.entries);
     if (this.#scopes.generation > 0 && !kernel.areScopesAsWritten(this.#scopes.generation, mend))
       found.push('scopes: their configuration in the kernel was changed by another hand');
+    // A program that ends within a function never returns from it.
+    if ([...this.#hooks.values()].some(({ plan: hook }) => hook.user !== undefined && hook.returns))
+      kernel.awaitedConfigs();
     if (isDetached && mend) await this.#apply([...this.#inForce.values()].map(({ policy }) => policy));
     return found;
   }

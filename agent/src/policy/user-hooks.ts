@@ -159,6 +159,7 @@ function digits(place: UserPlace): string {
  */
 export function attachUser(
   template: BpfProgram,
+  kind: 'uprobe' | 'uretprobe',
   symbol: string,
   request: UserRequest,
   spec: Uint8Array,
@@ -172,6 +173,7 @@ export function attachUser(
         attached.push(
           attachAt(
             template,
+            kind,
             symbol,
             `/proc/self/fd/${fd}`,
             location,
@@ -197,6 +199,7 @@ export function attachUser(
 
 function attachAt(
   template: BpfProgram,
+  kind: 'uprobe' | 'uretprobe',
   symbol: string,
   path: string,
   { offset, counterOffset }: UserLocation,
@@ -207,12 +210,12 @@ function attachAt(
   try {
     program = cloneProgram(template, { rodata, name: name.replace(/\W/g, '_').slice(0, 15) });
   } catch (error) {
-    throw explainRefusal('load', 'uprobe', symbol, error);
+    throw explainRefusal('load', kind, symbol, error);
   }
   try {
-    return { program, link: program.attach({ kind: 'uprobe', path, offset, counterOffset }) };
+    return { program, link: program.attach({ kind, path, offset, counterOffset }) };
   } catch (error) {
     program.close();
-    throw explainRefusal('attach', 'uprobe', symbol, error);
+    throw explainRefusal('attach', kind, symbol, error);
   }
 }

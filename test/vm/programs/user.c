@@ -5,11 +5,15 @@
 //     say:TEXT         prints a text that lies on the heap; `mute` prints none
 //     open:PATH        opens a file and gives its number to a function
 //     twice:N          calls a function that calls itself N times
+//     fill:N           has a function fill N bytes of its memory
+//     tail:N           calls a function that returns a text, from its letter N on
+//     jump:N           calls one that calls itself N times and then jumps out of all of them at once
 //     bytes:TEXT       gives a text, its length and both as one struct iovec to a function
 //     mark:A:B:TEXT    passes each kind of marker but `gated`
 //     gated            passes a marker if anybody looks at its counter, and prints whether
 
 #include <fcntl.h>
+#include <setjmp.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -44,6 +48,31 @@ KEPT int user_again(int left) {
 
     __asm__ volatile("" ::: "memory");
     return below + 1;
+}
+
+static jmp_buf way_out;
+
+/* As user_again, but for its end. */
+KEPT int user_jump(int left) {
+    __asm__ volatile("" ::: "memory");
+    if (left <= 0)
+        longjmp(way_out, 1);
+    // The bound is for the compiler, which knows no jump out of here.
+    int below = left < 100 ? user_jump(left - 1) : 0;
+
+    __asm__ volatile("" ::: "memory");
+    return below + 1;
+}
+
+KEPT int user_fill(char *to, int bytes) {
+    memcpy(to, "filled up", bytes);
+    __asm__ volatile("" ::: "memory");
+    return bytes;
+}
+
+KEPT const char *user_tail(int from) {
+    __asm__ volatile("" ::: "memory");
+    return "the tail tail tail" + from;
 }
 
 KEPT long user_bytes(const char *bytes, size_t size, const struct iovec *both) {
@@ -129,6 +158,15 @@ int main(int argc, char **argv) {
             printf("%d\n", user_file(open(first, O_RDONLY)));
         } else if (strcmp(act, "twice") == 0 && first) {
             printf("%d\n", user_again(atoi(first)));
+        } else if (strcmp(act, "fill") == 0 && first) {
+            char filled[16] = {0};
+
+            printf("%d\n", user_fill(filled, atoi(first)));
+        } else if (strcmp(act, "tail") == 0 && first) {
+            puts(user_tail(atoi(first)));
+        } else if (strcmp(act, "jump") == 0 && first) {
+            if (setjmp(way_out) == 0)
+                user_jump(atoi(first));
         } else if (strcmp(act, "bytes") == 0 && first) {
             struct iovec both = {.iov_base = first, .iov_len = strlen(first)};
 

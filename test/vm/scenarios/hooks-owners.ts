@@ -35,7 +35,10 @@ export default scenario(
     await once(server, 'listening');
     const { port } = server.address();
     // A text goes to the server and comes back: that is received while the server sends.
-    const ask = ['-c', `exec 3<>/dev/udp/127.0.0.1/${port}; echo hi >&3; read -t 9 -N 1 -u 3 back; echo $back`];
+    const ask = [
+      '-c',
+      `exec 3<>/dev/udp/127.0.0.1/${port}; echo hi >&3; read -t 9 -N 1 -u 3 back; echo $back`,
+    ];
 
     const received = policyWith('received', {
       kprobes: [

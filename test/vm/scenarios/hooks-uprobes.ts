@@ -219,6 +219,104 @@ export default scenario(
       assert.deepEqual(ignored?.skippedHooks, [`${program}:user_none`]);
       assert.equal((await act('add:1:1')).events.length, 1);
 
+      // What a function returns, beside its arguments: calls within one another, each with its own; what it has put where
+      // it was told to; text; a signal by what it returned.
+      const at = (operator: string, ...values: string[]) => [{ operator, values }];
+      const returning = (name: string, symbol: string, type: string, fields: object, selector: object) =>
+        uprobe(name, {
+          symbols: [symbol],
+          return: true,
+          returnArg: { index: 0, type },
+          ...fields,
+          selectors: [selector],
+        });
+      await hooks.apply(
+        returning(
+          'nested',
+          'user_again',
+          'int',
+          { args: [{ index: 0, type: 'int' }] },
+          { matchReturnArgs: at('LT', '4') },
+        ),
+        returning(
+          'negative',
+          'user_add',
+          'int64',
+          { args: [{ index: 1, type: 'int64' }] },
+          { matchArgs: [{ index: 1, ...at('GT', '-9')[0] }], matchReturnArgs: at('LT', '0') },
+        ),
+        returning(
+          'filled',
+          'user_fill',
+          'int',
+          { args: [{ index: 0, type: 'char_buf', returnCopy: true }] },
+          { matchArgs: [{ index: 0, ...at('Equal', 'fill')[0] }] },
+        ),
+        returning('jumped', 'user_jump', 'int', {}, {}),
+        returning('text', 'user_tail', 'string', {}, { matchReturnArgs: at('Prefix', 'ail') }),
+        returning(
+          'stop',
+          'user_say',
+          'int',
+          {},
+          { matchReturnArgs: at('GT', '8'), matchReturnActions: [{ action: 'Sigkill' }] },
+        ),
+      );
+      const lost = hooks.counter('returnsLost');
+      const back = await act(
+        'twice:5',
+        'add:-3:1',
+        'add:-3:-9',
+        'add:1:1',
+        'fill:4',
+        'fill:2',
+        'tail:4',
+        'tail:5',
+      );
+      assert.equal(back.code, 0, back.stderr);
+      assert.deepEqual(
+        back.events.map((event) => [
+          event.policy,
+          ...values(event),
+          event.returned?.text || BigInt.asIntN(64, event.returned?.value ?? 0n),
+        ]),
+        [
+          ['nested', 1n, 1n],
+          ['nested', 2n, 2n],
+          ['nested', 3n, 3n],
+          ['negative', 1n, -2n],
+          ['filled', 'fill', 4n],
+          ['text', 'ail tail tail'],
+        ],
+      );
+      assert.equal(hooks.counter('returnsLost'), lost);
+      // Deeper than calls are kept track of: those are counted.
+      const deep = await act('twice:12');
+      assert.deepEqual(
+        deep.events.map((event) => event.returned?.value),
+        [],
+      );
+      assert.equal(hooks.counter('returnsLost') - lost, 4n);
+      // A jump past four functions that then never return: known where anything is called at their places once more, the
+      // same four and then two others.
+      const before = hooks.counter('returnsLost');
+      const jumped = await act('jump:3', 'jump:3', 'twice:2');
+      assert.deepEqual(
+        jumped.events.map((event) => [event.policy, event.returned?.value]),
+        [
+          ['nested', 1n],
+          ['nested', 2n],
+        ],
+      );
+      assert.equal(hooks.counter('returnsLost') - before, 4n + 2n);
+      const stopped = await act('say:short', 'say:long enough', 'say:never');
+      assert.equal(stopped.signal, 'SIGKILL');
+      assert.equal(stopped.stdout, 'short\nlong enough\n');
+      assert.deepEqual(
+        stopped.events.map(({ policy, returnAction, signal }) => [policy, returnAction, signal]),
+        [['stop', 'sigkill', 9]],
+      );
+
       // Nothing stays behind.
       await hooks.apply();
       assert.equal((await act('add:1:11', 'say:secret')).events.length, 0);
