@@ -238,7 +238,7 @@ export class Agent {
       onReport: (report) => agent?.filterReport(report),
     });
     const table = new ProcessTable({ processesMax: config.processesMax });
-    const hooks = openHooks(config, sensor, table);
+    const hooks = openHooks(config, identity, sensor, table);
     agent = new Agent({ config, identity, sensor, host, trust, spool, table, bootId: boot, ...hooks });
     await agent.#begin();
     await agent.#listen();
@@ -551,7 +551,7 @@ export class Agent {
         type: 'gauge',
         samples: status.policies.map(({ name, namespace, state }) => [
           { policy: name, namespace },
-          state === 'refused' ? 0 : 1,
+          state === 'refused' || state === 'skipped' ? 0 : 1,
         ]),
       },
     ];
@@ -653,6 +653,7 @@ function nowNs(): bigint {
 /** What policies need of the kernel; where it is not to be had, why. */
 function openHooks(
   config: AgentConfig,
+  { nodeLabels }: AgentIdentity,
   sensor: Sensor,
   table: ProcessTable,
 ): { policies: PolicySet | undefined; hookKernel: HookKernel | undefined; noPolicies: string } {
@@ -676,6 +677,7 @@ function openHooks(
     hostNamespaces: readHostNamespaces(),
     processes: () => knownProcesses(table),
     refusedActions: (policy) => refusedActions(policy, config.actionHosts),
+    nodeLabels,
   });
   return { policies, hookKernel: kernel, noPolicies: '' };
 }

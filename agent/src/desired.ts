@@ -4,7 +4,7 @@ import { createHash } from 'node:crypto';
 import type { FilterSignature } from '@weir/filter-accept';
 import { type FilterHost, FilterHostError, type FilterSource } from '@weir/filter-host';
 import { type Policy, parsePolicies } from '@weir/policy';
-import type { PolicySet } from './policy/index.js';
+import type { PolicyOutcome, PolicySet } from './policy/index.js';
 import type { FilterState, PolicyStatus } from './socket/types.js';
 import { type FilterTrust, FilterTrustError } from './trust.js';
 
@@ -166,7 +166,7 @@ export class Desired {
         statuses.push({
           name: outcome.name,
           namespace: outcome.namespace,
-          state: reason !== undefined ? 'refused' : outcome.skippedHooks.length > 0 ? 'partial' : 'loaded',
+          state: stateOf(outcome, from.unreadable !== undefined),
           mode: modeOf(from.policy),
           ...(this.#modes.has(keyOf(from.policy)) ? { modeIsSet: true } : {}),
           ...(reason === undefined ? {} : { reason }),
@@ -329,6 +329,16 @@ const noCounts = {
 
 function refusedFilter({ name, version, digest }: FilterModule, reason: string): FilterState {
   return { name, version: version ?? '', digest: digest ?? '', state: 'refused', reason, ...noCounts };
+}
+
+function stateOf(
+  { state, reason, skippedHooks }: PolicyOutcome,
+  isUnreadable: boolean,
+): PolicyStatus['state'] {
+  if (isUnreadable) return 'refused';
+  if (state === 'skipped') return 'skipped';
+  if (reason !== undefined) return 'refused';
+  return skippedHooks.length > 0 ? 'partial' : 'loaded';
 }
 
 function refused(

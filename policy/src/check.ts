@@ -403,6 +403,9 @@ export function check(given: Policy, facts: KernelFacts = {}): PolicyCheck {
   const all = [...errors, ...lacking];
   const lines = [
     `${policy.kind} ${policy.namespace === '' ? '' : `${policy.namespace}/`}${policy.name}: ${all.length === 0 ? 'can be loaded' : 'is refused'}`,
+    ...(policy.spec.nodeSelector === undefined
+      ? []
+      : [`  for nodes with ${labelText(policy.spec.nodeSelector)}, and skipped on others`]),
     ...hookText(policy, facts),
     ...enforcerText(policy, facts),
     ...(all.length === 0 ? costText(policy) : []),

@@ -2,6 +2,7 @@
 import { Action } from '@weir/schema';
 import { describe, expect, it } from 'vitest';
 import { check } from './check.js';
+import { generateLists } from './generated-lists.js';
 import { type Policy, parsePolicies } from './parse.js';
 import { plan } from './plan.js';
 
@@ -39,6 +40,25 @@ describe('enforcers', () => {
     // Who is killed needs no denial: where none can be had, the policy loads all the same.
     expect(enforcer).toMatchObject({ isEnforcer: true, actions: 1 << Action.sigkill, hookIndex: 1 });
     expect(hooks.map(({ bindings }) => bindings.at(-1)?.ignoreMissing)).toEqual([false, false, true]);
+  });
+
+  it('are on the calls of a list that is made from the kernel', () => {
+    const policy = policyWith('{action: NotifyEnforcer, argSig: 9}', '[{calls: ["list:made"]}]');
+    const lists = [{ name: 'made', type: 'generated_syscalls' as const, pattern: '^sys_dup' }];
+    const { policy: made, issues } = generateLists(
+      { ...policy, spec: { ...policy.spec, lists } },
+      {
+        systemCalls: () => ['__x64_sys_dup', '__x64_sys_dup2', '__x64_sys_openat'],
+        functions: () => [],
+        canHook: () => true,
+      },
+    );
+    expect(issues).toEqual([]);
+    expect(plan([{ id: 1, policy: made }]).hooks.map(({ symbol }) => symbol)).toEqual([
+      '__x64_sys_mkdir',
+      '__x64_sys_dup',
+      '__x64_sys_dup2',
+    ]);
   });
 
   it('need the denial where they kill nobody', () => {

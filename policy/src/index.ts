@@ -37,6 +37,7 @@ export { syscallNumber, syscallNumber32 } from './syscall-numbers.js';
 export { locateUserPlace, type UserLocation } from './user-locations.js';
 export { type Validation, validate } from './validate.js';
 export {
+  selectsNode,
   selectsWorkload,
   type WorkloadCondition,
   type WorkloadFacts,

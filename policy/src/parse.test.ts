@@ -796,7 +796,6 @@ describe('validate', () => {
     expect(fields).toEqual(
       expect.arrayContaining([
         'spec.uprobes[0].btfPath',
-        'spec.nodeSelector',
         `${selector}.matchArgs[7].operator`,
         `${selector}.matchActions[6].action`,
       ]),

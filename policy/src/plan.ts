@@ -228,7 +228,9 @@ function notificationOf(selector: ExpandedSelector): Pick<PlannedSelector, 'noti
 
 function stacksOf(selector: ExpandedSelector): Pick<PlannedSelector, 'stacks'> {
   const wants = (field: 'kernelStackTrace' | 'userStackTrace') =>
-    selector.matchActions.some(({ item }) => item[field] === true);
+    [...selector.matchActions, ...selector.part('matchReturnActions')].some(
+      ({ item }) => item[field] === true,
+    );
   const stacks = { kernel: wants('kernelStackTrace'), user: wants('userStackTrace') };
   return stacks.kernel || stacks.user ? { stacks } : {};
 }

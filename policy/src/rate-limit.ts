@@ -17,7 +17,9 @@ export function rateLimitSeconds(text: string | number): number | undefined {
 
 /** The rate limit of a selector's events; one of 0 seconds is none. */
 export function rateLimitOf(selector: ExpandedSelector): { readonly rateLimit?: PlannedRateLimit } {
-  const post = selector.matchActions.find(({ item }) => item.rateLimit !== undefined)?.item;
+  const post = [...selector.matchActions, ...selector.part('matchReturnActions')].find(
+    ({ item }) => item.rateLimit !== undefined,
+  )?.item;
   const seconds = rateLimitSeconds(post?.rateLimit ?? 0) ?? 0;
   return seconds === 0 ? {} : { rateLimit: { seconds, scope: post?.rateLimitScope ?? 'thread' } };
 }

@@ -5,6 +5,7 @@ import { describe, expect, it } from 'vitest';
 import { check } from './check.js';
 import { parsePolicies } from './parse.js';
 import { plan } from './plan.js';
+import { unsupported } from './support.js';
 import { validate } from './validate.js';
 
 function policyOf(hook: object, name = 'returns') {
@@ -135,5 +136,19 @@ describe('checks of returns', () => {
     );
     expect(text).toContain('fentry: observes; fexit: sees it return');
     expect(text).toContain('what it returns LT 0 -> Post, at the return kill the process');
+  });
+
+  it('have a rate limit and stacks from either list of actions, and one rate limit only', () => {
+    const limited = { action: 'Post', rateLimit: '5s', rateLimitScope: 'global', kernelStackTrace: true };
+    const selector = { matchReturnActions: [limited] };
+    const [hook] = plan([{ id: 1, policy: policyOf({ ...read, selectors: [selector] }) }]).hooks;
+    expect(hook?.selectors[0]).toMatchObject({
+      rateLimit: { seconds: 5, scope: 'global' },
+      stacks: { kernel: true, user: false },
+    });
+    const both = policyOf({ ...read, selectors: [{ ...selector, matchActions: [limited] }] });
+    expect(unsupported(both).map(({ path }) => path)).toEqual([
+      'spec.kprobes[0].selectors[0].matchReturnActions[0].rateLimit',
+    ]);
   });
 });

@@ -268,10 +268,10 @@ function checkReturnParts(selector: ExpandedSelector, returnArg: Argument | unde
         `${item.action} at the return ${later}: it does ${[...actionsAtReturn].join(', ')}`,
       );
     }
-    if (item.rateLimit !== undefined) report(`${path}.rateLimit`, `rateLimit at the return ${later}`);
-    for (const field of ['kernelStackTrace', 'userStackTrace', 'imaHash'] as const) {
-      if (item[field] === true) report(`${path}.${field}`, `${field} at the return ${later}`);
-    }
+    const before = selector.matchActions.find((action) => action.item.rateLimit !== undefined);
+    if (item.rateLimit !== undefined && before !== undefined)
+      report(`${path}.rateLimit`, `the event, which is one, has a rate limit in ${before.path} already`);
+    if (item.imaHash === true) report(`${path}.imaHash`, `imaHash at the return ${later}`);
   }
 }
 
@@ -400,7 +400,6 @@ function checkUserFields(policy: Policy, fields: PolicyHook['fields'], path: str
 
 /** What of a policy this version cannot do; empty where it can be planned. */
 export function unsupported(policy: Policy): PolicyIssue[] {
-  const { spec } = policy;
   const issues: PolicyIssue[] = [];
   const seen = new Set<string>();
   const report: Report = (path, message) => {
@@ -409,24 +408,6 @@ export function unsupported(policy: Policy): PolicyIssue[] {
     seen.add(path);
     issues.push(policyIssue(policy, 'not-supported', path, message));
   };
-  spec.enforcers?.forEach(({ calls }, index) => {
-    calls.forEach((call, position) => {
-      const list = spec.lists?.find((other) => call === `list:${other.name}`);
-      if (list?.type?.startsWith('generated_') === true) {
-        report(
-          `spec.enforcers[${index}].calls[${position}]`,
-          `a list of the type ${list.type} ${later}: name the functions`,
-        );
-      }
-    });
-  });
-  if (spec.nodeSelector != null)
-    report('spec.nodeSelector', `nodeSelector ${later}: the policy would hold on every node`);
-  spec.options?.forEach((option, index) => {
-    if (option.name === 'override-method' && option.value !== 'fmod-ret') {
-      report(`spec.options[${index}].value`, `${option.value} ${later}: it does fmod-ret`);
-    }
-  });
   for (const hook of hooksOf(policy)) checkHook(policy, hook, report);
   return issues;
 }

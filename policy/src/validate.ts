@@ -51,6 +51,12 @@ function checkOptions(findings: Findings): void {
         `${path}.value`,
         `${quote(value)} is no value of ${name}: ${suggestion(value, allowed)}`,
       );
+    } else if (value === 'override-return') {
+      findings.warn(
+        'tolerated',
+        `${path}.value`,
+        "taken as fmod-ret: calls fail with the same error, by the kernel's security checks, for which it needs no error injection",
+      );
     }
   });
 }

@@ -4,7 +4,7 @@ import { check } from './check.js';
 import { type Policy, parsePolicies } from './parse.js';
 import { plan } from './plan.js';
 import { interpretPlan } from './testing/interpret.js';
-import { selectsWorkload, type WorkloadFacts, workloadField } from './workloads.js';
+import { selectsNode, selectsWorkload, type WorkloadFacts, workloadField } from './workloads.js';
 
 const web: WorkloadFacts = {
   namespace: 'shop',
@@ -99,7 +99,21 @@ describe('a policy for workloads', () => {
     const { text, ok } = check(policyOf('hostSelector: {}\n  podSelector: {matchLabels: {app: web}}'));
     expect(ok).toBe(true);
     expect(text).toContain('in the host or a pod with app=web');
-    expect(check(policyOf('nodeSelector: {matchLabels: {a: b}}')).ok).toBe(false);
     expect(selectsWorkload({ host: false, containers: null }, web)).toBe(false);
+  });
+});
+
+describe('nodes', () => {
+  const policy = policyOf(
+    'nodeSelector: {matchLabels: {a: b}, matchExpressions: [{key: gpu, operator: DoesNotExist}]}',
+  );
+
+  it('are chosen by their labels', () => {
+    expect(selectsNode(policy, { a: 'b', c: 'd' })).toBe(true);
+    expect(selectsNode(policy, { a: 'c' })).toBe(false);
+    expect(selectsNode(policy, { a: 'b', gpu: 'yes' })).toBe(false);
+    expect(selectsNode(policyOf(''), {})).toBe(true);
+    expect(check(policy).ok).toBe(true);
+    expect(check(policy).text).toContain('for nodes with a=b and');
   });
 });

@@ -52,6 +52,11 @@ function holds(selector: LabelSelector | undefined, labels: Readonly<Record<stri
   );
 }
 
+/** Whether a policy is for a node with these labels. */
+export function selectsNode({ spec }: Policy, labels: Readonly<Record<string, string>>): boolean {
+  return spec.nodeSelector === undefined || holds(spec.nodeSelector, labels);
+}
+
 /** Whether a workload, or the host where it is null, is one that a condition means. */
 export function selectsWorkload(
   { host, containers }: WorkloadCondition,

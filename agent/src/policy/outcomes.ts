@@ -7,8 +7,9 @@ import type { HookProgramFacts } from './hook-program.js';
 export interface PolicyOutcome {
   readonly name: string;
   readonly namespace: string;
-  readonly state: 'loaded' | 'refused';
-  /** Why it was refused, in words. */
+  /** `skipped`: it is for other nodes. */
+  readonly state: 'loaded' | 'refused' | 'skipped';
+  /** Why it was refused or skipped, in words. */
   readonly reason?: string;
   /** Of a refused policy: its former version is in force. */
   readonly formerInForce: boolean;

@@ -50,7 +50,7 @@ describe.skipIf(reason !== undefined)('policies on this kernel', () => {
     const shared = openObject({ path: `${objects}process.bpf.o`, autoload: [] }).load();
     maps = Object.fromEntries(sharedMapNames.map((name) => [name, shared.map(name)]));
     kernel = new HookKernel({ objectPath: `${objects}hook.bpf.o`, sharedMaps: maps });
-    set = new PolicySet({ kernel, hostNamespaces: readHostNamespaces() });
+    set = new PolicySet({ kernel, hostNamespaces: readHostNamespaces(), nodeLabels: { pool: 'build' } });
     ring = new RingReader(maps.events as BpfMap, { onReady: () => {} });
     shared.close();
   });
@@ -118,6 +118,25 @@ describe.skipIf(reason !== undefined)('policies on this kernel', () => {
       { policy: 'a', selector: 1, text: `${folder}q.y` },
       { policy: 'b', selector: 0, text: `${folder}q.y` },
     ]);
+  });
+
+  it('skips policies for other nodes, and takes one out that is for others from now on', async () => {
+    const forPool = (name: string, pool: string) => {
+      const parsed = JSON.parse(policy(name, [path('Prefix', folder)])) as { spec: object };
+      return JSON.stringify({ ...parsed, spec: { ...parsed.spec, nodeSelector: { matchLabels: { pool } } } });
+    };
+    const states = async (...texts: string[]) =>
+      (await apply(...texts)).map(({ name, state, hooks }) => [name, state, hooks.length]);
+    expect(await states(forPool('here', 'build'), forPool('there', 'web'))).toEqual([
+      ['here', 'loaded', 1],
+      ['there', 'skipped', 0],
+    ]);
+    events();
+    open('x');
+    expect(events().map((event) => event.policy)).toEqual(['here']);
+    expect(await states(forPool('here', 'web'))).toEqual([['here', 'skipped', 0]]);
+    open('x');
+    expect(events()).toEqual([]);
   });
 
   it('holds a scope to the processes that are in it', async () => {

@@ -18,6 +18,7 @@ import {
   resolveArgumentTypes,
   resolveLinks,
   type ScopePlan,
+  selectsNode,
   workloadField,
 } from '@weir/policy';
 import { EventKind, limits } from '@weir/schema';
@@ -53,6 +54,8 @@ export interface PolicySetOptions {
   readonly hostNamespaces: HostNamespaces;
   /** How links of this host are followed; by default as its first process does. */
   readonly realPath?: RealPath;
+  /** Of this node; none by default. */
+  readonly nodeLabels?: Readonly<Record<string, string>>;
   /** What runs now, and where it comes from; by default what /proc says. */
   readonly processes?: ProcessList;
   /** What this kernel has; by default it is asked. */
@@ -274,9 +277,13 @@ export class PolicySet {
     if (this.#closed) throw new PolicyLoadError('load', 'the set of policies is closed');
     const refused = new Map<string, string>();
     const chosen = new Map<string, Candidate>();
-    const order: { policy: Policy; key: string; duplicate: boolean }[] = [];
+    const order: { policy: Policy; key: string; duplicate: boolean; skipped?: true }[] = [];
     for (const policy of policies) {
       const key = keyOf(policy);
+      if (!selectsNode(policy, this.#options.nodeLabels ?? {})) {
+        order.push({ policy, key, duplicate: false, skipped: true });
+        continue;
+      }
       const duplicate = chosen.has(key);
       order.push({ policy, key, duplicate });
       if (!duplicate) chosen.set(key, this.#candidate(policy, key));
@@ -302,7 +309,8 @@ export class PolicySet {
       if (planned === undefined) continue;
       if (await this.#bringIn(planned, chosen, fallBack)) break;
     }
-    return order.map(({ policy, key, duplicate }) => {
+    return order.map(({ policy, key, duplicate, skipped }) => {
+      if (skipped === true) return skippedOutcome(policy);
       const reason = duplicate
         ? `another policy of the same name, ${policy.name}, comes before it`
         : refused.get(key);
@@ -641,6 +649,20 @@ export class PolicySet {
   #bindingIdsInForce(): Set<number> {
     return bindingIdsOf(this.#hooks.values(), this.bindings);
   }
+}
+
+function skippedOutcome({ name, namespace }: Policy): PolicyOutcome {
+  return {
+    name,
+    namespace,
+    state: 'skipped',
+    reason: 'spec.nodeSelector asks for other labels than this node has (--label)',
+    formerInForce: false,
+    hooks: [],
+    skippedHooks: [],
+    unprevented: [],
+    links: [],
+  };
 }
 
 function idOfBinding(bindings: BindingTable, hook: HookPlan, binding: PlannedBinding): number {

@@ -4,7 +4,7 @@
 export interface PolicyStatus {
   readonly name: string;
   readonly namespace: string;
-  readonly state: 'loaded' | 'partial' | 'refused';
+  readonly state: 'loaded' | 'partial' | 'refused' | 'skipped';
   readonly mode: 'enforce' | 'monitor';
   /** The mode was set by hand, whatever the policy's own option says. */
   readonly modeIsSet?: boolean;

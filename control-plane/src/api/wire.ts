@@ -379,9 +379,11 @@ export const agentReport = z
           name: z.string().max(253),
           namespace: z.string().max(253).optional(),
           digest: digest.optional(),
-          state: z.enum(['loaded', 'partial', 'refused']),
+          state: z.enum(['loaded', 'partial', 'refused', 'skipped']),
           mode: z.enum(['enforce', 'monitor']).optional(),
-          reason: longText.optional().openapi({ description: 'why it was refused, or why in part' }),
+          reason: longText
+            .optional()
+            .openapi({ description: 'why it was refused or skipped, or why in part' }),
           hooks: z
             .array(
               z.object({

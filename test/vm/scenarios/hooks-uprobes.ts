@@ -252,6 +252,18 @@ export default scenario(
           { args: [{ index: 0, type: 'char_buf', returnCopy: true }] },
           { matchArgs: [{ index: 0, ...at('Equal', 'fill')[0] }] },
         ),
+        returning(
+          'limited',
+          'user_fill',
+          'int',
+          {},
+          {
+            matchReturnArgs: at('LT', '3'),
+            matchReturnActions: [
+              { action: 'Post', rateLimit: '60', rateLimitScope: 'global', userStackTrace: true },
+            ],
+          },
+        ),
         returning('jumped', 'user_jump', 'int', {}, {}),
         returning('text', 'user_tail', 'string', {}, { matchReturnArgs: at('Prefix', 'ail') }),
         returning(
@@ -270,6 +282,7 @@ export default scenario(
         'add:1:1',
         'fill:4',
         'fill:2',
+        'fill:2',
         'tail:4',
         'tail:5',
       );
@@ -286,9 +299,11 @@ export default scenario(
           ['nested', 3n, 3n],
           ['negative', 1n, -2n],
           ['filled', 'fill', 4n],
+          ['limited', 2n],
           ['text', 'ail tail tail'],
         ],
       );
+      assert.ok((back.events.find(({ policy }) => policy === 'limited')?.userStack.length ?? 0) > 0);
       assert.equal(hooks.counter('returnsLost'), lost);
       // Deeper than calls are kept track of: those are counted.
       const deep = await act('twice:12');
