@@ -12,6 +12,8 @@ export interface ContainerOptions {
   readonly args: readonly string[];
   /** Called with the root file system's folder before the container starts. */
   readonly addFiles?: (rootfs: string) => void;
+  /** Where its cgroup is to be, from the root of cgroups; the runtime's choice by default. */
+  readonly cgroup?: string;
   readonly timeoutMs?: number;
 }
 
@@ -35,9 +37,11 @@ export async function runContainer(ctx: ScenarioContext, options: ContainerOptio
   const file = join(bundle, 'config.json');
   const config = JSON.parse(readFileSync(file, 'utf8')) as {
     process: { terminal: boolean; args: readonly string[] };
+    linux: { cgroupsPath?: string };
   };
   config.process.terminal = false;
   config.process.args = options.args;
+  if (options.cgroup !== undefined) config.linux.cgroupsPath = options.cgroup;
   writeFileSync(file, JSON.stringify(config));
   return ctx.run(runtime, ['run', '--bundle', bundle, options.id], {
     timeoutMs: options.timeoutMs ?? containerTimeoutMsDefault,

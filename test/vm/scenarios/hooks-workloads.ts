@@ -3,9 +3,10 @@
 // and what comes, changes and goes while policies are in force. Each process calls with a number of its own.
 
 import assert from 'node:assert/strict';
-import { existsSync, mkdirSync, rmdirSync, statSync } from 'node:fs';
+import { copyFileSync, existsSync, mkdirSync, rmdirSync, statSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import type { Workload } from '@weir/agent/policy';
+import { runContainer } from '../guest/container.js';
 import { withHooks } from '../guest/hooks.js';
 import { compare, line, seen } from '../guest/prctl-calls.js';
 import { scenario } from '../scenario.js';
@@ -137,6 +138,41 @@ export default scenario('hooks know which container a process is in', { timeoutM
       await calls(-2, 'weir-web');
       await calls(-3, 'weir-web/inner/most');
       compare(told(), { everywhere: [-2, -3], web: [-2], 'not-web': [-3] });
+
+      // Real containers, each below a cgroup that is known: of a pod of that namespace, by the name in it, by no other.
+      await hooks.set.setWorkloads([web, database]);
+      await hooks.apply(...policies);
+      hooks.events();
+      for (const [runtime, name, number] of [
+        ['crun', 'weir-web', -2],
+        ['runc', 'weir-db', -4],
+        ['runc', 'weir-web', -3],
+        ['crun', 'weir-new', -5],
+      ] as const) {
+        const made = await runContainer(ctx, {
+          runtime,
+          id: `${runtime}-in-${name}`,
+          cgroup: `/${name}/${runtime}`,
+          args: ['/bin/sh', '-c', '/bin/calls < /etc/made'],
+          addFiles: (rootfs) => {
+            copyFileSync('/weir/bin/calls', join(rootfs, 'bin/calls'));
+            writeFileSync(join(rootfs, 'etc/made'), line(number));
+          },
+        });
+        assert.equal(made.code, 0, made.stderr);
+      }
+      compare(told(), {
+        everywhere: [-2, -4, -3, -5],
+        web: [-2, -3],
+        'not-web': [-4],
+        'in-shop': [-2, -3],
+        'web-in-shop': [-2, -3],
+        sidecar: [-4],
+        'from-repo': [-4],
+        host: [-5],
+        'web-selector': [-2, -3],
+        never: [],
+      });
       assert.equal(hooks.counter('undecided'), 0n);
     });
   } finally {
