@@ -16,6 +16,7 @@
 #include "spec.h"
 #include "stack.h"
 #include "tally.h"
+#include "user_arguments.h"
 
 enum {
     SIGNAL_KILL = 9,
@@ -172,6 +173,17 @@ __noinline int act(__u32 slot, __u32 config_id, __u32 bit, __u32 may_deny, __u32
     }
     work->done_error = error;
     work->done_signal = signal;
+    if (HOOK_HAS(WEIR_HOOK_FEATURE_SET) && entry->set_argument &&
+        !(entry->flags & WEIR_SELECTOR_FLAG_MONITOR)) {
+        if (set_user_argument(slot, entry->set_argument, entry->set_value)) {
+            count(WEIR_KERNEL_COUNTER_ENFORCE_FAILED);
+            work->done_failed = true;
+        } else {
+            count(WEIR_KERNEL_COUNTER_ENFORCED);
+            work->done_is_enforced = true;
+            work->counts_enforced = true;
+        }
+    }
     if (HOOK_HAS(WEIR_HOOK_FEATURE_NOTIFY) && !(entry->flags & WEIR_SELECTOR_FLAG_MONITOR))
         notify(slot, entry, is_own_call);
     if (HOOK_HAS(WEIR_HOOK_FEATURE_SOCKET_OWNERS))
@@ -187,6 +199,8 @@ static __always_inline __u16 gravest(__u32 actions) {
         return WEIR_ACTION_OVERRIDE;
     if (HAS_ACTION(actions, WEIR_ACTION_SIGNAL))
         return WEIR_ACTION_SIGNAL;
+    if (HAS_ACTION(actions, WEIR_ACTION_SET))
+        return WEIR_ACTION_SET;
     if (HAS_ACTION(actions, WEIR_ACTION_NOTIFYENFORCER))
         return WEIR_ACTION_NOTIFYENFORCER;
     if (HAS_ACTION(actions, WEIR_ACTION_CLEANUPENFORCERNOTIFICATION))

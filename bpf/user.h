@@ -6,23 +6,7 @@
 #define WEIR_USER_H
 
 #include "hook.h"
-
-enum {
-    USER_ARGUMENTS_MAX = 16,
-    REGISTERS_BYTES = 168, // struct pt_regs of x86-64
-};
-
-/* By index of the argument: a function's come in registers, a marker's wherever the compiler had them. */
-const volatile struct weir_user_argument user_arguments[USER_ARGUMENTS_MAX] = {};
-
-/* A register by its offset among the saved ones; 0 for none. The context of the program is their address. */
-static __always_inline __u64 saved_register(const struct hook_work *work, __u16 offset) {
-    __u64 value = 0;
-
-    if (offset <= REGISTERS_BYTES - sizeof(value))
-        bpf_probe_read_kernel(&value, sizeof(value), (void *)(work->context + offset));
-    return value;
-}
+#include "user_arguments.h"
 
 /* Cuts a value to its width, and extends it to 64 bits as its sign is. */
 static __always_inline __u64 extended(__u64 value, __u8 bytes, bool is_signed) {
@@ -55,8 +39,7 @@ __noinline int read_user_value(__u32 slot, __u32 number) {
         value = saved_register(work, from->base);
         break;
     case WEIR_USER_ARGUMENT_KIND_MEMORY: {
-        __u64 address = value + saved_register(work, from->base) +
-                        (saved_register(work, from->index) << (from->shift & 63));
+        __u64 address = user_address(work, from);
 
         value = 0;
         // x86 is little-endian: what is narrower lies in the lowest bytes.

@@ -201,6 +201,8 @@ export interface PlannedSelector {
   readonly isEnforcer?: true;
   /** It enforces, and its policy has on-undecided: deny: what of its conditions is not known holds. Absent where not. */
   readonly holdsUndecided?: true;
+  /** What it sets of the marker's arguments. Absent where nothing. */
+  readonly set?: PlannedSetting;
   /** Sockets whose owner it sets or forgets, at the entry and at the return of the call. Absent where none. */
   readonly sockets?: PlannedSockets;
   readonly returnSockets?: PlannedSockets;
@@ -217,6 +219,13 @@ export interface PlannedSelector {
   /** Of a selector that returns: what it does then, as `actions` and `signal` do at the entry. */
   readonly returnActions?: number;
   readonly returnSignal?: number;
+}
+
+export interface PlannedSetting {
+  /** Index of the argument. */
+  readonly argument: number;
+  /** 64 bits; as many of the lower ones as the argument has. */
+  readonly value: bigint;
 }
 
 /** Positions in the hook's arguments. */

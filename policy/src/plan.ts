@@ -213,6 +213,7 @@ function effectsOf(list: readonly Located<Action>[]): Effects {
       error = -Math.abs(item.argError ?? 0);
     }
     if (item.action === 'NotifyEnforcer') actions |= 1 << ActionBit.notifyenforcer;
+    if (item.action === 'Set') actions |= 1 << ActionBit.set;
     if (item.action === 'TrackSock') actions |= 1 << ActionBit.tracksock;
     if (item.action === 'UntrackSock') actions |= 1 << ActionBit.untracksock;
     if (item.action === 'CleanupEnforcerNotification') actions |= 1 << ActionBit.cleanupenforcernotification;
@@ -224,6 +225,13 @@ function notificationOf(selector: ExpandedSelector): Pick<PlannedSelector, 'noti
   const notify = selector.matchActions.find(({ item }) => item.action === 'NotifyEnforcer')?.item;
   if (notify === undefined) return {};
   return { notification: { error: -Math.abs(notify.argError ?? 0), signal: notify.argSig ?? 0 } };
+}
+
+function settingOf(selector: ExpandedSelector): Pick<PlannedSelector, 'set'> {
+  const { argIndex, argValue } = selector.matchActions.find(({ item }) => item.action === 'Set')?.item ?? {};
+  const value = parseInteger(String(argValue ?? ''));
+  if (argIndex === undefined || value === undefined) return {};
+  return { set: { argument: argIndex, value: BigInt.asUintN(64, value) } };
 }
 
 function stacksOf(selector: ExpandedSelector): Pick<PlannedSelector, 'stacks'> {
@@ -492,6 +500,7 @@ class Planner {
         ...rateLimitOf(selector),
         ...notificationOf(selector),
         ...stacksOf(selector),
+        ...settingOf(selector),
         ...plannedSockets(
           selector.matchActions,
           selector.part('matchReturnActions'),

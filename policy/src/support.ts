@@ -98,6 +98,7 @@ const plannedActions = new Set([
   'DnsLookup',
   'TrackSock',
   'UntrackSock',
+  'Set',
 ]);
 
 /** The longest text that a term takes: what a trie takes, without the closing NUL. */
@@ -279,6 +280,7 @@ function checkSelector(
   selector: ExpandedSelector,
   args: readonly Argument[],
   called: CalledFields | undefined,
+  isMarker: boolean,
   report: Report,
 ): void {
   checkReturnParts(selector, called?.returnArg, report);
@@ -299,7 +301,12 @@ function checkSelector(
     }
   }
   for (const { item, path } of selector.matchActions) {
-    if (!plannedActions.has(item.action)) {
+    if (item.action === 'Set' && !isMarker) {
+      report(
+        `${path}.action`,
+        'Set is for the markers of programs (usdts), whose arguments can lie in memory',
+      );
+    } else if (!plannedActions.has(item.action)) {
       report(`${path}.action`, `${item.action} ${later}: it does ${[...plannedActions].join(', ')}`);
     }
     if (item.imaHash === true) report(`${path}.imaHash`, `imaHash ${later}`);
@@ -324,7 +331,7 @@ function checkHook(policy: Policy, hook: PolicyHook, report: Report): void {
       report(`${path}.data[${position}].type`, `${type} in data ${later}: write it in args`);
   });
   for (const selector of expandSelectors(policy, fields, path)) {
-    checkSelector(selector, args, called, report);
+    checkSelector(selector, args, called, 'provider' in fields, report);
     if (!calls.some(({ item }) => binariesMeanNext(policy, item.meaning, args, selector))) continue;
     for (const { item, path: at } of selector.matchBinaries) {
       if (item.followChildren !== true) continue;

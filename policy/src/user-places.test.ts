@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-import { ArgumentType, EventKind } from '@weir/schema';
+import { Action, ArgumentType, EventKind } from '@weir/schema';
 import { describe, expect, it } from 'vitest';
 import { check } from './check.js';
 import { formatIssue } from './error.js';
@@ -126,7 +126,10 @@ describe('places in programs', () => {
       uprobe({ symbols: ['a'], data: [{ type: 'path', source: 'pt_regs', resolve: 'rdi' }] }),
       uprobe({ symbols: ['a'], btfPath: '/x' }),
       uprobe({ symbols: ['a'], selectors: [{ matchActions: [{ action: 'Override', argError: -1 }] }] }),
-      usdt({ selectors: [{ matchActions: [{ action: 'Set', argIndex: 0, argValue: 1 }] }] }),
+      uprobe({
+        symbols: ['a'],
+        selectors: [{ matchActions: [{ action: 'Set', argIndex: 0, argValue: 1 }] }],
+      }),
     ].map((policy) => unsupported(policy).map(formatIssue).join());
     expect(issues).toEqual([
       expect.stringMatching(/spec\.uprobes\[0\]\.return: return: true with offsets/),
@@ -137,7 +140,7 @@ describe('places in programs', () => {
       expect.stringMatching(/spec\.uprobes\[0\]\.data\[0\]\.type: path is not read of a register/),
       expect.stringMatching(/spec\.uprobes\[0\]\.btfPath: /),
       expect.stringMatching(/matchActions\[0\]\.action: Override in a program needs a kernel/),
-      expect.stringMatching(/spec\.usdts\[0\]\.selectors\[0\]\.matchActions\[0\]\.action: Set /),
+      expect.stringMatching(/matchActions\[0\]\.action: Set is for the markers of programs/),
     ]);
   });
 
@@ -166,6 +169,24 @@ describe('places in programs', () => {
     expect(hook?.bindings[0]?.argumentLabels).toEqual(['', 'result']);
     const unread = uprobe({ symbols: ['a'], return: true });
     expect(validate(unread).errors.map(({ path }) => path)).toEqual(['spec.uprobes[0].returnArg']);
+  });
+
+  it('have arguments that are set, where they are markers', () => {
+    const sets = (more: object) => usdt({ selectors: [{ matchActions: [{ action: 'Set', ...more }] }] });
+    const policy = sets({ argIndex: 1, argValue: '-2' });
+    expect(validate(policy).errors).toEqual([]);
+    expect(unsupported(policy)).toEqual([]);
+    const [selector] = hooks(policy)[0]?.selectors ?? [];
+    expect(selector?.set).toEqual({ argument: 1, value: 2n ** 64n - 2n });
+    expect(selector?.actions).toBe((1 << Action.post) | (1 << Action.set));
+    const action = 'spec.usdts[0].selectors[0].matchActions[0]';
+    expect(validate(sets({})).errors.map(({ path }) => path)).toEqual([
+      `${action}.argIndex`,
+      `${action}.argValue`,
+    ]);
+    expect(validate(sets({ argIndex: 0, argValue: 'x' })).errors.map(({ path }) => path)).toEqual([
+      `${action}.argValue`,
+    ]);
   });
 
   it('have registers, by the names of their parts, and fields of the task beside their arguments', () => {

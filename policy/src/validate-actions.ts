@@ -8,6 +8,7 @@ import { rateLimitSeconds, rateLimitSecondsMax } from './rate-limit.js';
 import type { Located } from './selectors.js';
 import type { Action } from './shape.js';
 import { checkSocketActions } from './sockets.js';
+import { parseInteger } from './values.js';
 
 function checkRateLimit(findings: Findings, action: Action, path: string): void {
   if (action.rateLimit !== undefined) {
@@ -137,6 +138,23 @@ function checkDenial(findings: Findings, action: Action, path: string, hook: Hoo
   }
 }
 
+/** What an argument of a marker is set to. */
+function checkSetting(findings: Findings, { argIndex, argValue }: Action, path: string): void {
+  if (argIndex === undefined)
+    findings.error(
+      'missing-field',
+      `${path}.argIndex`,
+      'is missing: write the index of the argument that is set',
+    );
+  if (argValue === undefined) {
+    findings.error('missing-field', `${path}.argValue`, 'is missing: write the number that it is set to');
+    return;
+  }
+  const value = parseInteger(String(argValue));
+  if (value === undefined || value < -(2n ** 63n) || value >= 2n ** 64n)
+    findings.error('wrong-value', `${path}.argValue`, `${quote(String(argValue))} is no number of 64 bits`);
+}
+
 export function checkActions(findings: Findings, actions: readonly Located<Action>[], hook: HookKind): void {
   const seen = new Set<string>();
   for (const { item: action, path } of actions) {
@@ -161,6 +179,7 @@ export function checkActions(findings: Findings, actions: readonly Located<Actio
     } else if (name === 'Signal' && action.argSig === undefined) {
       findings.error('missing-field', `${path}.argSig`, 'is missing: write the number of the signal');
     }
+    if (name === 'Set') checkSetting(findings, action, path);
     const issue = agentActionIssue(action);
     if (issue !== undefined) {
       const code = action[issue.field] === undefined ? 'missing-field' : 'wrong-value';

@@ -212,6 +212,7 @@ enum weir_hook_feature {
     WEIR_HOOK_FEATURE_HOLDS_UNDECIDED = 256, // a selector denies where its conditions on the process cannot be looked at
     WEIR_HOOK_FEATURE_FIELDS = 512, // an argument is a field of what the parameter points to, or of the current task
     WEIR_HOOK_FEATURE_DATA = 1024, // events have data besides arguments
+    WEIR_HOOK_FEATURE_SET = 4096, // a selector sets an argument of the marker that the hook is on
     WEIR_HOOK_FEATURE_SOCKET_OWNERS = 2048, // events name the process that their socket belongs to; selectors may say which that is
 };
 
@@ -1163,8 +1164,11 @@ struct weir_selector_entry {
     __u32 return_actions; // bit n: action n, at the return of the call
     __u32 return_signal; // to send at the return; 0 for none
     __u32 socket_arguments; // bytes: 1 + position of the socket of which the current process is to be the owner, from now on (TrackSock); of the one that is to have none any more (UntrackSock); the same two at the return of the call. 0 for none
+    __u32 set_argument; // 1 + index of the argument of a marker that is set; 0 for none
+    __u32 reserved; // 0
+    __u64 set_value; // what it is set to; as many of the lower bytes as it has
 };
-_Static_assert(sizeof(struct weir_selector_entry) == 56, "selector_entry");
+_Static_assert(sizeof(struct weir_selector_entry) == 72, "selector_entry");
 _Static_assert(__builtin_offsetof(struct weir_selector_entry, binding_id) == 0, "selector_entry.binding_id");
 _Static_assert(__builtin_offsetof(struct weir_selector_entry, selector_index) == 4, "selector_entry.selector_index");
 _Static_assert(__builtin_offsetof(struct weir_selector_entry, last_bit) == 6, "selector_entry.last_bit");
@@ -1180,6 +1184,9 @@ _Static_assert(__builtin_offsetof(struct weir_selector_entry, notify_signal) == 
 _Static_assert(__builtin_offsetof(struct weir_selector_entry, return_actions) == 44, "selector_entry.return_actions");
 _Static_assert(__builtin_offsetof(struct weir_selector_entry, return_signal) == 48, "selector_entry.return_signal");
 _Static_assert(__builtin_offsetof(struct weir_selector_entry, socket_arguments) == 52, "selector_entry.socket_arguments");
+_Static_assert(__builtin_offsetof(struct weir_selector_entry, set_argument) == 56, "selector_entry.set_argument");
+_Static_assert(__builtin_offsetof(struct weir_selector_entry, reserved) == 60, "selector_entry.reserved");
+_Static_assert(__builtin_offsetof(struct weir_selector_entry, set_value) == 64, "selector_entry.set_value");
 
 // Value of socket_owners, by the address of the struct sock: the process that the socket belongs to.
 struct weir_socket_owner {

@@ -158,6 +158,7 @@ export const hookFeature = enumeration(
     holds_undecided: [256, 'a selector denies where its conditions on the process cannot be looked at'],
     fields: [512, 'an argument is a field of what the parameter points to, or of the current task'],
     data: [1024, 'events have data besides arguments'],
+    set: [4096, 'a selector sets an argument of the marker that the hook is on'],
     socket_owners: [
       2048,
       'events name the process that their socket belongs to; selectors may say which that is',
@@ -404,6 +405,9 @@ export const selectorEntry = layout(
       'u32',
       'bytes: 1 + position of the socket of which the current process is to be the owner, from now on (TrackSock); of the one that is to have none any more (UntrackSock); the same two at the return of the call. 0 for none',
     ),
+    field('set_argument', 'u32', '1 + index of the argument of a marker that is set; 0 for none'),
+    field('reserved', 'u32', '0'),
+    field('set_value', 'u64', 'what it is set to; as many of the lower bytes as it has'),
   ],
 );
 

@@ -3,6 +3,7 @@
 import type { HookPlan, Policy, ScopePlan } from '@weir/policy';
 import { encodeSpec } from './encode.js';
 import { preventionOf } from './prevention.js';
+import { settings } from './user-hooks.js';
 
 /** Text that is the same for the same plan, and different for another. */
 export function digestOf(part: HookPlan | ScopePlan): string {
@@ -18,7 +19,10 @@ export function shapeOf(hook: HookPlan): string {
   const kind = prevention === undefined ? 'observe' : prevention.isNeeded ? 'override' : 'prevent';
   // Whether a call of a list may be missing is judged where its program is attached.
   const listed = hook.calls === undefined ? '' : ` listed ${ignoresMissing(hook)}`;
-  return `${hook.denies ? 'enforce' : kind}${listed} ${Buffer.from(encodeSpec(hook, 0, 0)).toString('base64')}`;
+  // Where these lie goes into the program.
+  const set = settings(hook);
+  const sets = set.length === 0 ? '' : ` sets ${set.join(' ')}`;
+  return `${hook.denies ? 'enforce' : kind}${listed}${sets} ${Buffer.from(encodeSpec(hook, 0, 0)).toString('base64')}`;
 }
 
 /** Whether all policies on a hook can do without it. */

@@ -333,6 +333,9 @@ export function encodeHookEntries(
       returnActions: selector.returnActions ?? 0,
       returnSignal: selector.returnSignal ?? 0,
       socketArguments: socketArguments(selector),
+      setArgument: selector.set === undefined ? 0 : selector.set.argument + 1,
+      reserved: 0,
+      setValue: selector.set?.value ?? 0n,
     });
     entries.push({ map: 'selectors', key, value });
   });
@@ -396,7 +399,8 @@ function featuresOf(hook: HookPlan): number {
   if (returns) features |= HookFeature.returns;
   if (returns && syscall) features |= HookFeature.systemCall;
   if (deniersOfUndecided(hook) !== 0n) features |= HookFeature.holdsUndecided;
-  for (const { rateLimit, stacks, actions, isEnforcer } of selectors) {
+  for (const { rateLimit, stacks, actions, isEnforcer, set } of selectors) {
+    if (set !== undefined) features |= HookFeature.set;
     if ((actions & notifying) !== 0) features |= HookFeature.notify;
     if (isEnforcer === true) features |= HookFeature.enforcer;
     if (rateLimit !== undefined) features |= HookFeature.rateLimit;

@@ -46,7 +46,7 @@ import type { HookReport, HookStatus, PolicyOutcome } from './outcomes.js';
 import { preventionOf, prevents } from './prevention.js';
 import { refuseActions } from './refused-actions.js';
 import { placesOf } from './tracepoint.js';
-import { userIndexes } from './user-hooks.js';
+import { userRequestOf } from './user-hooks.js';
 import { type Workload, type WorkloadChange, Workloads } from './workloads.js';
 
 export interface PolicySetOptions {
@@ -484,7 +484,7 @@ export class PolicySet {
         lsmCaller: hook.lsmCaller,
         denies: hook.denies,
         returns: hook.returns,
-        user: hook.user === undefined ? undefined : { place: hook.user, indexes: userIndexes(hook) },
+        user: userRequestOf(hook),
         isMapping: hook.eventKind === EventKind.loader,
         prevention: preventionOf(hook),
         tracepoint: hook.tracepoint,

@@ -23,10 +23,24 @@ export interface UserRequest {
   readonly place: UserPlace;
   /** Indexes of the arguments that are read. */
   readonly indexes: readonly number[];
+  /** Of those that are set. */
+  readonly sets: readonly number[];
+}
+
+/** What a hook needs to be attached; undefined of one that is in no program. */
+export function userRequestOf(hook: HookPlan): UserRequest | undefined {
+  if (hook.user === undefined) return undefined;
+  return { place: hook.user, indexes: userIndexes(hook), sets: settings(hook) };
+}
+
+/** The arguments of a marker that selectors of a hook set, each once, in order. */
+export function settings({ selectors }: HookPlan): number[] {
+  const indexes = selectors.flatMap(({ set }) => (set === undefined ? [] : [set.argument]));
+  return [...new Set(indexes)].sort((a, b) => a - b);
 }
 
 /** The arguments of a program that a hook reads, those that say the size of others among them. */
-export function userIndexes({ arguments: all }: HookPlan): number[] {
+function userIndexes({ arguments: all }: HookPlan): number[] {
   return all.flatMap(({ index, register, field, buffer }) => [
     ...(register !== undefined || field?.source === 'current_task' ? [] : [index]),
     ...(buffer?.sizeIndex === undefined ? [] : [buffer.sizeIndex]),
@@ -127,11 +141,11 @@ function writeArgument(view: DataView, at: number, argument: UserArgument): void
 
 /** The constants that say where arguments are. @throws {PolicyLoadError} where one that is read is nowhere */
 export function encodeUserArguments(
-  { place, indexes }: UserRequest,
+  { place, indexes, sets }: UserRequest,
   { arguments: places }: Pick<UserLocation, 'arguments'>,
 ): Uint8Array {
   const bytes = new Uint8Array(argumentsMax * USER_ARGUMENT_BYTES);
-  for (const index of new Set(indexes)) {
+  for (const index of new Set([...indexes, ...sets])) {
     const argument = places[index];
     if (argument === undefined || index >= argumentsMax) {
       const what = place.kind === 'marker' ? `the marker ${place.provider}:${place.name}` : 'a function';
@@ -143,6 +157,11 @@ export function encodeUserArguments(
     if (typeof argument === 'string') {
       throw new PolicyLoadError('load', `${place.path}: argument ${index} cannot be read: ${argument}`);
     }
+    if (sets.includes(index) && argument.kind !== 'memory')
+      throw new PolicyLoadError(
+        'load',
+        `${place.path}: argument ${index} cannot be set: it ${argument.kind === 'constant' ? 'is a constant' : 'is in a register, which no program may change here'}; one that lies in memory can`,
+      );
     writeArgument(new DataView(bytes.buffer), index * USER_ARGUMENT_BYTES, argument);
   }
   return bytes;

@@ -488,6 +488,8 @@ export const HookFeature = {
   fields: 512,
   /** events have data besides arguments */
   data: 1024,
+  /** a selector sets an argument of the marker that the hook is on */
+  set: 4096,
   /** events name the process that their socket belongs to; selectors may say which that is */
   socketOwners: 2048,
 } as const;
@@ -505,6 +507,7 @@ export const hookFeatureNames: Readonly<Record<number, string>> = {
   256: 'holds_undecided',
   512: 'fields',
   1024: 'data',
+  4096: 'set',
   2048: 'socket_owners',
 };
 
@@ -3782,7 +3785,10 @@ export const SELECTOR_ENTRY_NOTIFY_SIGNAL_AT = 40;
 export const SELECTOR_ENTRY_RETURN_ACTIONS_AT = 44;
 export const SELECTOR_ENTRY_RETURN_SIGNAL_AT = 48;
 export const SELECTOR_ENTRY_SOCKET_ARGUMENTS_AT = 52;
-export const SELECTOR_ENTRY_BYTES = 56;
+export const SELECTOR_ENTRY_SET_ARGUMENT_AT = 56;
+export const SELECTOR_ENTRY_RESERVED_AT = 60;
+export const SELECTOR_ENTRY_SET_VALUE_AT = 64;
+export const SELECTOR_ENTRY_BYTES = 72;
 
 /** What a selector does where it is the first of its policy to match. */
 export interface SelectorEntry {
@@ -3816,9 +3822,15 @@ export interface SelectorEntry {
   returnSignal: number;
   /** bytes: 1 + position of the socket of which the current process is to be the owner, from now on (TrackSock); of the one that is to have none any more (UntrackSock); the same two at the return of the call. 0 for none */
   socketArguments: number;
+  /** 1 + index of the argument of a marker that is set; 0 for none */
+  setArgument: number;
+  /** 0 */
+  reserved: number;
+  /** what it is set to; as many of the lower bytes as it has */
+  setValue: bigint;
 }
 
-/** Reads 56 bytes. @throws {RangeError} where they reach past the view. */
+/** Reads 72 bytes. @throws {RangeError} where they reach past the view. */
 export function readSelectorEntry(view: DataView, at: number): SelectorEntry {
   return {
     bindingId: view.getUint32(at, true),
@@ -3836,10 +3848,13 @@ export function readSelectorEntry(view: DataView, at: number): SelectorEntry {
     returnActions: view.getUint32(at + 44, true),
     returnSignal: view.getUint32(at + 48, true),
     socketArguments: view.getUint32(at + 52, true),
+    setArgument: view.getUint32(at + 56, true),
+    reserved: view.getUint32(at + 60, true),
+    setValue: view.getBigUint64(at + 64, true),
   };
 }
 
-/** Writes 56 bytes. @throws {RangeError} where they reach past the view. */
+/** Writes 72 bytes. @throws {RangeError} where they reach past the view. */
 export function writeSelectorEntry(view: DataView, at: number, value: SelectorEntry): void {
   view.setUint32(at, value.bindingId, true);
   view.setUint16(at + 4, value.selectorIndex, true);
@@ -3856,6 +3871,9 @@ export function writeSelectorEntry(view: DataView, at: number, value: SelectorEn
   view.setUint32(at + 44, value.returnActions, true);
   view.setUint32(at + 48, value.returnSignal, true);
   view.setUint32(at + 52, value.socketArguments, true);
+  view.setUint32(at + 56, value.setArgument, true);
+  view.setUint32(at + 60, value.reserved, true);
+  view.setBigUint64(at + 64, value.setValue, true);
 }
 
 /** Makes a SelectorEntry of zeros, with the given fields set. */

@@ -10,6 +10,7 @@
 //     jump:N           calls one that calls itself N times and then jumps out of all of them at once
 //     bytes:TEXT       gives a text, its length and both as one struct iovec to a function
 //     mark:A:B:TEXT    passes each kind of marker but `gated`
+//     kept:N           keeps N in memory, passes a marker with that, and prints what is kept then
 //     gated            passes a marker if anybody looks at its counter, and prints whether
 
 #include <fcntl.h>
@@ -124,6 +125,14 @@ static KEPT void mark(int a, long b, const char *text) {
     MARK("odd", "0", "8f@%%xmm0 -4@%k[a]", [a] "r"(a));
 }
 
+static KEPT int keep(int n) {
+    volatile int kept = n;
+
+    MARK("kept", "0", "-4@%[kept] -4@%k[n] -4@%[fixed]", [kept] "m"(kept), [n] "r"(n), [fixed] "n"(3)
+         : "memory");
+    return kept;
+}
+
 static KEPT int gated(void) {
     if (!weir_gated_counter)
         return 0;
@@ -173,6 +182,8 @@ int main(int argc, char **argv) {
             printf("%ld\n", user_bytes(first, strlen(first), &both));
         } else if (strcmp(act, "mark") == 0 && third) {
             mark(atoi(first), atol(second), third);
+        } else if (strcmp(act, "kept") == 0 && first) {
+            printf("%d\n", keep(atoi(first)));
         } else if (strcmp(act, "gated") == 0) {
             puts(gated() ? "watched" : "alone");
         } else {

@@ -103,7 +103,44 @@ export default scenario('markers of a program are hooked', { timeoutMs: 150_000 
       [['sigkill', 9, unsigned(-1n), 0n, 'secret']],
     );
 
+    // An argument in memory is set as the program passes; what does not match, and who only watches, leaves it as it is.
+    const set = (mode: string, argIndex: number, more: object = {}) =>
+      policyWith(
+        'set',
+        {
+          usdts: [
+            {
+              path: program,
+              provider: 'weir',
+              name: 'kept',
+              args: [{ index: 0, type: 'int' }],
+              selectors: [
+                {
+                  matchArgs: [{ index: 0, operator: 'GT', values: ['5'] }],
+                  matchActions: [{ action: 'Set', argIndex, argValue: -7 }],
+                },
+              ],
+              ...more,
+            },
+          ],
+        },
+        [{ name: 'policy-mode', value: mode }],
+      );
+    await hooks.apply(set('monitor', 0));
+    assert.equal((await act('kept:6')).stdout, '6\n');
+    await hooks.apply(set('enforce', 0));
+    const enforced = hooks.counter('enforced');
+    const kept = await act('kept:5', 'kept:6');
+    assert.equal(kept.stdout, '5\n-7\n');
+    assert.deepEqual(
+      kept.events.map((event) => [event.action, ...values(event)]),
+      [['set', 6n]],
+    );
+    assert.equal(hooks.counter('enforced') - enforced, 1n);
+
     const refusals: readonly [string, RegExp][] = [
+      [set('enforce', 1), /argument 1 cannot be set: it is in a register/],
+      [set('enforce', 2), /argument 2 cannot be set: it is a constant/],
       [usdt('none', ['int']), /has no marker weir:none; it has the markers weir:registers, weir:memory/],
       [usdt('odd', ['int']), /argument 0 cannot be read: 8f@%xmm0/],
       [usdt('both', ['int', 'int']), /the marker weir:both has no argument 1 that can be read; it has 1/],
