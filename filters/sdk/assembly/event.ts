@@ -289,6 +289,11 @@ export class Event {
     return (this.flags & RecordFlag.monitor) != 0;
   }
 
+  /** Whether its process is the one that a socket of it belongs to (TrackSock), not the one that was running. */
+  get isOfSocketOwner(): bool {
+    return (this.flags & RecordFlag.socketOwner) != 0;
+  }
+
   /** Whether no filter can drop it. */
   get isProtected(): bool {
     return (this.flags & RecordFlag.protected_) != 0;
