@@ -184,6 +184,8 @@ describe('locateUserPlace', () => {
       expect(only?.arguments).toHaveLength(6);
     }
     expect(at({ symbol: 'main', counterOffset: 0x2020n })[0]?.counterOffset).toBe(0x2020);
+    expect(at({ symbol: 'main+0x10' })[0]?.offset).toBe(0x1110);
+    expect(at({ symbol: 'main+3' })[0]?.offset).toBe(0x1103);
   });
 
   it('finds every place of a marker, each with its own arguments', () => {
@@ -198,6 +200,8 @@ describe('locateUserPlace', () => {
   it.each([
     [/no function none/, 'missing', { symbol: 'none' }],
     [/no code at the offset 0x10/, 'missing', { offset: 0x10n }],
+    [/no code at main\+0xfffff/, 'missing', { symbol: 'main+0xfffff' }],
+    [/no function none$/, 'missing', { symbol: 'none+4' }],
     [/no code at the address 0x10/, 'missing', { address: 0x10n }],
     [/of the counter/, 'unreadable', { symbol: 'main', counterOffset: 0x1100n }],
     [/digest ff/, 'digest', { symbol: 'main', digests: ['00'] }],

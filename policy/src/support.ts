@@ -13,6 +13,7 @@ import { typeInfo } from './names.js';
 import { type Policy, policyIssue } from './parse.js';
 import { binariesMeanNext, type ExpandedSelector, expandSelectors, findArgument } from './selectors.js';
 import type { Argument, ArgumentTerm, Kprobe } from './shape.js';
+import { insideOf } from './user-places.js';
 import { toBytes } from './values.js';
 
 /** Argument types that hook programs read. */
@@ -387,6 +388,9 @@ function checkUserFields(policy: Policy, fields: PolicyHook['fields'], path: str
         );
     }
     const place = (['offsets', 'addrs'] as const).find((field) => (fields[field] ?? []).length > 0);
+    const inside = (fields.symbols ?? []).findIndex((symbol) => insideOf(symbol).behind > 0n);
+    if (fields.return === true && inside >= 0)
+      report(`${path}.symbols[${inside}]`, 'with return: true it has to be where the function begins');
     if (fields.return === true && place !== undefined)
       report(
         `${path}.return`,

@@ -4,6 +4,7 @@
 import { ElfError, ElfFile, elfLimits, type FileReader } from './elf.js';
 import { functionRegisters, readMarkerArguments, type UserArgument } from './marker-arguments.js';
 import type { UserPlace } from './plan-types.js';
+import { insideOf } from './user-places.js';
 
 export interface UserLocation {
   /** Of the instruction, in the file. */
@@ -61,8 +62,19 @@ export function locateUserPlace(place: UserPlace, file: FileReader, digest: () =
   return functionOffsets(elf, place).map((offset) => ({ offset, counterOffset, arguments: parameters }));
 }
 
+/** A function, or `NAME+14`: an instruction so many bytes behind where it begins. */
+function symbolOffsets(elf: ElfFile, symbol: string): number[] {
+  const { name, behind } = insideOf(symbol);
+  if (behind === 0n) return elf.functions(symbol);
+  return elf.functions(name).map((start) => {
+    const offset = start + Number(behind);
+    if (!elf.isCode(offset)) throw new ElfError(`has no code at ${symbol}`, 'missing');
+    return offset;
+  });
+}
+
 function functionOffsets(elf: ElfFile, place: Extract<UserPlace, { kind: 'function' }>): number[] {
-  if (place.symbol !== undefined) return elf.functions(place.symbol);
+  if (place.symbol !== undefined) return symbolOffsets(elf, place.symbol);
   if (place.address !== undefined) {
     const offset = elf.offsetOf(place.address);
     if (offset === undefined)

@@ -113,6 +113,7 @@ describe('places in programs', () => {
   it('refuses by name what cannot be had', () => {
     const issues = [
       uprobe({ offsets: ['0x10'], return: true, returnArg: { index: 0, type: 'int' } }),
+      uprobe({ symbols: ['a+4'], return: true, returnArg: { index: 0, type: 'int' } }),
       uprobe({ symbols: ['a'], return: true, returnArg: { index: 0, type: 'file' } }),
       uprobe({
         symbols: ['a'],
@@ -133,6 +134,7 @@ describe('places in programs', () => {
     ].map((policy) => unsupported(policy).map(formatIssue).join());
     expect(issues).toEqual([
       expect.stringMatching(/spec\.uprobes\[0\]\.return: return: true with offsets/),
+      expect.stringMatching(/spec\.uprobes\[0\]\.symbols\[0\]: with return: true/),
       expect.stringMatching(/spec\.uprobes\[0\]\.returnArg\.type: a program returns no file/),
       expect.stringMatching(/^[^,]*spec\.uprobes\[0\]\.args\[0\]\.type: the type file in a program/),
       expect.stringMatching(/spec\.uprobes\[0\]\.args\[0\]\.resolve: .*name by btfType the struct/),

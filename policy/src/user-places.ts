@@ -30,6 +30,12 @@ function hex(value: bigint): string {
   return `0x${value.toString(16)}`;
 }
 
+/** A symbol in two parts: the function, and how far behind its beginning is meant (`main+0x14`); 0 for that itself. */
+export function insideOf(symbol: string): { readonly name: string; readonly behind: bigint } {
+  const [, name = symbol, digits = '0'] = /^(.+)\+(0x[0-9a-fA-F]{1,8}|[0-9]{1,9})$/.exec(symbol) ?? [];
+  return { name, behind: BigInt(digits) };
+}
+
 /** What a place is called in status, errors and keys of hooks. */
 export function userPlaceName(place: UserFunction | UserMarker): string {
   if (place.kind === 'marker') return `${place.path}:${place.provider}:${place.name}`;
