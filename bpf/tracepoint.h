@@ -31,12 +31,11 @@ static __always_inline bool is_of_tracepoint(__u8 source) {
 }
 
 static __always_inline bool is_text_of_record(__u8 source) {
-    return source >= WEIR_ARGUMENT_SOURCE_RECORD_TEXT &&
-           source <= WEIR_ARGUMENT_SOURCE_RECORD_RELATIVE_DATA;
+    return source >= WEIR_ARGUMENT_SOURCE_RECORD_TEXT && source <= WEIR_ARGUMENT_SOURCE_RECORD_RELATIVE_DATA;
 }
 
-/* Reads a value of a raw tracepoint, a number in a record, or a saved register, to which the context of a hook
- * in a program points. Returns whether it could be read. */
+/* Reads a value of a raw tracepoint, a number in a record, or a saved register, to which the context of a
+ * hook in a program points. Returns whether it could be read. */
 static __always_inline bool read_tracepoint_value(__u64 context, __u8 source, __u8 index, __u16 offset,
                                                   __u16 size, __u64 *value) {
     if (source == WEIR_ARGUMENT_SOURCE_CONTEXT) {

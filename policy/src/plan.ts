@@ -3,7 +3,7 @@
 // scopes. It knows no kernel: what a certain one lacks is found where the plan is put in force.
 import { Action as ActionBit, ArgumentType, EventKind, limits, ScopeAttribute } from '@weir/schema';
 import { agentActionsOf } from './agent-actions.js';
-import { bufferOf, isBuffer, sizedTerm } from './buffers.js';
+import { isBuffer, sizedTerm } from './buffers.js';
 import { canDeny, type ResolvedCall } from './calls.js';
 import { alternativesOf } from './cel/selector.js';
 import { buildDimensions, type Term } from './dimensions.js';
@@ -13,7 +13,6 @@ import { ungenerated } from './generated-lists.js';
 import { type CalledFields, hooksOf, type PolicyHook } from './hooks.js';
 import { undecidedTypes } from './kernel-types.js';
 import { partCalls, sharedCall } from './listed-calls.js';
-import { userRegister } from './marker-arguments.js';
 import { type TypeInfo, typeInfo } from './names.js';
 import { fileTypeTerm, gainedArgument, gainedTerm, sizeFollows, unixFamilyTerm } from './object-terms.js';
 import { type Policy, policyIssue } from './parse.js';
@@ -29,6 +28,7 @@ import type {
 import { binaryTerms, processTerms, scopeAttributeChanges } from './process-terms.js';
 import { joinComparisons } from './ranges.js';
 import { rateLimitOf } from './rate-limit.js';
+import { type Reading, readingOf } from './readings.js';
 import {
   binariesMeanNext,
   type ExpandedSelector,
@@ -37,6 +37,7 @@ import {
   type Located,
   optionValue,
 } from './selectors.js';
+import { settingOf } from './settings.js';
 import type { Action, Argument, ArgumentTerm } from './shape.js';
 import { socketTerm } from './socket-terms.js';
 import { plannedSockets, withSocketOwners } from './sockets.js';
@@ -53,12 +54,6 @@ export interface PlanInput {
   readonly id: number;
   readonly policy: Policy;
 }
-
-/** What is read, and as which type. */
-type Reading = Pick<
-  PlannedArgument,
-  'type' | 'index' | 'field' | 'register' | 'data' | 'returned' | 'buffer' | 'userMemory'
->;
 
 interface Slot extends Reading {
   /** The same for the same reading. */
@@ -227,13 +222,6 @@ function notificationOf(selector: ExpandedSelector): Pick<PlannedSelector, 'noti
   return { notification: { error: -Math.abs(notify.argError ?? 0), signal: notify.argSig ?? 0 } };
 }
 
-function settingOf(selector: ExpandedSelector): Pick<PlannedSelector, 'set'> {
-  const { argIndex, argValue } = selector.matchActions.find(({ item }) => item.action === 'Set')?.item ?? {};
-  const value = parseInteger(String(argValue ?? ''));
-  if (argIndex === undefined || value === undefined) return {};
-  return { set: { argument: argIndex, value: BigInt.asUintN(64, value) } };
-}
-
 function stacksOf(selector: ExpandedSelector): Pick<PlannedSelector, 'stacks'> {
   const wants = (field: 'kernelStackTrace' | 'userStackTrace') =>
     [...selector.matchActions, ...selector.part('matchReturnActions')].some(
@@ -269,41 +257,6 @@ function returnOf(selector: ExpandedSelector, showsReturn: boolean, called: Call
   // NoPost in the list holds.
   const returnActions = actions | (own.actions & ~(1 << ActionBit.post));
   return { returns: true, showsReturn, returnActions, returnSignal: signal };
-}
-
-function readingOf(
-  argument: Argument,
-  isData: boolean,
-  called: CalledFields | undefined,
-  call: ResolvedCall,
-): Reading {
-  const { resolve = '', source, btfType, btfTypeModule } = argument;
-  const register = source === 'pt_regs' ? userRegister(resolve) : undefined;
-  const isField = register === undefined && (resolve !== '' || source !== undefined);
-  const buffer = isField ? undefined : bufferOf(argument, called);
-  return {
-    type: typeInfo(argument.type)?.type ?? 0,
-    index: source === undefined ? argument.index : 0,
-    ...(isField
-      ? {
-          field: {
-            path: resolve,
-            source: source === undefined ? 'parameter' : 'current_task',
-            ...(btfType === undefined ? {} : { btfType }),
-            ...(btfTypeModule === undefined ? {} : { btfTypeModule }),
-          },
-        }
-      : {}),
-    ...(register === undefined ? {} : { register }),
-    ...(isData ? { data: true } : {}),
-    ...(buffer === undefined ? {} : { buffer }),
-    ...(source === undefined && isSyscallRecord(call) ? { userMemory: true } : {}),
-  };
-}
-
-/** Whether what the arguments point to is the caller's, whatever it claims: those of functions say it themselves. */
-function isSyscallRecord({ tracepoint }: ResolvedCall): boolean {
-  return tracepoint?.subsystem === 'syscalls' && !tracepoint.raw;
 }
 
 class Planner {

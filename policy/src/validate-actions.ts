@@ -6,9 +6,9 @@ import { denialPoints, lsmPathOf, whyNotOverridden } from './lsm-paths.js';
 import { quote } from './nearest.js';
 import { rateLimitSeconds, rateLimitSecondsMax } from './rate-limit.js';
 import type { Located } from './selectors.js';
+import { checkSetting } from './settings.js';
 import type { Action } from './shape.js';
 import { checkSocketActions } from './sockets.js';
-import { parseInteger } from './values.js';
 
 function checkRateLimit(findings: Findings, action: Action, path: string): void {
   if (action.rateLimit !== undefined) {
@@ -136,23 +136,6 @@ function checkDenial(findings: Findings, action: Action, path: string, hook: Hoo
       `the process is killed, but ${hook.name} itself runs on: it cannot be made to fail`,
     );
   }
-}
-
-/** What an argument of a marker is set to. */
-function checkSetting(findings: Findings, { argIndex, argValue }: Action, path: string): void {
-  if (argIndex === undefined)
-    findings.error(
-      'missing-field',
-      `${path}.argIndex`,
-      'is missing: write the index of the argument that is set',
-    );
-  if (argValue === undefined) {
-    findings.error('missing-field', `${path}.argValue`, 'is missing: write the number that it is set to');
-    return;
-  }
-  const value = parseInteger(String(argValue));
-  if (value === undefined || value < -(2n ** 63n) || value >= 2n ** 64n)
-    findings.error('wrong-value', `${path}.argValue`, `${quote(String(argValue))} is no number of 64 bits`);
 }
 
 export function checkActions(findings: Findings, actions: readonly Located<Action>[], hook: HookKind): void {

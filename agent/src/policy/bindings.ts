@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Owns the numbers by which records name a policy on a hook, and what they stand for. A number is never given to
 // something else: records of a policy that is gone may still be on their way.
-import type { PlannedBinding, UserPlace } from '@weir/policy';
+import type { HookPlan, PlannedBinding, UserPlace } from '@weir/policy';
 
 /** What a binding_id of a hook record stands for. */
 export interface Binding extends PlannedBinding {
@@ -89,4 +89,26 @@ export class BindingTable {
       retired -= count;
     }
   }
+}
+
+/** What the events of a hook call the places at which they were made. */
+function functionNames(hook: HookPlan): readonly string[] {
+  return hook.calls ?? [hook.tracepoint?.event ?? hook.symbol];
+}
+
+/** The number of a policy on a hook. */
+export function idOfBinding(bindings: BindingTable, hook: HookPlan, binding: PlannedBinding): number {
+  return bindings.idOf(functionNames(hook), binding, hook.tracepoint?.subsystem, hook.user);
+}
+
+/** The numbers of all policies on hooks. */
+export function bindingIdsOf(
+  hooks: Iterable<{ readonly plan: HookPlan }>,
+  bindings: BindingTable,
+): Set<number> {
+  return new Set(
+    [...hooks].flatMap(({ plan: hook }) =>
+      hook.bindings.map((binding) => idOfBinding(bindings, hook, binding)),
+    ),
+  );
 }

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Owns the kernel's side of hooks: the object with the templates, the programs cloned from them, and the maps that
 // they look up. It knows ids and bytes, no policies; what is in force is policy-set.ts's to know.
-import { existsSync, readFileSync, statSync } from 'node:fs';
+import { existsSync, readFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import {
   type BpfLink,
@@ -16,9 +16,9 @@ import {
   waitGracePeriod,
 } from '@weir/native';
 import { type HookPlan, syscallNumber } from '@weir/policy';
-import { type CallKey, HOOK_STATE_BYTES, limits, namespaceKindNames, readCallKey } from '@weir/schema';
+import { type CallKey, HOOK_STATE_BYTES, limits, readCallKey } from '@weir/schema';
 import { Counts } from './counts.js';
-import type { EntryMap, HostNamespaces, MapEntry } from './encode.js';
+import type { EntryMap, MapEntry } from './encode.js';
 import { errnoOf, explainRefusal, PolicyLoadError } from './errors.js';
 import { HookProgram, type ProgramKind, templates } from './hook-program.js';
 import { hostRoot } from './host-paths.js';
@@ -106,32 +106,6 @@ const workingMaps = [
   'binding_counts',
   'socket_owners',
 ] as const;
-
-/** Numbers that the kernel gives its first namespaces (linux/proc_ns.h); mnt and net have none that is fixed. */
-const initialNamespaces: Readonly<Record<string, bigint>> = {
-  uts: 0xeffffffen,
-  ipc: 0xefffffffn,
-  pid: 0xeffffffcn,
-  pid_for_children: 0xeffffffcn,
-  time: 0xeffffffan,
-  time_for_children: 0xeffffffan,
-  cgroup: 0xeffffffbn,
-  user: 0xeffffffdn,
-};
-
-/**
- * Inode numbers of the namespaces of the host's first process, by namespace_kind: 0 where the kernel has none of a
- * kind, undefined where it cannot be read (that needs CAP_SYS_PTRACE) and is not known.
- */
-export function readHostNamespaces(procPath = '/proc'): HostNamespaces {
-  return Object.values(namespaceKindNames).map((name) => {
-    try {
-      return BigInt(statSync(`${procPath}/1/ns/${name}`).ino);
-    } catch (error) {
-      return (error as NodeJS.ErrnoException).code === 'ENOENT' ? 0n : initialNamespaces[name];
-    }
-  });
-}
 
 function checkParameters({ symbol, lastParameter }: LoadRequest, known: KernelFunction): void {
   if (lastParameter < known.parameters.length) return;

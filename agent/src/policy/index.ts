@@ -4,12 +4,9 @@
 export { type Binding, BindingTable, placeOf } from './bindings.js';
 export type { HookCounts, PolicyCounts } from './counts.js';
 export { PolicyLoadError, type PolicyLoadErrorCode } from './errors.js';
-export {
-  HookKernel,
-  type HookKernelOptions,
-  readHostNamespaces,
-} from './hook-kernel.js';
+export { HookKernel, type HookKernelOptions } from './hook-kernel.js';
 export type { HookProgramFacts, ProgramKind } from './hook-program.js';
+export { readHostNamespaces } from './host-namespaces.js';
 export { hostRealPath, realPathIn } from './host-paths.js';
 export { type Execution, type KnownProcess, type ProcessList, processesInProc } from './known-processes.js';
 export type { HookReport, HookStatus, PolicyOutcome } from './outcomes.js';

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // Owns what is told of policies and hooks: what became of a policy, and what a hook has done.
-import type { FollowedLink } from '@weir/policy';
+import type { FollowedLink, Policy } from '@weir/policy';
 import type { HookCounts, PolicyCounts } from './counts.js';
 import type { HookProgramFacts } from './hook-program.js';
 
@@ -43,4 +43,19 @@ export interface HookReport extends HookCounts {
     /** undefined where they are not counted. */
     readonly counts: PolicyCounts | undefined;
   }[];
+}
+
+/** Of a policy for other nodes. */
+export function skippedOutcome({ name, namespace }: Policy): PolicyOutcome {
+  return {
+    name,
+    namespace,
+    state: 'skipped',
+    reason: 'spec.nodeSelector asks for other labels than this node has (--label)',
+    formerInForce: false,
+    hooks: [],
+    skippedHooks: [],
+    unprevented: [],
+    links: [],
+  };
 }

@@ -16,7 +16,8 @@ import {
   sharedMapNames,
 } from '@weir/schema';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { HookKernel, readHostNamespaces } from './hook-kernel.js';
+import { HookKernel } from './hook-kernel.js';
+import { readHostNamespaces } from './host-namespaces.js';
 import { PolicySet, resolvePolicyPaths } from './policy-set.js';
 
 const objects = fileURLToPath(new URL('../../../bpf/build/', import.meta.url));

@@ -9,7 +9,6 @@ import {
   type HookPlan,
   type KernelNames,
   type Plan,
-  type PlannedBinding,
   type Policy,
   PolicyError,
   type PolicyIssue,
@@ -22,7 +21,7 @@ import {
   workloadField,
 } from '@weir/policy';
 import { EventKind, limits } from '@weir/schema';
-import { type Binding, BindingTable } from './bindings.js';
+import { type Binding, BindingTable, bindingIdsOf, idOfBinding } from './bindings.js';
 import { digestOf, ignoresMissing, keyOf, sameSpec, shapeOf } from './digests.js';
 import {
   checkLimits,
@@ -42,7 +41,7 @@ import { hostRealPath } from './host-paths.js';
 import { RunningKernelNames } from './kernel-names.js';
 import { type ProcessList, processesInProc, uptimeTicks } from './known-processes.js';
 import { Lineages } from './lineages.js';
-import type { HookReport, HookStatus, PolicyOutcome } from './outcomes.js';
+import { type HookReport, type HookStatus, type PolicyOutcome, skippedOutcome } from './outcomes.js';
 import { preventionOf, prevents } from './prevention.js';
 import { refuseActions } from './refused-actions.js';
 import { placesOf } from './tracepoint.js';
@@ -651,32 +650,6 @@ export class PolicySet {
   }
 }
 
-function skippedOutcome({ name, namespace }: Policy): PolicyOutcome {
-  return {
-    name,
-    namespace,
-    state: 'skipped',
-    reason: 'spec.nodeSelector asks for other labels than this node has (--label)',
-    formerInForce: false,
-    hooks: [],
-    skippedHooks: [],
-    unprevented: [],
-    links: [],
-  };
-}
-
-function idOfBinding(bindings: BindingTable, hook: HookPlan, binding: PlannedBinding): number {
-  return bindings.idOf(functionNames(hook), binding, hook.tracepoint?.subsystem, hook.user);
-}
-
-function bindingIdsOf(hooks: Iterable<ActiveHook>, bindings: BindingTable): Set<number> {
-  return new Set(
-    [...hooks].flatMap(({ plan: hook }) =>
-      hook.bindings.map((binding) => idOfBinding(bindings, hook, binding)),
-    ),
-  );
-}
-
 /** A commit that came to nothing, and the hook at which it did. */
 class CommitError extends Error {
   readonly hook: HookPlan | undefined;
@@ -685,9 +658,4 @@ class CommitError extends Error {
     super(reasonOf(cause), { cause });
     this.hook = hook;
   }
-}
-
-/** What the events of a hook call the places at which they were made. */
-function functionNames(hook: HookPlan): readonly string[] {
-  return hook.calls ?? [hook.tracepoint?.event ?? hook.symbol];
 }
