@@ -12,6 +12,7 @@ import { type PolicyIssue, throwIssues } from './error.js';
 import { ungenerated } from './generated-lists.js';
 import { type CalledFields, hooksOf, type PolicyHook } from './hooks.js';
 import { undecidedTypes } from './kernel-types.js';
+import { withListValues } from './list-values.js';
 import { partCalls, sharedCall } from './listed-calls.js';
 import { type TypeInfo, typeInfo } from './names.js';
 import { fileTypeTerm, gainedArgument, gainedTerm, sizeFollows, unixFamilyTerm } from './object-terms.js';
@@ -140,7 +141,13 @@ function argumentTerm(
   if (type?.family === 'unix' && term.operator === 'Family') return unixFamilyTerm(term, slot, path);
   if (type?.family !== 'integer' && type?.family !== 'capabilities')
     return textTerm(term.operator, term.values, slot, path);
-  return integerTerm(term, type, argument.type, slot, path);
+  return integerTerm(
+    { ...term, values: [...withListValues(policy, term.values)] },
+    type,
+    argument.type,
+    slot,
+    path,
+  );
 }
 
 /** A term over numbers: equal to one of some, in one of some ranges, or with one of some bits. */

@@ -253,10 +253,6 @@ function checkOperator(
     const sized = isBuffer(argument.type) && /^(Not)?(Equal|In)$/.test(item.operator);
     checkTexts(item.values, path, report, family === 'name' ? nameBytesMax : textBytesMax - (sized ? 2 : 0));
   }
-  item.values.forEach((value, index) => {
-    if (family !== 'syscall' && value.startsWith('list:') && /Map$/.test(item.operator))
-      report(`${path}.values[${index}]`, `a list as a value ${later}: write the numbers`);
-  });
 }
 
 const actionsAtReturn = new Set(['Post', 'NoPost', 'Sigkill', 'Signal', 'TrackSock', 'UntrackSock']);

@@ -6,6 +6,7 @@ import { parseNetwork } from './addresses.js';
 import { checkCelTerm } from './cel/selector.js';
 import { fileTypeNumber, fileTypes } from './file-types.js';
 import type { Findings } from './findings.js';
+import { withListValues } from './list-values.js';
 import {
   argumentOperators,
   capabilityNames,
@@ -113,8 +114,20 @@ function checkIntegerValue(
   if (/Map$/.test(operator) && value.startsWith('list:')) {
     const name = value.slice('list:'.length);
     const names = (findings.policy.spec.lists ?? []).map((list) => list.name);
-    if (!names.includes(name))
+    if (!names.includes(name)) {
       findings.error('wrong-value', path, `there is no list ${quote(name)}: ${suggestion(name, names)}`);
+      return;
+    }
+    for (const held of withListValues(findings.policy, [value])) {
+      if (findings.isFull) return;
+      if (held.startsWith('list:'))
+        findings.error(
+          'wrong-value',
+          path,
+          `the list ${quote(name)} holds ${quote(held)}: a list holds no other`,
+        );
+      else checkIntegerValue(findings, operator, argument, held, path);
+    }
     return;
   }
   if (/Range$|Map$/.test(operator) && parseInteger(value) === undefined) {
