@@ -797,7 +797,7 @@ describe('validate', () => {
       expect.arrayContaining([
         'spec.uprobes[0].btfPath',
         `${selector}.matchArgs[7].operator`,
-        `${selector}.matchActions[6].action`,
+        'spec.uprobes[0].selectors[0].matchActions[0].action',
       ]),
     );
     expect(fields).not.toContain(`${selector}.matchNamespaces[0]`);
