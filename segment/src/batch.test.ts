@@ -263,7 +263,7 @@ describe('fuzz', () => {
     const seed = Number(process.env.WEIR_SEED ?? Date.now() % 2 ** 31);
     const next = random(seed);
     let refused = 0;
-    const rounds = 3000;
+    const rounds = Number(process.env.WEIR_FUZZ_ROUNDS ?? 3000);
     const base = describeBatch({ seed, records: 40 });
     for (let round = 0; round < rounds; round++) {
       const bytes = base.slice(0, next(20) === 0 ? next(base.length) : base.length);

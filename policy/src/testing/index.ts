@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
-// What tests of other packages use: the reference matcher, the interpreter of plans, random policies.
+// What tests of other packages use: the words of the language, the reference matcher, the interpreter of plans, random
+// policies.
 
+export { actionNames, argumentOperatorNames, argumentOperators, typeNames } from '../names.js';
 export {
   type CallArgument,
   type DescribedCall,
@@ -10,6 +12,7 @@ export {
   referenceHits,
 } from '../reference.js';
 export { interpretPlan, interpretScopes } from './interpret.js';
+export { mutateStructure, mutateText, PolicyTrees } from './mutate.js';
 export {
   Random,
   type RandomArgument,
