@@ -47,11 +47,14 @@ static __always_inline void set_unreadable(struct weir_argument *argument) {
 
 /*
  * A system call's strings are in user memory, whatever it claims; those of other functions lie where their
- * address says (the upper half of all addresses is the kernel's).
+ * address says (the upper half of all addresses is the kernel's). Returns the bytes with the NUL. Of an empty
+ * text in user memory kernels before 6.13 say 0.
  */
 static __always_inline long read_text(void *to, __u32 size, __u64 address, bool is_user) {
-    return is_user || !(address >> 63) ? bpf_probe_read_user_str(to, size, (void *)address)
-                                       : bpf_probe_read_kernel_str(to, size, (void *)address);
+    long length = is_user || !(address >> 63) ? bpf_probe_read_user_str(to, size, (void *)address)
+                                              : bpf_probe_read_kernel_str(to, size, (void *)address);
+
+    return length == 0 ? 1 : length;
 }
 
 /* Reads a string into an argument and its text. Not static: see read_path. */

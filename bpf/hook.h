@@ -16,6 +16,7 @@
 #include "spec.h"
 #include "stack.h"
 #include "tally.h"
+#include "text_nodes.h"
 #include "tracepoint.h"
 
 #define HOOK_TAKES_TEXT_OF_RECORD                                                                            \
@@ -29,6 +30,8 @@
     (spec.parts & ~(1U << WEIR_ARGUMENT_PART_WHOLE | 1U << WEIR_ARGUMENT_PART_SIZED))
 #define HOOK_LOOKS_UP_TEXTS                                                                                  \
     (HOOK_LOOKS_UP(WEIR_DIMENSION_KIND_FORWARD) || HOOK_LOOKS_UP(WEIR_DIMENSION_KIND_REVERSE))
+#define HOOK_LOOKS_UP_SUBSTRINGS                                                                             \
+    (HOOK_LOOKS_UP(WEIR_DIMENSION_KIND_SUBSTRING) || HOOK_LOOKS_UP(WEIR_DIMENSION_KIND_SUBSTRING_FOLD))
 
 // 1: the context is the record of a tracepoint.
 const volatile __u32 is_record = 0;
@@ -175,10 +178,19 @@ __noinline int match_dimension(__u32 slot, __u32 config_index, __u32 place, __u3
         found = &work->found;
     } else if (HOOK_LOOKS_UP(WEIR_DIMENSION_KIND_ADDRESS) && kind == WEIR_DIMENSION_KIND_ADDRESS) {
         found = look_up_address(slot, number, id, part);
-    } else if (HOOK_COMPARES(WEIR_ARGUMENT_PART_SIZED) && part == WEIR_ARGUMENT_PART_SIZED) {
-        found = look_up_sized(slot, number, id);
-    } else if (HOOK_LOOKS_UP_TEXTS) {
-        found = look_up_text(slot, number, id, kind);
+    } else if (HOOK_LOOKS_UP_SUBSTRINGS && is_substring(kind)) {
+        find_substrings(slot, config_index, number, d, kind);
+        found = &work->found;
+    } else {
+        if (HOOK_HAS(WEIR_HOOK_FEATURE_LONG_TEXTS))
+            found = look_up_long(slot, number, id, kind, part == WEIR_ARGUMENT_PART_SIZED);
+        if (found) {
+            // The longest value that the text begins with (or ends with) is none of the trie's.
+        } else if (HOOK_COMPARES(WEIR_ARGUMENT_PART_SIZED) && part == WEIR_ARGUMENT_PART_SIZED) {
+            found = look_up_sized(slot, number, id);
+        } else if (HOOK_LOOKS_UP_TEXTS) {
+            found = look_up_text(slot, number, id, kind);
+        }
     }
     if (!found)
         found = default_mask(config_index, work->config_id, d);

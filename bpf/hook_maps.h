@@ -68,6 +68,16 @@ struct {
     __type(value, struct weir_range_page);
 } range_pages SEC(".maps");
 
+/* Steps of the automatons over bytes of all hooks: of texts that are looked for anywhere in a text, and of
+ * values that are longer than a trie takes. */
+struct {
+    __uint(type, BPF_MAP_TYPE_HASH);
+    __uint(map_flags, BPF_F_NO_PREALLOC);
+    __uint(max_entries, 1 << 16);
+    __type(key, struct weir_text_node_key);
+    __type(value, struct weir_text_node);
+} text_nodes SEC(".maps");
+
 /* Ids of the cgroups of containers, and the numbers of the workloads that these are. */
 struct {
     __uint(type, BPF_MAP_TYPE_HASH);
@@ -129,6 +139,23 @@ struct text_slot {
     __u8 slack[8];
 };
 
+/*
+ * A walk over a text byte by byte. Not in the context of bpf_loop: 6.1 and its like look at a callback with
+ * the context's first values only, and drop the branches that these do not take (before ab5cfac139ab, 6.7).
+ */
+struct text_walk {
+    __u32 number; // of the text
+    __u32 dimension_id;
+    __u32 from; // where in the slot the text begins
+    __u32 length;
+    __u32 at;
+    __u32 state;
+    __u32 fall_back;
+    __u32 kind;
+    __u32 bytes; // of a buffer, or NOT_SIZED
+    __u32 found;
+};
+
 /* What one run of a hook program works on, besides its texts and the scratch memory that all programs share.
  */
 struct hook_work {
@@ -174,8 +201,9 @@ struct hook_work {
     struct weir_mask signalled;
     struct weir_mask denied;
     struct weir_mask enforced;
-    struct weir_mask found;     // by a look-up that puts its mask together
-    struct weir_mask set;       // that a scope looks at
+    struct weir_mask found; // by a look-up that puts its mask together
+    struct weir_mask set;   // that a scope looks at; the bytes that texts begin with
+    struct text_walk text_walk;
     struct class_key class_key; // its scopes are those that the process is in
     struct weir_argument arguments[HOOK_ARGUMENTS_MAX];
 };

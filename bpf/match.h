@@ -21,6 +21,7 @@ enum {
     PURPOSE_BITS = 3,
     PURPOSE_BIT = 4,
     PURPOSE_DEFAULT = 5,
+    PURPOSE_FOUND = 6,
     // In place of the index of a configuration: what it says may be gone, as the call began under it.
     NO_CONFIG = 0xffffffff,
     WORD_BITS = 64,

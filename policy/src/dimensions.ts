@@ -7,6 +7,7 @@
 //   range     sorted bounds: 0 → 0b11, 1024 → 0b01, ... each up to the next; else default
 //   address   key = version and address       { 10.0.0.0/8 → 0b01, ... }, else default
 //   set       member 12 → 0b10, member 21 → 0b01, ...; those of the set's members ORed, and default turned over by them
+//   substring "shadow" anywhere → 0b10, ...; those of the texts that are there and default ORed
 //   bits      bit 0 → 0b10, bit 9 → 0b01, ...; those of the number's bits ORed, and default turned over by them
 //
 // A trie answers with its longest match and nothing else. So the mask of an entry is the truth of all terms of its
@@ -15,12 +16,20 @@
 // in all of its masks.
 import { ArgumentPart } from '@weir/schema';
 import type { Network } from './addresses.js';
-import type { Dimension, HostNamespace, Lineage, Mask, SetMember } from './plan-types.js';
+import type { Dimension, HostNamespace, Lineage, Mask, SetMember, SubstringDimension } from './plan-types.js';
 import { unite } from './ranges.js';
 import type { WorkloadCondition } from './workloads.js';
 
 /** What a selector (or scope) asks of one argument (or attribute of the process). */
-export type Term = TextTerm | IntegerTerm | RangeTerm | BitsTerm | AddressTerm | SetTerm | WorkloadTerm;
+export type Term =
+  | TextTerm
+  | SubstringTerm
+  | IntegerTerm
+  | RangeTerm
+  | BitsTerm
+  | AddressTerm
+  | SetTerm
+  | WorkloadTerm;
 
 export interface TextTerm {
   readonly kind: 'forward' | 'reverse';
@@ -30,6 +39,16 @@ export interface TextTerm {
   readonly negated: boolean;
   /** Values are ORed. Of `forward`: exact or a prefix; of `reverse`: a suffix. */
   readonly exact: boolean;
+  readonly values: readonly Uint8Array[];
+  readonly path: string;
+}
+
+/** A text that has at least one of the values in it. */
+export interface SubstringTerm {
+  readonly kind: 'substring' | 'substring-fold';
+  readonly argument: number;
+  readonly negated: false;
+  /** Of `substring-fold` with the letters a to z in place of A to Z. */
   readonly values: readonly Uint8Array[];
   readonly path: string;
 }
@@ -105,6 +124,11 @@ interface Group {
   readonly part: number;
   readonly other: number | undefined;
   readonly terms: PlacedTerm[];
+}
+
+/** Whether a dimension is one of those that look for texts anywhere in a text. */
+export function isSubstring(dimension: Dimension): dimension is SubstringDimension {
+  return dimension.kind === 'substring' || dimension.kind === 'substring-fold';
 }
 
 /** A mask in which the first `width` bits are set. */
@@ -282,6 +306,27 @@ function bitsDimension(group: Group, defaultMask: Mask): Dimension {
   };
 }
 
+function substringDimension(
+  group: Group,
+  defaultMask: Mask,
+  kind: SubstringDimension['kind'],
+): SubstringDimension {
+  const named = new Map<string, Named>();
+  for (const placed of group.terms) {
+    if (placed.term.kind !== 'substring' && placed.term.kind !== 'substring-fold') continue;
+    for (const value of placed.term.values) nameValue(named, latin1(value), placed);
+  }
+  return {
+    kind,
+    argument: group.argument,
+    defaultMask,
+    entries: [...named].sort(byKey).map(([key, { positive }]) => ({
+      key: new Uint8Array(Buffer.from(key, 'latin1')),
+      mask: positive | defaultMask,
+    })),
+  };
+}
+
 function setDimension(group: Group, defaultMask: Mask): Dimension {
   const masks = new Map<string, SetMember>();
   for (const { bit, term } of group.terms) {
@@ -325,9 +370,42 @@ function makeDimension(group: Group, defaultMask: Mask): Dimension {
       return setDimension(group, defaultMask);
     case 'bits':
       return bitsDimension(group, defaultMask);
+    case 'substring':
+    case 'substring-fold':
+      return substringDimension(group, defaultMask, group.kind);
     default:
       return textDimension(group, defaultMask, group.kind);
   }
+}
+
+function placeOfTerm(term: Term): { part: number; other: number | undefined } {
+  return {
+    part: 'part' in term ? (term.part ?? ArgumentPart.whole) : ArgumentPart.whole,
+    other: 'other' in term ? term.other : undefined,
+  };
+}
+
+/** Which look-up a term needs: terms of several bits share one, those of one bit do not. */
+function lookUpOf(term: Term, nameOf: (argument: number) => string): string {
+  const { part, other } = placeOfTerm(term);
+  return `${nameOf(term.argument)} ${part} ${other === undefined ? '' : nameOf(other)} ${term.kind}`;
+}
+
+/** The look-ups that the terms of all bits need, and of each how many dimensions it takes. */
+export function lookUpsOf(
+  termsOfBits: readonly (readonly Term[])[],
+  nameOf: (argument: number) => string,
+): Map<string, number> {
+  const all = new Map<string, number>();
+  for (const terms of termsOfBits) {
+    const own = new Map<string, number>();
+    for (const term of terms) {
+      const lookUp = lookUpOf(term, nameOf);
+      own.set(lookUp, (own.get(lookUp) ?? 0) + 1);
+    }
+    for (const [lookUp, count] of own) all.set(lookUp, Math.max(count, all.get(lookUp) ?? 0));
+  }
+  return all;
 }
 
 /**
@@ -345,9 +423,8 @@ export function buildDimensions(
   termsOfBits.forEach((terms, bitNumber) => {
     const used = new Map<string, number>();
     for (const term of terms) {
-      const part = 'part' in term ? (term.part ?? ArgumentPart.whole) : ArgumentPart.whole;
-      const other = 'other' in term ? term.other : undefined;
-      const lookup = `${term.argument} ${part} ${other ?? ''} ${term.kind}`;
+      const { part, other } = placeOfTerm(term);
+      const lookup = lookUpOf(term, String);
       const nth = used.get(lookup) ?? 0;
       used.set(lookup, nth + 1);
       const alike = byLookup.get(lookup) ?? [];

@@ -6,7 +6,7 @@ export { Btf, BtfError } from './btf.js';
 export { factsOfBtf } from './btf-facts.js';
 export { callerOfHook, isDeniable, type ResolvedCall, resolveCall, type TracepointName } from './calls.js';
 export { check, type KernelFacts, type PolicyCheck } from './check.js';
-export { mergeMasks } from './dimensions.js';
+export { isSubstring, mergeMasks } from './dimensions.js';
 export { ElfError, type ElfErrorCode, type FileReader } from './elf.js';
 export {
   formatIssue,
@@ -27,6 +27,7 @@ export {
 } from './lsm-paths.js';
 export type { UserArgument } from './marker-arguments.js';
 export { capabilityNames, type TypeInfo, typeInfo } from './names.js';
+export { type Pages, pagesOf } from './pages.js';
 export { type Policy, parsePolicies, policyIssue } from './parse.js';
 export { type PlanInput, plan } from './plan.js';
 export type * from './plan-types.js';

@@ -77,6 +77,17 @@ export interface StringDimension {
   readonly entries: readonly { readonly key: Uint8Array; readonly exact: boolean; readonly mask: Mask }[];
 }
 
+/**
+ * A look-up of texts anywhere in the text; `substring-fold` takes the letters A to Z as a to z, and its keys have the
+ * latter. The mask is that of the entries that are there, ORed, and the default mask.
+ */
+export interface SubstringDimension {
+  readonly kind: 'substring' | 'substring-fold';
+  readonly argument: number;
+  readonly defaultMask: Mask;
+  readonly entries: readonly { readonly key: Uint8Array; readonly mask: Mask }[];
+}
+
 /** A look-up by number. Values are 64-bit, as the argument's type extends them, without sign. */
 export interface IntegerDimension {
   readonly kind: 'integer';
@@ -173,6 +184,7 @@ export interface WorkloadDimension {
 
 export type Dimension =
   | StringDimension
+  | SubstringDimension
   | IntegerDimension
   | RangeDimension
   | BitsDimension
@@ -291,8 +303,10 @@ export interface UserMarker {
 export type UserPlace = UserFunction | UserMarker;
 
 export interface HookPlan {
-  /** Identity of the hook over plans, such as `kprobe:security_file_open`. */
+  /** Identity of the hook over plans, such as `kprobe:security_file_open`, with `#1` behind it on page 1. */
   readonly key: string;
+  /** Where the policies on the hook are parted into several programs: which. Absent of the first. */
+  readonly page?: number;
   /** event_kind of its records. */
   readonly eventKind: number;
   /**

@@ -6,7 +6,7 @@ import { agentActionsOf } from './agent-actions.js';
 import { isBuffer, sizedTerm } from './buffers.js';
 import { canDeny, type ResolvedCall } from './calls.js';
 import { alternativesOf } from './cel/selector.js';
-import { buildDimensions, type Term } from './dimensions.js';
+import { buildDimensions, lookUpsOf, type Term } from './dimensions.js';
 import { enforcerCalls, enforcerEffects } from './enforcers.js';
 import { type PolicyIssue, throwIssues } from './error.js';
 import { ungenerated } from './generated-lists.js';
@@ -16,6 +16,7 @@ import { withListValues } from './list-values.js';
 import { partCalls, sharedCall } from './listed-calls.js';
 import { type TypeInfo, typeInfo } from './names.js';
 import { fileTypeTerm, gainedArgument, gainedTerm, sizeFollows, unixFamilyTerm } from './object-terms.js';
+import { assignPages, type Demand, doesMoreThanPost, ofOne, type Pages, pageKey, placeOf } from './pages.js';
 import { type Policy, policyIssue } from './parse.js';
 import type {
   HookPlan,
@@ -44,7 +45,7 @@ import { socketTerm } from './socket-terms.js';
 import { plannedSockets, withSocketOwners } from './sockets.js';
 import { unsupported } from './support.js';
 import { syscallValues } from './syscall-values.js';
-import { textTerm } from './text-term.js';
+import { substringTerm, textTerm } from './text-term.js';
 import { holdsUndecided } from './undecided.js';
 import { validate } from './validate.js';
 import { integerRange, orderKey, parseBits, parseInteger, parseRange, parseTypedInteger } from './values.js';
@@ -64,6 +65,7 @@ interface Slot extends Reading {
 
 interface HookBuilder {
   readonly call: ResolvedCall;
+  readonly page: number;
   readonly slots: Slot[];
   readonly selectors: PlannedSelector[];
   readonly terms: Term[][];
@@ -140,7 +142,10 @@ function argumentTerm(
   if (/FileType$/.test(term.operator)) return fileTypeTerm(term, slot, path);
   if (type?.family === 'unix' && term.operator === 'Family') return unixFamilyTerm(term, slot, path);
   if (type?.family !== 'integer' && type?.family !== 'capabilities')
-    return textTerm(term.operator, term.values, slot, path);
+    return (
+      substringTerm(term.operator, term.values, slot, path) ??
+      textTerm(term.operator, term.values, slot, path)
+    );
   return integerTerm(
     { ...term, values: [...withListValues(policy, term.values)] },
     type,
@@ -266,10 +271,20 @@ function returnOf(selector: ExpandedSelector, showsReturn: boolean, called: Call
   return { returns: true, showsReturn, returnActions, returnSignal: signal };
 }
 
+/** What a policy wants on each hook: it is planned by itself. */
+function demandsOf(input: PlanInput): Demand[] {
+  const alone = new Planner(new Map());
+  alone.add(input);
+  alone.addEnforcers(input);
+  return alone.demands(input.id);
+}
+
 class Planner {
   private readonly hooks = new Map<string, HookBuilder>();
   private readonly scopes = new Scopes();
   private readonly issues: PolicyIssue[] = [];
+
+  constructor(private readonly pages: Pages) {}
 
   private refuse(policy: Policy, path: string, message: string): void {
     this.issues.push(policyIssue(policy, 'limit', path, message));
@@ -292,7 +307,7 @@ class Planner {
         this.refuse(
           policy,
           path,
-          `the policies on ${hook.call.symbol} read more than ${limits.slots_per_hook} different values (an index as two types counts twice; fields and what is returned count too): use the types that the others use`,
+          `the policies on ${hook.call.symbol} read more than ${limits.slots_per_hook} different values, ${ofOne} (an index as two types counts twice; fields and what is returned count too): use the types that the others use`,
         );
       }
     }
@@ -301,10 +316,12 @@ class Planner {
     return position;
   }
 
-  private builder(call: ResolvedCall): HookBuilder {
-    const key = hookKey(call);
+  private builder(call: ResolvedCall, policyId: number): HookBuilder {
+    const page = this.pages.get(placeOf(policyId, hookKey(call))) ?? 0;
+    const key = pageKey(hookKey(call), page);
     const hook = this.hooks.get(key) ?? {
       call,
+      page,
       slots: [],
       selectors: [],
       terms: [],
@@ -321,7 +338,7 @@ class Planner {
     const monitor = optionValue(policy, 'policy-mode', 'enforce') === 'monitor';
     const hookIndex = hooksOf(policy).length;
     for (const { item: call, path } of enforcerCalls(policy)) {
-      const hook = this.builder(call);
+      const hook = this.builder(call, id);
       hook.bindings.push({
         policyId: id,
         hookIndex,
@@ -362,13 +379,29 @@ class Planner {
     }
   }
 
+  /** What has been added so far, of one policy. */
+  demands(policyId: number): Demand[] {
+    return [...this.hooks].map(([key, hook]): Demand => {
+      const nameOf = (slot: number) => hook.slots[slot]?.key ?? '';
+      return {
+        policyId,
+        key,
+        selectors: hook.selectors.length,
+        readings: new Set(hook.slots.map((slot) => slot.key)),
+        lookUps: lookUpsOf(hook.terms, nameOf),
+        // Programs on an LSM hook run in the order in which they came, and one that denies ends that.
+        enforces: hook.call.kind === 'lsm' || hook.selectors.some(doesMoreThanPost),
+      };
+    });
+  }
+
   private addHook(
     id: number,
     policy: Policy,
     { fields, called, ignoreMissing, hookIndex, path }: PolicyHook,
     call: ResolvedCall,
   ): void {
-    const hook = this.builder(call);
+    const hook = this.builder(call, id);
     const args = fields.args ?? [];
     const data = called?.data ?? [];
     const slotsOf = (list: readonly Argument[], part: 'args' | 'data') => {
@@ -483,7 +516,7 @@ class Planner {
           this.refuse(
             policy,
             selector.path,
-            `the policies on ${call.symbol} have more than ${limits.selectors_per_hook} selectors together`,
+            `more than ${limits.selectors_per_hook} selectors on ${call.symbol}, ${ofOne}`,
           );
         }
         hook.selectors.push(planned);
@@ -520,7 +553,7 @@ class Planner {
           this.refuse(
             origin.policy,
             term.path,
-            `the policies on ${symbol} need more than ${limits.dimensions_per_hook} look-ups together: put values of one operator into one term`,
+            `the policies on ${symbol} need more than ${limits.dimensions_per_hook} look-ups, ${ofOne}: put values of one operator into one term`,
           );
         }
       },
@@ -533,6 +566,7 @@ class Planner {
       );
     return {
       key,
+      ...(hook.page === 0 ? {} : { page: hook.page }),
       eventKind: eventKindOf(hook.call),
       symbol,
       ...(hook.call.place === undefined ? {} : { user: hook.call.place }),
@@ -616,7 +650,10 @@ class Planner {
   }
 
   finish(): Plan {
-    const hooks = [...this.hooks].map(([key, hook]) => this.finishHook(key, hook));
+    // Later pages first: a policy that has to leave the first one is then told of twice for a moment, and not missed.
+    const hooks = [...this.hooks]
+      .sort(([, a], [, b]) => b.page - a.page)
+      .map(([key, hook]) => this.finishHook(key, hook));
     if (hooks.length > limits.hooks) {
       const last = [...this.hooks.values()][limits.hooks]?.origins[0];
       if (last !== undefined)
@@ -633,11 +670,11 @@ class Planner {
 }
 
 /**
- * Plans a set of policies.
+ * Plans a set of policies. `former` says on which pages those are that are in force.
  * @throws {PolicyError} where one is wrong, asks what this version cannot do, or all together pass a limit; the
  * issues name the policy and the field.
  */
-export function plan(policies: readonly PlanInput[]): Plan {
+export function plan(policies: readonly PlanInput[], former: Pages = new Map()): Plan {
   throwIssues(
     policies.flatMap(({ policy }) => {
       const { errors } = validate(policy);
@@ -646,7 +683,7 @@ export function plan(policies: readonly PlanInput[]): Plan {
         : [...ungenerated(policy), ...unsupported(policy), ...undecidedTypes(policy)];
     }),
   );
-  const planner = new Planner();
+  const planner = new Planner(assignPages(policies.flatMap(demandsOf), former));
   for (const input of policies) planner.add(input);
   for (const input of policies) planner.addEnforcers(input);
   return planner.finish();

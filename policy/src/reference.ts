@@ -135,10 +135,17 @@ const kinds = [
   'User',
 ];
 
+/** Bytes as text in which the letters A to Z, and no others, are small. */
+function lowered(bytes: Buffer): string {
+  return bytes.toString('latin1').replace(/[A-Z]/g, (letter) => letter.toLowerCase());
+}
+
 function textHolds(operator: string, values: readonly string[], bytes: Uint8Array): boolean {
   const text = Buffer.from(bytes);
   const any = values.some((value) => {
     const wanted = Buffer.from(value, 'utf8');
+    if (operator === 'SubString') return text.includes(wanted);
+    if (operator === 'SubStringIgnCase') return lowered(text).includes(lowered(wanted));
     if (operator.endsWith('Prefix')) return text.subarray(0, wanted.length).equals(wanted);
     if (operator.endsWith('Postfix')) {
       return text.length >= wanted.length && text.subarray(text.length - wanted.length).equals(wanted);

@@ -61,6 +61,8 @@ const plannedOperators = new Set([
   'NotPrefix',
   'Postfix',
   'NotPostfix',
+  'SubString',
+  'SubStringIgnCase',
   'GT',
   'LT',
   'InRange',
@@ -102,8 +104,10 @@ const plannedActions = new Set([
   'Set',
 ]);
 
-/** The longest text that a term takes: what a trie takes, without the closing NUL. */
+/** The longest text that a term on a binary takes: what a trie takes, without the closing NUL. */
 export const textBytesMax = limits.trie_data_bytes - 1;
+/** The longest text that a term on an argument takes: as many bytes as are read of one. */
+export const argumentBytesMax = limits.path_bytes - 1;
 
 /** The longest name of a kernel object that a term takes: 63 bytes of one are read, the last of which may not be its last. */
 const nameBytesMax = 62;
@@ -227,7 +231,7 @@ function checkExpressions(item: ArgumentTerm, args: readonly Argument[], path: s
     if ('error' in compiled) return; // validation has told it
     for (const text of comparedTexts(compiled, args)) {
       const bytes = toBytes(text.value).length;
-      const most = text.family === 'name' ? nameBytesMax : textBytesMax - (text.isSized ? 2 : 0);
+      const most = text.family === 'name' ? nameBytesMax : argumentBytesMax;
       if (bytes > most)
         report(
           `${path}.values[${index}]`,
@@ -248,11 +252,8 @@ function checkOperator(
   if (!plannedOperators.has(item.operator)) {
     report(`${path}.operator`, `${item.operator} ${later}: it does ${[...plannedOperators].join(', ')}`);
   }
-  if (argument !== undefined) {
-    // Of the bytes of a buffer, two say how many there are.
-    const sized = isBuffer(argument.type) && /^(Not)?(Equal|In)$/.test(item.operator);
-    checkTexts(item.values, path, report, family === 'name' ? nameBytesMax : textBytesMax - (sized ? 2 : 0));
-  }
+  if (argument !== undefined)
+    checkTexts(item.values, path, report, family === 'name' ? nameBytesMax : argumentBytesMax);
 }
 
 const actionsAtReturn = new Set(['Post', 'NoPost', 'Sigkill', 'Signal', 'TrackSock', 'UntrackSock']);

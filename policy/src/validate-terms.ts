@@ -39,6 +39,13 @@ function checkText(
     findings.error('wrong-value', path, 'holds a NUL, which no text of the kernel does');
     return;
   }
+  if (operator === 'SubStringIgnCase' && !/^[ -~\t]*$/.test(value)) {
+    findings.warn(
+      'tolerated',
+      path,
+      `${quote(value)} has letters beyond A to Z: of these the case counts, as the kernel knows no alphabets`,
+    );
+  }
   if (family !== 'path' || /Postfix|SubString/.test(operator)) return;
   const prefix = /Prefix/.test(operator);
   if (!value.startsWith('/')) {

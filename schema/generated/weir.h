@@ -214,6 +214,7 @@ enum weir_hook_feature {
     WEIR_HOOK_FEATURE_DATA = 1024, // events have data besides arguments
     WEIR_HOOK_FEATURE_SET = 4096, // a selector sets an argument of the marker that the hook is on
     WEIR_HOOK_FEATURE_SOCKET_OWNERS = 2048, // events name the process that their socket belongs to; selectors may say which that is
+    WEIR_HOOK_FEATURE_LONG_TEXTS = 8192, // a value is longer than a trie takes: texts are followed byte by byte
 };
 
 // Bits of a selector, as bit values.
@@ -237,6 +238,8 @@ enum weir_dimension_kind {
     WEIR_DIMENSION_KIND_RANGE = 4, // sorted bounds of intervals that together are all numbers
     WEIR_DIMENSION_KIND_BITS = 5, // each bit of the number; the masks of those that are set, ORed, turn the default over
     WEIR_DIMENSION_KIND_ADDRESS = 6, // trie over the version (4 or 6) and the bytes of an internet address
+    WEIR_DIMENSION_KIND_SUBSTRING = 7, // nodes of an automaton that finds texts anywhere in the text; the masks of those found ORed
+    WEIR_DIMENSION_KIND_SUBSTRING_FOLD = 8, // as substring, the letters A to Z taken as a to z
     WEIR_DIMENSION_KIND_SET = 16, // each member of a set of numbers; a term holds where one of its members is there
 };
 
@@ -1219,13 +1222,37 @@ _Static_assert(__builtin_offsetof(struct weir_call_key, hook_id) == 20, "call_ke
 // Key of an integer look-up.
 struct weir_integer_key {
     __u32 dimension_id;
-    __u32 purpose; // 0: a value; 1: the mask of any dimension where its argument could not be read as far as it must be; 2: an interval of a range dimension, counted from 1; 3: the bits that a bits dimension looks at, in the first word; 4: one of these bits; 5: the default of a dimension that is looked up at the return
+    __u32 purpose; // 0: a value; 1: the mask of any dimension where its argument could not be read as far as it must be; 2: an interval of a range dimension, counted from 1; 3: the bits that a bits dimension looks at, in the first word, or the bytes that the texts of a substring dimension begin with, a bit each; 4: one of these bits; 5: the default of a dimension that is looked up at the return; 6: what a text_node finds
     __u64 value; // as the argument type extends it; 0 for purposes 1, 3 and 5
 };
 _Static_assert(sizeof(struct weir_integer_key) == 16, "integer_key");
 _Static_assert(__builtin_offsetof(struct weir_integer_key, dimension_id) == 0, "integer_key.dimension_id");
 _Static_assert(__builtin_offsetof(struct weir_integer_key, purpose) == 4, "integer_key.purpose");
 _Static_assert(__builtin_offsetof(struct weir_integer_key, value) == 8, "integer_key.value");
+
+// Key of a step from one state of an automaton over bytes to the next.
+struct weir_text_node_key {
+    __u32 dimension_id;
+    __u32 state; // that the step begins in; 0 where nothing is found yet
+    __u64 step; // the byte; 256 for the state itself, which tells its fall_back
+};
+_Static_assert(sizeof(struct weir_text_node_key) == 16, "text_node_key");
+_Static_assert(__builtin_offsetof(struct weir_text_node_key, dimension_id) == 0, "text_node_key.dimension_id");
+_Static_assert(__builtin_offsetof(struct weir_text_node_key, state) == 4, "text_node_key.state");
+_Static_assert(__builtin_offsetof(struct weir_text_node_key, step) == 8, "text_node_key.step");
+
+// Where a step ends.
+struct weir_text_node {
+    __u32 state;
+    __u32 fall_back; // state to go on from where no step leads on: the longest end of what was found
+    __u32 found; // value of the integer_key under which the mask is; 0 where nothing ends here
+    __u32 reserved; // 0
+};
+_Static_assert(sizeof(struct weir_text_node) == 16, "text_node");
+_Static_assert(__builtin_offsetof(struct weir_text_node, state) == 0, "text_node.state");
+_Static_assert(__builtin_offsetof(struct weir_text_node, fall_back) == 4, "text_node.fall_back");
+_Static_assert(__builtin_offsetof(struct weir_text_node, found) == 8, "text_node.found");
+_Static_assert(__builtin_offsetof(struct weir_text_node, reserved) == 12, "text_node.reserved");
 
 // Key of a page of a range dimension.
 struct weir_range_key {

@@ -55,6 +55,11 @@ export const dimensionKind = enumeration('dimension_kind', 'How a dimension look
   range: [4, 'sorted bounds of intervals that together are all numbers'],
   bits: [5, 'each bit of the number; the masks of those that are set, ORed, turn the default over'],
   address: [6, 'trie over the version (4 or 6) and the bytes of an internet address'],
+  substring: [
+    7,
+    'nodes of an automaton that finds texts anywhere in the text; the masks of those found ORed',
+  ],
+  substring_fold: [8, 'as substring, the letters A to Z taken as a to z'],
   set: [16, 'each member of a set of numbers; a term holds where one of its members is there'],
 });
 
@@ -163,6 +168,7 @@ export const hookFeature = enumeration(
       2048,
       'events name the process that their socket belongs to; selectors may say which that is',
     ],
+    long_texts: [8192, 'a value is longer than a trie takes: texts are followed byte by byte'],
   },
 );
 
@@ -439,9 +445,26 @@ export const integerKey = layout('integer_key', 'Key of an integer look-up.', [
   field(
     'purpose',
     'u32',
-    '0: a value; 1: the mask of any dimension where its argument could not be read as far as it must be; 2: an interval of a range dimension, counted from 1; 3: the bits that a bits dimension looks at, in the first word; 4: one of these bits; 5: the default of a dimension that is looked up at the return',
+    '0: a value; 1: the mask of any dimension where its argument could not be read as far as it must be; 2: an interval of a range dimension, counted from 1; 3: the bits that a bits dimension looks at, in the first word, or the bytes that the texts of a substring dimension begin with, a bit each; 4: one of these bits; 5: the default of a dimension that is looked up at the return; 6: what a text_node finds',
   ),
   field('value', 'u64', 'as the argument type extends it; 0 for purposes 1, 3 and 5'),
+]);
+
+export const textNodeKey = layout(
+  'text_node_key',
+  'Key of a step from one state of an automaton over bytes to the next.',
+  [
+    field('dimension_id', 'u32', ''),
+    field('state', 'u32', 'that the step begins in; 0 where nothing is found yet'),
+    field('step', 'u64', 'the byte; 256 for the state itself, which tells its fall_back'),
+  ],
+);
+
+export const textNode = layout('text_node', 'Where a step ends.', [
+  field('state', 'u32', ''),
+  field('fall_back', 'u32', 'state to go on from where no step leads on: the longest end of what was found'),
+  field('found', 'u32', 'value of the integer_key under which the mask is; 0 where nothing ends here'),
+  field('reserved', 'u32', '0'),
 ]);
 
 export const rangeKey = layout('range_key', 'Key of a page of a range dimension.', [
@@ -546,6 +569,8 @@ export const kernelMaps = [
   socketOwner,
   callKey,
   integerKey,
+  textNodeKey,
+  textNode,
   rangeKey,
   rangePage,
 ];

@@ -27,14 +27,13 @@ import {
   checkLimits,
   encodeHookConfig,
   encodeHookEntries,
-  encodeMask,
   encodeScopeConfig,
   encodeScopeEntries,
   encodeSpec,
   encodeTrieKey,
-  type MapEntry,
   wordsFor,
 } from './encode.js';
+import { encodeMask, type MapEntry } from './entries.js';
 
 const bytes = (text: string) => new Uint8Array(Buffer.from(text));
 const view = (data: Uint8Array) => new DataView(data.buffer, data.byteOffset, data.byteLength);

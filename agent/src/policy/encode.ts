@@ -7,6 +7,7 @@ import {
   type Dimension,
   type HookPlan,
   type IntegerDimension,
+  isSubstring,
   type Mask,
   mergeMasks,
   type PlannedArgument,
@@ -28,9 +29,7 @@ import {
   HOOK_CONFIG_BYTES,
   HOOK_SPEC_BYTES,
   HookFeature,
-  INTEGER_KEY_BYTES,
   limits,
-  MASK_BYTES,
   makeDimension,
   makeHookArgument,
   makeHookConfig,
@@ -41,34 +40,27 @@ import {
   SCOPE_CONFIG_BYTES,
   writeHookConfig,
   writeHookSpec,
-  writeIntegerKey,
-  writeMask,
   writeRangeKey,
   writeRangePage,
   writeScopeConfig,
 } from '@weir/schema';
+import { encodeLong, encodeSubstrings, hasLongTexts, isLong } from './encode-texts.js';
+import {
+  encodeMask,
+  integerKey,
+  type MapEntry,
+  maskWords,
+  PURPOSE_BIT,
+  PURPOSE_BITS,
+  PURPOSE_DEFAULT,
+  PURPOSE_INTERVAL,
+  PURPOSE_UNDECIDED,
+  PURPOSE_VALUE,
+} from './entries.js';
 import { PolicyLoadError } from './errors.js';
 import { type FieldPlan, fieldPlanOf } from './fields.js';
 import { encodeSelector } from './selector-entries.js';
 import type { ArgumentPlace } from './tracepoint.js';
-
-/** Names of the kernel maps that take entries of a configuration. */
-export type EntryMap =
-  | 'string_masks'
-  | 'integer_masks'
-  | 'range_pages'
-  | 'selectors'
-  | 'workloads'
-  | 'lineage_configs'
-  | 'lineage_strings'
-  | 'lineage_pids'
-  | 'lineage_seeds';
-
-export interface MapEntry {
-  readonly map: EntryMap;
-  readonly key: Uint8Array;
-  readonly value: Uint8Array;
-}
 
 /** Inode numbers of the host's namespaces, by namespace_kind; undefined where one is not known. */
 export type HostNamespaces = readonly (bigint | undefined)[];
@@ -82,12 +74,6 @@ const SIZED = 16;
 const USER_MEMORY = 32;
 const FIELD = 64;
 const DATA = 128;
-const PURPOSE_VALUE = 0;
-const PURPOSE_UNDECIDED = 1;
-const PURPOSE_INTERVAL = 2;
-const PURPOSE_BITS = 3;
-const PURPOSE_BIT = 4;
-const PURPOSE_DEFAULT = 5;
 /** Scope dimensions are numbered from here, so that they never meet those of a hook. */
 const SCOPE_DIMENSIONS_FROM = 2 ** 31;
 
@@ -98,24 +84,12 @@ const kinds = {
   range: DimensionKind.range,
   bits: DimensionKind.bits,
   address: DimensionKind.address,
+  substring: DimensionKind.substring,
+  'substring-fold': DimensionKind.substringFold,
   set: DimensionKind.set,
   // The agent works out what each workload is selected by: a number stands for it.
   workload: DimensionKind.integer,
 } as const;
-
-/** A mask as the kernel's maps hold it. @throws {PolicyLoadError} where a bit is beyond the width. */
-export function encodeMask(mask: Mask): Uint8Array {
-  const bytes = new Uint8Array(MASK_BYTES);
-  writeMask(new DataView(bytes.buffer), 0, { words: maskWords(mask) });
-  return bytes;
-}
-
-function maskWords(mask: Mask): bigint[] {
-  if (mask < 0n || mask >> BigInt(limits.selectors_per_hook) !== 0n) {
-    throw new PolicyLoadError('limit', `a hook takes at most ${limits.selectors_per_hook} selectors`);
-  }
-  return Array.from({ length: limits.mask_words }, (_, i) => BigInt.asUintN(64, mask >> BigInt(64 * i)));
-}
 
 /** How many words of a mask a hook of so many selectors needs: a power of two, so that few programs are replaced. */
 export function wordsFor(selectorCount: number): number {
@@ -343,6 +317,7 @@ function featuresOf(hook: HookPlan): number {
   if (hook.socketOwners === true) features |= HookFeature.socketOwners;
   if (returns) features |= HookFeature.returns;
   if (returns && syscall) features |= HookFeature.systemCall;
+  if (hook.dimensions.some(hasLongTexts)) features |= HookFeature.longTexts;
   if (deniersOfUndecided(hook) !== 0n) features |= HookFeature.holdsUndecided;
   for (const { rateLimit, stacks, actions, isEnforcer, set } of selectors) {
     if (set !== undefined) features |= HookFeature.set;
@@ -454,6 +429,7 @@ function encodeDimensions(
       // What is known of workloads is written beside: it comes and goes.
     } else if (dimension.kind === 'set') encodeSet(dimension, id, lineages, entries);
     else if (dimension.kind === 'bits') encodeBits(dimension, id, entries);
+    else if (isSubstring(dimension)) encodeSubstrings(dimension, id, entries);
     else encodeStrings(dimension, id, where, entries);
     entries.push({
       map: 'integer_masks',
@@ -474,12 +450,6 @@ function undecidedMask(dimension: Dimension): Mask {
   const turns = dimension.kind === 'set' || dimension.kind === 'bits';
   for (const entry of dimension.entries) mask &= turns ? ~entry.mask : entry.mask;
   return mask;
-}
-
-function integerKey(dimensionId: number, purpose: number, value: bigint): Uint8Array {
-  const key = new Uint8Array(INTEGER_KEY_BYTES);
-  writeIntegerKey(new DataView(key.buffer), 0, { dimensionId, purpose, value });
-  return key;
 }
 
 function encodeIntegers(dimension: IntegerDimension, id: number, host: HostNamespaces, entries: MapEntry[]) {
@@ -611,7 +581,9 @@ function encodeAddresses(dimension: AddressDimension, id: number, entries: MapEn
 }
 
 function encodeStrings(dimension: StringDimension, id: number, where: string, entries: MapEntry[]) {
+  encodeLong(dimension, id, entries);
   for (const entry of dimension.entries) {
+    if (isLong(entry)) continue;
     entries.push({
       map: 'string_masks',
       key: encodeTrieKey(id, entry.key, dimension.kind === 'reverse', entry.exact, where),

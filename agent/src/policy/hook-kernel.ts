@@ -18,7 +18,7 @@ import {
 import { type HookPlan, syscallNumber } from '@weir/policy';
 import { type CallKey, HOOK_STATE_BYTES, limits, readCallKey } from '@weir/schema';
 import { Counts } from './counts.js';
-import type { EntryMap, MapEntry } from './encode.js';
+import type { EntryMap, MapEntry } from './entries.js';
 import { errnoOf, explainRefusal, PolicyLoadError } from './errors.js';
 import { HookProgram, type ProgramKind, templates } from './hook-program.js';
 import { hostRoot } from './host-paths.js';
@@ -80,6 +80,7 @@ const mapNames = [
   'string_masks',
   'integer_masks',
   'range_pages',
+  'text_nodes',
   'selectors',
   'classes',
   'class_masks',

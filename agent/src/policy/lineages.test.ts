@@ -3,7 +3,7 @@
 import type { Lineage } from '@weir/policy';
 import { limits, readLineageConfig, readLineageSeed, readLineageSeedKey } from '@weir/schema';
 import { describe, expect, it } from 'vitest';
-import type { MapEntry } from './encode.js';
+import type { MapEntry } from './entries.js';
 import { PolicyLoadError } from './errors.js';
 import type { Execution, KnownProcess } from './known-processes.js';
 import { LineageFinder, type LineageKernel, Lineages } from './lineages.js';

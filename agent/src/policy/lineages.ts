@@ -18,7 +18,8 @@ import {
   writeLineageSeed,
   writeLineageSeedKey,
 } from '@weir/schema';
-import { encodeMask, encodeTrieKey, type MapEntry } from './encode.js';
+import { encodeTrieKey } from './encode.js';
+import { encodeMask, type MapEntry } from './entries.js';
 import { PolicyLoadError } from './errors.js';
 import type { Execution, KnownProcess, ProcessList } from './known-processes.js';
 

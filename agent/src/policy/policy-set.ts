@@ -12,6 +12,7 @@ import {
   type Policy,
   PolicyError,
   type PolicyIssue,
+  pagesOf,
   plan,
   type RealPath,
   resolveArgumentTypes,
@@ -31,8 +32,8 @@ import {
   encodeScopeEntries,
   encodeSpec,
   type HostNamespaces,
-  type MapEntry,
 } from './encode.js';
+import type { MapEntry } from './entries.js';
 import { PolicyLoadError } from './errors.js';
 import { kernelTypeOf } from './fields.js';
 import type { HookKernel } from './hook-kernel.js';
@@ -381,7 +382,7 @@ export class PolicySet {
     try {
       const [issue, ...others] = candidates.flatMap(({ issues }) => issues);
       if (issue !== undefined) throw new PolicyError([issue, ...others]);
-      const planned = plan(candidates);
+      const planned = plan(candidates, pagesOf([...this.#hooks.values()].map((hook) => hook.plan)));
       for (const hook of planned.hooks) checkLimits(hook);
       return planned;
     } catch (error) {

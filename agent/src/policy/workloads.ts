@@ -2,7 +2,8 @@
 // Owns which cgroup is which workload, and what the kernel is told of it: a number for each workload, by which scopes
 // look up what selects it. A number is never given again.
 import type { ScopePlan, WorkloadFacts } from '@weir/policy';
-import { encodeWorkload, type MapEntry } from './encode.js';
+import { encodeWorkload } from './encode.js';
+import type { MapEntry } from './entries.js';
 
 /** A container, by the cgroup that all of its processes are in or below. */
 export interface Workload extends WorkloadFacts {

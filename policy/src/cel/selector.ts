@@ -1,6 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
 // Owns the expressions of a selector: whether they can be asked, and the alternatives that all of them together come to.
-import { isBuffer } from '../buffers.js';
 import type { Term } from '../dimensions.js';
 import type { Findings } from '../findings.js';
 import { type TypeFamily, typeInfo } from '../names.js';
@@ -15,8 +14,6 @@ interface ComparedText {
   readonly operator: string;
   readonly family: TypeFamily;
   readonly value: string;
-  /** Two bytes of its key say how many bytes there are. */
-  readonly isSized: boolean;
 }
 
 export function comparedTexts(alternatives: Alternatives, args: readonly Argument[]): ComparedText[] {
@@ -27,7 +24,6 @@ export function comparedTexts(alternatives: Alternatives, args: readonly Argumen
             operator: atom.operator,
             family: typeInfo(args[atom.position]?.type ?? '')?.family ?? 'text',
             value,
-            isSized: atom.operator === 'Equal' && isBuffer(args[atom.position]?.type ?? ''),
           }))
         : [],
     ),

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 // Owns an interpreter of plans for tests: it looks up, ANDs and picks as the kernel stage does, tries with their
-// longest match and bounded keys included, so that a plan can be tried without a kernel.
+// longest match included, so that a plan can be tried without a kernel.
 import { Action, ArgumentPart, ArgumentType, limits, ScopeAttribute } from '@weir/schema';
 import { parseNetwork } from '../addresses.js';
-import { latin1, mergeMasks } from '../dimensions.js';
+import { isSubstring, latin1, mergeMasks } from '../dimensions.js';
 import { capabilityNames } from '../names.js';
 import type {
   AddressDimension,
@@ -15,16 +15,17 @@ import type {
   RangeDimension,
   SetDimension,
   StringDimension,
+  SubstringDimension,
 } from '../plan-types.js';
 import type { CallArgument, DescribedCall, ProcessOrigin, ReferenceHit } from '../reference.js';
+import { foldCase } from '../text-term.js';
 import { orderKey } from '../values.js';
 import { selectsWorkload } from '../workloads.js';
 
-/** The key that a trie is asked with: cut to what it takes. */
+/** The key that a text is looked up by. */
 function lookupKey(kind: 'forward' | 'reverse', bytes: Uint8Array): string {
   const text = latin1(bytes);
-  if (kind === 'forward') return `${text}\0`.slice(0, limits.trie_data_bytes);
-  return [...text].reverse().join('').slice(0, limits.trie_data_bytes);
+  return kind === 'forward' ? `${text}\0` : [...text].reverse().join('');
 }
 
 function lookUpText(dimension: StringDimension, bytes: Uint8Array): Mask {
@@ -35,12 +36,19 @@ function lookUpText(dimension: StringDimension, bytes: Uint8Array): Mask {
     const written = latin1(entry.key);
     const key =
       dimension.kind === 'reverse' ? [...written].reverse().join('') : entry.exact ? `${written}\0` : written;
-    if (key.length > limits.trie_data_bytes) throw new Error('a key is longer than a trie takes');
+    if (key.length > limits.path_bytes) throw new Error('a key is longer than what is read of a text');
     if (key.length > best && asked.startsWith(key)) {
       best = key.length;
       mask = entry.mask;
     }
   }
+  return mask;
+}
+
+function lookUpSubstrings(dimension: SubstringDimension, bytes: Uint8Array): Mask {
+  const text = latin1(dimension.kind === 'substring' ? bytes : foldCase(bytes));
+  let mask = dimension.defaultMask;
+  for (const entry of dimension.entries) if (text.includes(latin1(entry.key))) mask |= entry.mask;
   return mask;
 }
 
@@ -232,12 +240,18 @@ function lookUpSet(dimension: SetDimension, members: readonly (number | string)[
   return dimension.defaultMask ^ turned;
 }
 
+type ScopeDimension = StringDimension | SetDimension | (Dimension & { kind: 'integer' | 'workload' });
+
+function isOfScope(dimension: Dimension): dimension is ScopeDimension {
+  return ['forward', 'reverse', 'integer', 'set', 'workload'].includes(dimension.kind);
+}
+
 /** The mask of the scopes that a process is in. */
 export function interpretScopes(plan: Plan, call: DescribedCall): Mask {
   let mask = (1n << BigInt(plan.scopes.scopeCount)) - 1n;
   for (const dimension of plan.scopes.dimensions) {
-    if (dimension.kind === 'range' || dimension.kind === 'bits' || dimension.kind === 'address')
-      throw new Error('a scope compares no numbers and no addresses');
+    if (!isOfScope(dimension))
+      throw new Error('a scope looks up binaries, numbers, sets and workloads alone');
     const { argument } = dimension;
     if (dimension.kind === 'workload') {
       const facts = call.process.workload ?? null;
@@ -276,15 +290,29 @@ function candidates(plan: Plan, hook: HookPlan, call: DescribedCall): Mask {
     else if (dimension.kind === 'bits') mask &= lookUpBits(dimension, value);
     else if (dimension.kind === 'set' || dimension.kind === 'workload')
       throw new Error('no argument is a set or a workload');
-    else mask &= lookUpText(dimension, given?.bytes ?? new Uint8Array());
+    else if (isSubstring(dimension)) mask &= lookUpSubstrings(dimension, given?.bytes ?? new Uint8Array());
+    else mask &= lookUpText(dimension, textPart(given, part));
   }
   return mask;
 }
 
+/** The bytes of an argument that are looked up. */
+function textPart(given: CallArgument | undefined, part: number): Uint8Array {
+  const bytes = given?.bytes ?? new Uint8Array();
+  return part === ArgumentPart.sized
+    ? Uint8Array.of(bytes.length >> 8, bytes.length & 0xff, ...bytes)
+    : bytes;
+}
+
 /** Says which selectors act on a call, by the plan alone. */
 export function interpretPlan(plan: Plan, call: DescribedCall): ReferenceHit[] {
-  const hook = plan.hooks.find(({ symbol }) => symbol === call.symbol);
-  if (hook === undefined) return [];
+  return plan.hooks
+    .filter(({ symbol }) => symbol === call.symbol)
+    .sort(({ page: a = 0 }, { page: b = 0 }) => a - b)
+    .flatMap((hook) => interpretHook(plan, hook, call));
+}
+
+function interpretHook(plan: Plan, hook: HookPlan, call: DescribedCall): ReferenceHit[] {
   const mask = candidates(plan, hook, call);
   const hits: ReferenceHit[] = [];
   const acted = new Set<string>();

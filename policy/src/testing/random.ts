@@ -54,8 +54,13 @@ export type RandomArgument =
       readonly addresses: readonly string[];
       readonly ports: readonly number[];
     }
-  /** A text or path parameter: `values` are what calls pass. */
-  | { readonly index: number; readonly types: readonly string[]; readonly texts: readonly string[] };
+  /** A text or path parameter, or a buffer, which has a `sizeArgIndex`: `texts` are what calls pass. */
+  | {
+      readonly index: number;
+      readonly types: readonly string[];
+      readonly texts: readonly string[];
+      readonly sizeArgIndex?: number;
+    };
 
 export interface RandomHook {
   /** The list it is written in; kprobes by default. */
@@ -122,7 +127,22 @@ function textTerm(random: Random, texts: readonly string[], operators: readonly 
   return `operator: ${random.pick(negations)}${name}, values: ${list([...new Set(values)])}`;
 }
 
+/** Something from the middle of what calls pass, in one case or in any. */
+function substringTerm(random: Random, texts: readonly string[]): string {
+  const isFolded = random.chance(50);
+  const values = random.some(texts, 1, 3).map((text) => {
+    const head = cut(random, text, 'head');
+    const part = cut(random, head, 'tail').slice(0, 1 + random.below(12));
+    if (!isFolded || random.chance(50)) return part;
+    return part.replace(/[a-z]/g, (letter) => letter.toUpperCase());
+  });
+  const operator = isFolded ? 'SubStringIgnCase' : 'SubString';
+  return `operator: ${operator}, values: ${list([...new Set(values)])}`;
+}
+
 function argumentTerm(random: Random, argument: RandomArgument, type: string): string {
+  if ('texts' in argument && random.chance(25))
+    return `{index: ${argument.index}, ${substringTerm(random, argument.texts)}}`;
   if ('texts' in argument) {
     const operators = random.pick([
       ['Equal', 'NotEqual'],
@@ -389,7 +409,15 @@ export function randomPolicyText(
     if (part(hook) === 'lsmhooks') lines.push(`  - hook: ${hook.call}`);
     else lines.push(`  - call: ${hook.call}`, `    syscall: ${hook.syscall}`);
     if (read.length > 0) {
-      lines.push('    args:', ...[...types].map(([index, type]) => `    - {index: ${index}, type: ${type}}`));
+      const size = (argument: RandomArgument) =>
+        'sizeArgIndex' in argument ? `, sizeArgIndex: ${argument.sizeArgIndex}` : '';
+      lines.push(
+        '    args:',
+        ...read.map(
+          (argument) =>
+            `    - {index: ${argument.index}, type: ${types.get(argument.index)}${size(argument)}}`,
+        ),
+      );
     }
     const count = random.below(5);
     if (count === 0) continue;
@@ -408,7 +436,7 @@ export function randomPolicyTexts(random: Random, world: RandomWorld, count: num
   );
 }
 
-/** Paths that begin and end like each other, under a folder; one is as long as a value may be. */
+/** Paths that begin and end like each other, under a folder; some are longer than a trie takes. */
 export function relatedPaths(base: string): string[] {
   return [
     `${base}/a`,
@@ -420,6 +448,9 @@ export function relatedPaths(base: string): string[] {
     `${base}/d/abc.conf`,
     `${base}/d/e/abc.conf`,
     `${base}/d/`.padEnd(textBytesMax, 'long-name-'),
+    `${base}/${'long-folder/'.repeat(25)}abc.conf`,
+    `${base}/${'long-folder/'.repeat(40)}abc`,
+    `${base}/${'long-folder/'.repeat(40)}abc.conf`,
     `${base}/ünï`,
     `${base}/with space`,
   ];

@@ -492,6 +492,8 @@ export const HookFeature = {
   set: 4096,
   /** events name the process that their socket belongs to; selectors may say which that is */
   socketOwners: 2048,
+  /** a value is longer than a trie takes: texts are followed byte by byte */
+  longTexts: 8192,
 } as const;
 export type HookFeature = (typeof HookFeature)[keyof typeof HookFeature];
 /** Names of hook_feature, by number, as events and the archive spell them. */
@@ -509,6 +511,7 @@ export const hookFeatureNames: Readonly<Record<number, string>> = {
   1024: 'data',
   4096: 'set',
   2048: 'socket_owners',
+  8192: 'long_texts',
 };
 
 /** Bits of a selector, as bit values. */
@@ -559,6 +562,10 @@ export const DimensionKind = {
   bits: 5,
   /** trie over the version (4 or 6) and the bytes of an internet address */
   address: 6,
+  /** nodes of an automaton that finds texts anywhere in the text; the masks of those found ORed */
+  substring: 7,
+  /** as substring, the letters A to Z taken as a to z */
+  substringFold: 8,
   /** each member of a set of numbers; a term holds where one of its members is there */
   set: 16,
 } as const;
@@ -572,6 +579,8 @@ export const dimensionKindNames: Readonly<Record<number, string>> = {
   4: 'range',
   5: 'bits',
   6: 'address',
+  7: 'substring',
+  8: 'substring_fold',
   16: 'set',
 };
 
@@ -3976,7 +3985,7 @@ export const INTEGER_KEY_BYTES = 16;
 /** Key of an integer look-up. */
 export interface IntegerKey {
   dimensionId: number;
-  /** 0: a value; 1: the mask of any dimension where its argument could not be read as far as it must be; 2: an interval of a range dimension, counted from 1; 3: the bits that a bits dimension looks at, in the first word; 4: one of these bits; 5: the default of a dimension that is looked up at the return */
+  /** 0: a value; 1: the mask of any dimension where its argument could not be read as far as it must be; 2: an interval of a range dimension, counted from 1; 3: the bits that a bits dimension looks at, in the first word, or the bytes that the texts of a substring dimension begin with, a bit each; 4: one of these bits; 5: the default of a dimension that is looked up at the return; 6: what a text_node finds */
   purpose: number;
   /** as the argument type extends it; 0 for purposes 1, 3 and 5 */
   value: bigint;
@@ -4001,6 +4010,81 @@ export function writeIntegerKey(view: DataView, at: number, value: IntegerKey): 
 /** Makes a IntegerKey of zeros, with the given fields set. */
 export function makeIntegerKey(fields: Partial<IntegerKey> = {}): IntegerKey {
   return { ...readIntegerKey(zeros, 0), ...fields };
+}
+
+export const TEXT_NODE_KEY_DIMENSION_ID_AT = 0;
+export const TEXT_NODE_KEY_STATE_AT = 4;
+export const TEXT_NODE_KEY_STEP_AT = 8;
+export const TEXT_NODE_KEY_BYTES = 16;
+
+/** Key of a step from one state of an automaton over bytes to the next. */
+export interface TextNodeKey {
+  dimensionId: number;
+  /** that the step begins in; 0 where nothing is found yet */
+  state: number;
+  /** the byte; 256 for the state itself, which tells its fall_back */
+  step: bigint;
+}
+
+/** Reads 16 bytes. @throws {RangeError} where they reach past the view. */
+export function readTextNodeKey(view: DataView, at: number): TextNodeKey {
+  return {
+    dimensionId: view.getUint32(at, true),
+    state: view.getUint32(at + 4, true),
+    step: view.getBigUint64(at + 8, true),
+  };
+}
+
+/** Writes 16 bytes. @throws {RangeError} where they reach past the view. */
+export function writeTextNodeKey(view: DataView, at: number, value: TextNodeKey): void {
+  view.setUint32(at, value.dimensionId, true);
+  view.setUint32(at + 4, value.state, true);
+  view.setBigUint64(at + 8, value.step, true);
+}
+
+/** Makes a TextNodeKey of zeros, with the given fields set. */
+export function makeTextNodeKey(fields: Partial<TextNodeKey> = {}): TextNodeKey {
+  return { ...readTextNodeKey(zeros, 0), ...fields };
+}
+
+export const TEXT_NODE_STATE_AT = 0;
+export const TEXT_NODE_FALL_BACK_AT = 4;
+export const TEXT_NODE_FOUND_AT = 8;
+export const TEXT_NODE_RESERVED_AT = 12;
+export const TEXT_NODE_BYTES = 16;
+
+/** Where a step ends. */
+export interface TextNode {
+  state: number;
+  /** state to go on from where no step leads on: the longest end of what was found */
+  fallBack: number;
+  /** value of the integer_key under which the mask is; 0 where nothing ends here */
+  found: number;
+  /** 0 */
+  reserved: number;
+}
+
+/** Reads 16 bytes. @throws {RangeError} where they reach past the view. */
+export function readTextNode(view: DataView, at: number): TextNode {
+  return {
+    state: view.getUint32(at, true),
+    fallBack: view.getUint32(at + 4, true),
+    found: view.getUint32(at + 8, true),
+    reserved: view.getUint32(at + 12, true),
+  };
+}
+
+/** Writes 16 bytes. @throws {RangeError} where they reach past the view. */
+export function writeTextNode(view: DataView, at: number, value: TextNode): void {
+  view.setUint32(at, value.state, true);
+  view.setUint32(at + 4, value.fallBack, true);
+  view.setUint32(at + 8, value.found, true);
+  view.setUint32(at + 12, value.reserved, true);
+}
+
+/** Makes a TextNode of zeros, with the given fields set. */
+export function makeTextNode(fields: Partial<TextNode> = {}): TextNode {
+  return { ...readTextNode(zeros, 0), ...fields };
 }
 
 export const RANGE_KEY_DIMENSION_ID_AT = 0;

@@ -5,6 +5,7 @@
 //   openat DIRECTORY PATH FLAGS     opens and closes
 //   dup PATH                        opens, duplicates and closes; prints what dup returned
 //   setns FD TYPE  |  prctl A B C D E  |  lseek FD OFFSET WHENCE  |  unshare FLAGS
+//   pwrite FD TEXT                 at the beginning
 //   connect OWN PORT PEER PORT      of UDP: binds to the one address unless it is "-", connects to the other
 //   compat NUMBER A                 by the 32-bit entry (int 0x80)
 //   exec PATH                       in a child; prints 0, or why it could not be executed
@@ -139,6 +140,8 @@ static long perform(char **field) {
                     number(field[5]));
     if (strcmp(name, "lseek") == 0)
         return call(SYS_lseek, number(field[1]), number(field[2]), number(field[3]), 0, 0);
+    if (strcmp(name, "pwrite") == 0)
+        return call(SYS_pwrite64, number(field[1]), (long)field[2], (long)strlen(field[2]), 0, 0);
     if (strcmp(name, "unshare") == 0)
         return call(SYS_unshare, number(field[1]), 0, 0, 0, 0);
     if (strcmp(name, "connect") == 0)

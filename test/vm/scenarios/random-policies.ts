@@ -194,6 +194,15 @@ function makeWorld(folder: string): World {
       enforcing: [],
     },
     {
+      call: 'sys_pwrite64',
+      syscall: true,
+      arguments: [
+        { index: 0, types: ['int'], values: [-1n, 200n] },
+        { index: 1, types: ['char_buf', 'const_buf'], texts, sizeArgIndex: 3 },
+      ],
+      enforcing: ['{action: Signal, argSig: 18}'],
+    },
+    {
       call: '__x64_sys_dup',
       syscall: true,
       arguments: [{ index: 0, types: ['fd'], texts: files }],
@@ -306,6 +315,19 @@ function dupStep(world: World, path: string): Step {
   };
 }
 
+/** Bytes that are written to no file. */
+function writeStep(descriptor: bigint, text: string): Step {
+  const [first = {}] = integers(descriptor);
+  return {
+    line: `pwrite\t${descriptor}\t${text}`,
+    calls: (errors) =>
+      errors.length === 0
+        ? { symbol: '__x64_sys_pwrite64', arguments: [first, { bytes: bytesOf(text) }] }
+        : undefined,
+    prints: () => errnoBadDescriptor,
+  };
+}
+
 interface End {
   readonly address: string;
   readonly port: number;
@@ -373,7 +395,9 @@ function unshareStep(flag: bigint, kind: number): Step {
 
 function randomStep(random: Random, world: World): Step {
   const number = () => random.pick(numbers);
-  switch (random.below(10)) {
+  switch (random.below(11)) {
+    case 10:
+      return writeStep(random.pick([-1n, 200n]), random.pick(world.files));
     case 8:
     case 9:
       return randomConnect(random);
