@@ -52,7 +52,7 @@ enum weir_record_flag {
     WEIR_RECORD_FLAG_UNDECIDED = 2, // an operator would have needed what could not be read
     WEIR_RECORD_FLAG_MONITOR = 4, // the policy is in monitor mode: its actions are what would have been done
     WEIR_RECORD_FLAG_RETURNED = 8, // the record is of a return: the return value is there
-    WEIR_RECORD_FLAG_PROTECTED = 16, // no filter may drop it (enforcement, loss, exec of an archived process)
+    WEIR_RECORD_FLAG_PROTECTED = 16, // no filter may drop it (enforcement, loss, exec of a process that the archive has events of)
     WEIR_RECORD_FLAG_FILTER_ERROR = 32, // a filter trapped on it
     WEIR_RECORD_FLAG_ORPHAN = 64, // the process, or its exec, was not in the process table: only pid, start time and when its program began are known
     WEIR_RECORD_FLAG_SOCKET_OWNER = 128, // the process is the one that the socket of an argument belongs to, not the one that was running

@@ -29,7 +29,10 @@ export const recordFlag = enumeration('record_flag', 'Bits of a record header, a
   undecided: [2, 'an operator would have needed what could not be read'],
   monitor: [4, 'the policy is in monitor mode: its actions are what would have been done'],
   returned: [8, 'the record is of a return: the return value is there'],
-  protected: [16, 'no filter may drop it (enforcement, loss, exec of an archived process)'],
+  protected: [
+    16,
+    'no filter may drop it (enforcement, loss, exec of a process that the archive has events of)',
+  ],
   filter_error: [32, 'a filter trapped on it'],
   orphan: [
     64,

@@ -10,6 +10,7 @@ import type { RingReader } from '@weir/native';
 import { BATCH_HEADER_OFFSETS_AT_AT, LossStage, RECORD_HEADER_CPU_AT } from '@weir/schema';
 import type { Accounting } from '../join/accounting.js';
 import { type Join, type SlotViews, slotViews } from '../join/join.js';
+import { ArchivedProcesses } from './archived.js';
 import { Survivors } from './survivors.js';
 
 /** Where batches of survivors go to be kept. The spool is one. */
@@ -91,6 +92,8 @@ const OWN_MAX = 1024;
 export class Pipeline {
   readonly #options: PipelineOptions;
   readonly #survivors: Survivors;
+  /** Processes of which something was given to the store. */
+  readonly #archived: ArchivedProcesses | undefined;
   readonly #slots: (SlotViews | undefined)[] = [];
   readonly #outputs: Output[] = [];
   readonly #observers = new Set<BatchObserver>();
@@ -120,6 +123,7 @@ export class Pipeline {
   constructor(options: PipelineOptions) {
     this.#options = options;
     this.#survivors = new Survivors(options.recordsMax, options.batchBytesMax);
+    if (options.store !== undefined) this.#archived = new ArchivedProcesses();
     // Alerts are added to what a slot holds.
     const outputBytes = options.batchBytesMax + options.annotationBytesMax * 2;
     for (let index = 0; index < (options.outputsMax ?? 4); index++) {
@@ -222,6 +226,7 @@ export class Pipeline {
       return false;
     }
     this.onJoined?.(views.view);
+    this.#archived?.protect(views);
     const output = this.#outputs.pop() as Output;
     this.#inFlight++;
     this.#lastBatchMs = performance.now();
@@ -266,6 +271,7 @@ export class Pipeline {
     stats.annotationsLost += result.annotationsLost;
     stats.filterErrors += result.errors;
     if (result.dropped > 0) this.#noteDropped(result, work);
+    this.#archived?.note(views, result.slot.verdicts);
     const length = this.#survivors.extract(
       views,
       result.byteLength,

@@ -72,7 +72,7 @@ export const RecordFlag = {
   monitor: 4,
   /** the record is of a return: the return value is there */
   returned: 8,
-  /** no filter may drop it (enforcement, loss, exec of an archived process) */
+  /** no filter may drop it (enforcement, loss, exec of a process that the archive has events of) */
   protected: 16,
   /** a filter trapped on it */
   filterError: 32,
