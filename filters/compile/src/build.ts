@@ -15,6 +15,7 @@ import {
 } from '@weir/filter-accept';
 import asc from 'assemblyscript/asc';
 import { type Diagnostic, FilterBuildError, formatDiagnostics } from './error.js';
+import { inlineOnce } from './inline.js';
 
 const PAGE_BYTES = 64 * 1024;
 const SOURCE_BYTES_MAX = 1024 * 1024;
@@ -239,7 +240,6 @@ export async function compile(
       `${ENTRY}.ts`,
       ...['--baseDir', folder],
       ...['--outFile', 'filter.wasm'],
-      ...(textFile === undefined ? [] : ['--textFile', 'filter.wat']),
       ...['--runtime', 'stub'],
       ...['--enable', 'simd'],
       ...(forTests ? ['--debug'] : ['--optimizeLevel', '3', '--shrinkLevel', '0', '--converge']),
@@ -275,8 +275,10 @@ export async function compile(
       `${sourceFile} does not compile: ${said || error?.message || 'no module came out'}`,
     );
   }
-  if (textFile !== undefined) await writeFile(textFile, output.get('filter.wat') ?? '');
-  return { module, warnings: diagnostics.filter((one) => one.severity === 'warning') };
+  // Tests keep each function, so that a failure names it.
+  const made = forTests ? { module, text: '' } : inlineOnce(module);
+  if (textFile !== undefined) await writeFile(textFile, made.text);
+  return { module: made.module, warnings: diagnostics.filter((one) => one.severity === 'warning') };
 }
 
 async function locate(

@@ -6,6 +6,7 @@ import {
   annotation,
   assembleModule,
   closeHosts,
+  counting,
   done,
   dropsAll,
   dropsOdd,
@@ -299,6 +300,30 @@ describe('a runaway that fuel does not stop', () => {
     const bad = assembleModule({ ...dropsAll, ...parts, name: 'bad' });
     await expect(host.setFilters([{ bytes: bad }])).rejects.toMatchObject({ code: 'load' });
     expect((await judge(host, pids(1, 2))).verdicts).toEqual([1, 0]);
+  });
+
+  it('costs the others nothing that they had said they would hand over', async () => {
+    const runaway: ModuleText = {
+      name: 'runaway',
+      filter: `${eachRecord(`(if (i32.eq ${pid} (i32.const 666)) (then (loop $for (br $for))))`)} ${done}`,
+    };
+    const { host, reports } = await start([counting('1.0.0', { binds: { kinds: ['exec'] } }), runaway], {
+      ...endlessFuel,
+      timeLimitMs: 50,
+    });
+    const execs = (count: number, pidOf = (n: number) => n) =>
+      Array.from(
+        { length: count },
+        (_, n) => ({ pid: pidOf(n), kind: 'exec', timeNs: 1_000_000_000n }) as const,
+      );
+    expect((await judge(host, makeBatch(execs(6)))).verdicts).toEqual([0, 0, 0, 0, 0, 0]);
+    // With the answer to this one, what was told behind the one before has come.
+    await judge(host, makeBatch([{ pid: 1, kind: 'exit', timeNs: 1_000_000_001n }]));
+    expect((await judge(host, makeBatch([...execs(2), { pid: 666, kind: 'exit' }]))).verdicts).toEqual([
+      1, 0, 0,
+    ]);
+    expect(reports.map(({ type }) => type)).toEqual(['quarantine', 'restart']);
+    expect(host.status().map(({ quarantine }) => quarantine?.code)).toEqual([undefined, 'timeout']);
   });
 
   it('among several is found each time', async () => {

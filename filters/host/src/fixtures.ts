@@ -222,3 +222,27 @@ export function label(name: [number, number], value: [number, number], at = 2048
     .map((word, index) => `(i32.store offset=${index * 4} (i32.const ${at}) (i32.const ${word}))`)
     .join('\n');
 }
+
+export const EVERY = 7;
+
+/** Counts all events that any version has seen, and drops each one at a multiple of EVERY. */
+export function counting(version: string, more: Partial<ModuleText> = {}): ModuleText {
+  return {
+    name: 'counting',
+    version,
+    filter: `${eachRecord(`
+      (global.set $count (i32.add (global.get $count) (i32.const 1)))
+      (if (i32.eqz (i32.rem_u (global.get $count) (i32.const ${EVERY}))) (then ${dropVerdict}))`)} ${done}`,
+    rest: `
+      (func (export "weir_state_save") (result i32)
+        (i64.store (i32.const 2048) (i64.const 1))
+        (i32.store (i32.const 2056) (i32.const 3000))
+        (i32.store (i32.const 2060) (i32.const 4))
+        (i32.store (i32.const 3000) (global.get $count))
+        (i32.const 2048))
+      (func (export "weir_state_restore") (param $at i32) (param $bytes i32) (result i32)
+        (global.set $count (i32.load (local.get $at)))
+        (i32.const 1))`,
+    ...more,
+  };
+}

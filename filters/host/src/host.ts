@@ -307,7 +307,11 @@ export class FilterHost {
   }
 
   #postConfig(number: number, loaded: readonly Loaded[], tolerant: boolean): void {
-    const entries = loaded.map((one) => ({ ...one.entry, quarantine: one.quarantine?.code }));
+    const entries = loaded.map((one) => ({
+      ...one.entry,
+      quarantine: one.quarantine?.code,
+      state: tolerant ? one.state : undefined,
+    }));
     const message: ConfigMessage = { number, entries, tolerant };
     this.#worker?.postMessage(message);
     Atomics.add(this.#control, Control.configured, 1);
@@ -379,7 +383,11 @@ export class FilterHost {
     if (loaded === undefined) return;
     const { name: filter, version } = loaded.entry;
     switch (message.type) {
+      case 'state':
+        loaded.state = message.state;
+        break;
       case 'trap':
+        loaded.state = undefined;
         this.#report({
           type: 'trap',
           filter,

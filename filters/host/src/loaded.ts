@@ -27,6 +27,8 @@ export interface Loaded {
   readonly entry: FilterEntry;
   readonly description: Pick<FilterStatus, 'name' | 'version' | 'digest' | 'manifest'>;
   quarantine: { code: QuarantineCode; reason: string } | undefined;
+  /** What it would hand over, as it was last told: for a worker that takes the place of one that was stopped. */
+  state?: Uint8Array | undefined;
 }
 
 /** Rows of counters, shared with the worker. A row is one filter's until it has been replaced. */

@@ -60,7 +60,7 @@ export class FilterRunner {
   readonly #binding: Binding;
   readonly #marks: Uint8Array;
   readonly #scratch: Scratch;
-  /** Drops of this turn so far, in `scratch.dropWords`. */
+  /** Drops of this turn so far. */
   #dropCount = 0;
   readonly #answers: AnswerReader;
   /** Masks what the filter wants masked; none where its manifest declares no field. */
@@ -135,6 +135,43 @@ export class FilterRunner {
       const reason = failed.cause === 'trap' ? describeError(error) : failed.limitReached(fuelPerLoad);
       say(2, `does not take over the state of ${which}: ${reason}`);
       if (state !== undefined) this.load();
+    } finally {
+      this.#context.leave();
+    }
+  }
+
+  /** Gives the main thread what the filter would hand over to its next version: it outlives the worker. */
+  checkpoint(): void {
+    if (this.quarantined || this.#instance?.takesState !== true) return;
+    this.#context.enter(Phase.load, this.entry.row);
+    try {
+      const state = this.#instance.saveState(this.#areaSize, this.#context.bounds.fuelPerLoad);
+      if (state !== undefined) this.#context.post({ type: 'state', row: this.entry.row, state });
+    } catch (error) {
+      // As any trap: what it left half done is worth nothing.
+      const text = `cannot hand over its state, and begins anew: ${describeError(error)}`;
+      this.#context.post({ type: 'log', row: this.entry.row, level: 2, text });
+      this.#reload(undefined);
+    } finally {
+      this.#context.leave();
+    }
+  }
+
+  #reload(timeMs: number | undefined): void {
+    try {
+      this.load();
+    } catch (error) {
+      this.quarantine('load', `could not be started again after a trap: ${describeError(error)}`, timeMs);
+    }
+  }
+
+  /** Takes what it was when the worker before was last asked; whatever goes wrong, it begins with fresh state. */
+  resume(state: Uint8Array): void {
+    this.#context.enter(Phase.load, this.entry.row);
+    try {
+      this.#instance?.restoreState(state, this.#context.bounds.fuelPerLoad);
+    } catch {
+      this.load();
     } finally {
       this.#context.leave();
     }
@@ -220,7 +257,6 @@ export class FilterRunner {
     if (judged === 0) return 0;
     this.#redactor?.begin();
     this.#dropCount = 0;
-    this.#scratch.dropWords.fill(0, 0, (batch.recordCount + 3) >> 2);
     let heldBack = 0;
     let at = 0;
     while (at < batch.recordCount) {
@@ -233,7 +269,6 @@ export class FilterRunner {
       heldBack += this.#withoutFilter(batch, judgements, from, at);
       if (at < batch.recordCount) this.#release(batch.timeMs(at));
     }
-    this.#apply(batch.recordCount);
     this.#redactor?.apply(batch, notes);
     return this.#dropCount + heldBack;
   }
@@ -412,13 +447,9 @@ export class FilterRunner {
       this.quarantine('traps', `${often}, the last time on: ${reason}`, timeMs);
       return;
     }
-    try {
-      // What a trap left half done in the filter's state is worth nothing.
-      this.load();
-    } catch (error) {
-      this.quarantine('load', `could not be started again after a trap: ${describeError(error)}`, timeMs);
-      return;
-    }
+    // What a trap left half done in the filter's state is worth nothing.
+    this.#reload(timeMs);
+    if (this.quarantined) return;
     const fuel = (this.#instance as FilterInstance).loadFuel;
     this.#count(Counter.fuel, fuel);
     this.#reserve.take(fuel, 0);
@@ -450,15 +481,6 @@ export class FilterRunner {
     return count;
   }
 
-  /** Puts the verdicts of its turn in force. */
-  #apply(recordCount: number): void {
-    if (this.#dropCount === 0) return;
-    const { dropWords, judgementWords } = this.#scratch;
-    for (let word = 0; word << 2 < recordCount; word++) {
-      judgementWords[word] = (judgementWords[word] as number) | (dropWords[word] as number);
-    }
-  }
-
   /** Copies the batch in, and what it is to judge from `from` on. */
   #handOver(batch: BatchView, from: number, judgements: Uint8Array, notes: Notes): void {
     const instance = this.#instance as FilterInstance;
@@ -485,11 +507,11 @@ export class FilterRunner {
   }
 
   /**
-   * Notes the drops among the verdicts on `from` to `until`, which come into force at the end of the turn. Four at once: an element of an array is dear where buffers can come to be detached, as those of memories
-   * that grow are (5.2 ns an event one by one, 1.1 so).
+   * Puts the verdicts on `from` to `until` in force. Four at once: an element of an array is dear where buffers can come
+   * to be detached, as those of memories that grow are (5.2 ns an event one by one, 1.1 so).
    */
   #readVerdicts(instance: FilterInstance, batch: BatchView, from: number, until: number): void {
-    const { markWords, dropWords } = this.#scratch;
+    const { markWords, judgementWords } = this.#scratch;
     const { words } = instance;
     const { stateWords } = batch;
     // A multiple of 8, as are all parts of the area.
@@ -506,7 +528,8 @@ export class FilterRunner {
         this.#refuseVerdict(instance, batch, Math.max(word << 2, from), until);
       }
       const drops = said & judged & ~(stateWords[word] as number) & EACH_BYTE;
-      dropWords[word] = (dropWords[word] as number) | drops;
+      if (drops === 0) continue;
+      judgementWords[word] = (judgementWords[word] as number) | drops;
       count += Math.imul(drops, EACH_BYTE) >>> 24;
     }
     this.#dropCount += count;

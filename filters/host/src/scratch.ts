@@ -9,8 +9,6 @@ export interface Scratch {
   /** A FilterMark for each record, of the filter whose turn it is. */
   readonly marks: Uint8Array;
   readonly markWords: Int32Array;
-  /** 1 for each record that it drops. */
-  readonly dropWords: Int32Array;
 }
 
 export function makeScratch(recordsMax: number): Scratch {
@@ -22,7 +20,6 @@ export function makeScratch(recordsMax: number): Scratch {
     judgementWords,
     marks: new Uint8Array(markWords.buffer),
     markWords,
-    dropWords: new Int32Array(words),
   };
 }
 

@@ -115,6 +115,8 @@ export interface FilterEntry {
   module: WasmModule;
   /** Why it is in quarantine from the start. */
   quarantine: QuarantineCode | undefined;
+  /** After a restart: its state, as the worker before was last told it. */
+  state?: Uint8Array | undefined;
 }
 
 export interface ConfigMessage {
@@ -133,6 +135,8 @@ export type WorkerMessage =
   | { type: 'quarantine'; row: number; code: QuarantineCode; reason: string }
   /** Its quarantine is over. */
   | { type: 'release'; row: number }
+  /** What it would hand over: kept in case the worker has to be stopped. */
+  | { type: 'state'; row: number; state: Uint8Array }
   | { type: 'label'; row: number; reason: string }
   | { type: 'log'; row: number; level: number; text: string };
 

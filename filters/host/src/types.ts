@@ -120,7 +120,7 @@ export type FilterReport =
   | { type: 'release'; filter: string; version: string; reason: string }
   | { type: 'label'; filter: string; version: string; reason: string }
   | { type: 'log'; filter: string; version: string; level: number; text: string }
-  /** The worker was stopped (or ended by itself) and another one started: all filters lost their state. */
+  /** The worker was stopped (or ended by itself) and another one started: filters go on from what they last handed over. */
   | { type: 'restart'; reason: string; durationMs: number };
 
 export interface FilterStatus {

@@ -51,9 +51,14 @@ const context: RunnerContext = {
   processorNs: (tookNs, now) => processor.of(tookNs, now),
 };
 
+/** Time of events between two looks at the filters' states. */
+const CHECKPOINT_MS = 1000;
+
 let runners: FilterRunner[] = [];
 let setNumber = 0;
 let configured = 0;
+/** Time of events at which the filters' states were last told. */
+let checkpointMs = Number.NEGATIVE_INFINITY;
 
 function post(message: WorkerMessage): void {
   port.postMessage(message);
@@ -76,6 +81,7 @@ function configure(message: ConfigMessage): void {
       runner.load();
       const before = byName.get(entry.name);
       if (before !== undefined) runner.takeOver(before);
+      else if (entry.state !== undefined) runner.resume(entry.state);
     } catch (error) {
       const reason = error instanceof Error ? error.message : 'unknown';
       if (!message.tolerant) {
@@ -129,6 +135,15 @@ function judge(slotIndex: number): void {
   control[at + Result.filterSet] = setNumber;
 }
 
+/** Tells the filters' states, once in so much time of events: what is lost with a worker is no older. */
+function checkpoint(): void {
+  if (batch.recordCount === 0) return;
+  const nowMs = batch.timeMs(batch.recordCount - 1);
+  if (Math.abs(nowMs - checkpointMs) < CHECKPOINT_MS) return;
+  checkpointMs = nowMs;
+  for (const runner of runners) runner.checkpoint();
+}
+
 try {
   // "PID/task/TID": the one way for a thread to learn its number without native code.
   const id = readlinkSync('/proc/thread-self').split('/').at(-1);
@@ -157,4 +172,5 @@ for (;;) {
   processor.end(nowNs());
   Atomics.add(control, Control.completed, 1);
   post({ type: 'done' });
+  checkpoint();
 }
