@@ -23,8 +23,11 @@ export function factsOfBtf(btf: Btf, release: string): KernelFacts {
       return btf.hasTypedef(`btf_trace_${event}`) || (subsystem === 'ftrace' ? undefined : false);
     },
     argumentProblem: (call: ResolvedCall, argument: Argument) => {
-      if (!['security', 'function', 'lsm', 'syscall'].includes(call.kind)) return undefined;
       const { resolve = '', source, btfType, btfTypeModule, index } = argument;
+      const isFunction = ['security', 'function', 'lsm', 'syscall'].includes(call.kind);
+      // Of tracepoints and programs the task and named types are known, what they are called with is not.
+      if (source === 'pt_regs' || (!isFunction && source === undefined && btfType === undefined))
+        return undefined;
       if (btfTypeModule !== undefined) return undefined;
       const own = { functionName: nameOf(call), parameter: index };
       if (source === undefined && btfType === undefined) {

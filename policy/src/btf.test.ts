@@ -86,7 +86,7 @@ describe('the types of a kernel', () => {
     expect(good.text).toMatch(/estimated cost of a call:\n {4}security_file_open: \d+ ns/);
     const bad = check(
       policyOf(
-        '{kprobes: [{call: security_file_open, syscall: false, args: [{index: 1, type: int}, {index: 0, type: int, resolve: f_inode.no}]}, {call: vfs_open, syscall: false}], tracepoints: [{subsystem: sched, event: sched_switch}, {subsystem: ftrace, event: function}]}',
+        '{kprobes: [{call: security_file_open, syscall: false, args: [{index: 1, type: int}, {index: 0, type: int, resolve: f_inode.no}]}, {call: vfs_open, syscall: false}], tracepoints: [{subsystem: sched, event: sched_switch}, {subsystem: ftrace, event: function}], uprobes: [{path: /bin/sh, symbols: [main], args: [{index: 0, type: int, btfType: file, resolve: f_inode.i_uid}], data: [{type: int, source: pt_regs, resolve: eax}, {type: string, source: current_task, resolve: com}]}]}',
       ),
       facts,
     );
@@ -95,6 +95,7 @@ describe('the types of a kernel', () => {
       'spec.kprobes[0].args[1].resolve',
       'spec.kprobes[1].call',
       'spec.tracepoints[0].event',
+      'spec.uprobes[0].data[1].resolve',
     ]);
     expect(bad.text).toContain('that.btf');
     expect(bad.text).not.toContain('estimated cost');

@@ -162,16 +162,18 @@ function effects(policy: Policy, call: ResolvedCall, selector: ExpandedSelector)
     if (item.action === 'DnsLookup') return `have the agent look ${printed(item.argFqdn)} up`;
     if (item.action === 'CleanupEnforcerNotification') return 'take back what the enforcers were asked';
     if (item.action === 'Override') return `make the call fail with ${-Math.abs(item.argError ?? 0)}`;
-    return item.action;
+    if (item.action === 'Set')
+      return `set argument ${item.argIndex ?? 0} to ${printed(String(item.argValue))}`;
+    return socketText(item) ?? item.action;
   });
   if (!actions.includes('NoPost') && !actions.includes('Post')) actions.unshift('Post');
   const { rateLimit } = rateLimitOf(selector);
-  if (rateLimit !== undefined) {
+  if (rateLimit !== undefined && actions.includes('Post')) {
     const whose = rateLimit.scope === 'global' ? 'in all' : `a ${rateLimit.scope}`;
     actions[actions.indexOf('Post')] =
       `Post (once in ${rateLimit.seconds} s ${whose} for the same arguments)`;
   }
-  for (const { item } of selector.matchActions) {
+  for (const { item } of [...selector.matchActions, ...selector.part('matchReturnActions')]) {
     const of = [
       item.kernelStackTrace === true ? 'the kernel' : '',
       item.userStackTrace === true ? 'the program' : '',
@@ -181,13 +183,22 @@ function effects(policy: Policy, call: ResolvedCall, selector: ExpandedSelector)
   }
   const late = selector.part('matchReturnActions').map(({ item }) => {
     if (item.action === 'Sigkill') return 'kill the process';
-    return item.action === 'Signal' ? `send signal ${item.argSig ?? 0}` : item.action;
+    return item.action === 'Signal' ? `send signal ${item.argSig ?? 0}` : (socketText(item) ?? item.action);
   });
   const enforces = [...selector.matchActions, ...selector.part('matchReturnActions')].some(
-    ({ item }) => !/^((No)?Post|GetUrl|DnsLookup)$/.test(item.action),
+    ({ item }) => !/^((No)?Post|GetUrl|DnsLookup|(Unt|T)rackSock)$/.test(item.action),
   );
   const monitor = optionValue(policy, 'policy-mode', 'enforce') === 'monitor';
   return `${actions.join(', ')}${late.length === 0 ? '' : `, at the return ${late.join(', ')}`}${monitor && enforces ? ' (monitor mode: only says what it would have done)' : ''}`;
+}
+
+/** Whose the socket of an argument is to be. */
+function socketText({ action, argSock = 0 }: Action): string | undefined {
+  if (action === 'TrackSock')
+    return `tell what comes to the socket of argument ${argSock} of this process from now on`;
+  return action === 'UntrackSock'
+    ? `tell what comes to the socket of argument ${argSock} of whoever runs`
+    : undefined;
 }
 
 function printed(text = ''): string {
@@ -226,7 +237,8 @@ function attachment(call: ResolvedCall, denies: boolean, returns: boolean): stri
     return 'one program at the entry of all system calls (tp_btf), which tells these by their numbers: observes';
   const does = `${denies ? 'can make the call fail' : 'observes'}${returns ? '; fexit: sees it return' : ''}`;
   if (call.place !== undefined) {
-    return `uprobe${call.place.kind === 'marker' ? ' at each place of the marker' : ''}, in every process that runs this file: observes`;
+    const at = call.place.kind === 'marker' ? ' at each place of the marker' : '';
+    return `uprobe${at}, in every process that runs this file: observes${returns ? '; uretprobe: sees it return' : ''}`;
   }
   if (call.kind === 'lsm') {
     return `BPF LSM where bpf is among the active security modules, else ${denies ? 'fmod_ret' : 'fentry'} on ${call.meaning}: ${does}`;
@@ -281,7 +293,7 @@ function lookUps(args: readonly Argument[]): string[] {
 function hookText(policy: Policy, facts: KernelFacts): string[] {
   const lines: string[] = [];
   const monitor = optionValue(policy, 'policy-mode', 'enforce') === 'monitor';
-  for (const { fields, kprobe, path, calls } of hooksOf(policy)) {
+  for (const { fields, kprobe, called, path, calls } of hooksOf(policy)) {
     const { own, shared } =
       kprobe === undefined ? { own: calls, shared: [] } : partCalls(policy, kprobe, calls, path);
     const planned = own.map(({ item }) => item);
@@ -297,7 +309,7 @@ function hookText(policy: Policy, facts: KernelFacts): string[] {
         );
       const missing = isMissing(call, facts);
       lines.push(
-        `  ${printableName(call)}: ${missing ? 'this kernel does not have it' : attachment(call, denies, kprobe?.return === true)}`,
+        `  ${printableName(call)}: ${missing ? 'this kernel does not have it' : attachment(call, denies, called?.return === true)}`,
       );
       if (call.kind === 'syscall') {
         const points = denialPoints(call.syscallName);
@@ -328,8 +340,8 @@ function hookText(policy: Policy, facts: KernelFacts): string[] {
 function argumentIssues(policy: Policy, facts: KernelFacts, kernel: string): PolicyIssue[] {
   const { argumentProblem } = facts;
   if (argumentProblem === undefined) return [];
-  return hooksOf(policy).flatMap(({ fields, kprobe, path, calls }) =>
-    [...(fields.args ?? []).entries(), ...(kprobe?.data ?? []).entries()].flatMap(
+  return hooksOf(policy).flatMap(({ fields, called, path, calls }) =>
+    [...(fields.args ?? []).entries(), ...(called?.data ?? []).entries()].flatMap(
       ([position, argument], n) => {
         const part = n < (fields.args ?? []).length ? 'args' : 'data';
         for (const { item } of calls) {

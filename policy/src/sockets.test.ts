@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 import { Action, ArgumentType } from '@weir/schema';
 import { describe, expect, it } from 'vitest';
+import { check } from './check.js';
 import { formatIssue } from './error.js';
 import { parsePolicies } from './parse.js';
 import { plan } from './plan.js';
@@ -81,6 +82,23 @@ describe('the owners of sockets', () => {
     const { hooks } = plan([{ id: 1, policy }]);
     expect(hooks.map(({ selectors }) => selectors[0]?.returnSockets)).toEqual([{ track: 0 }, { untrack: 0 }]);
     expect(hooks[0]?.selectors[0]?.returnActions).toBe((1 << Action.post) | (1 << Action.tracksock));
+  });
+
+  it('are told of by the check, as what is shown and not as what is enforced', () => {
+    const actions = [{ action: 'TrackSock', argSock: 0 }];
+    const policy = policyOf({
+      ...connect,
+      ...acts(...actions),
+      return: true,
+      returnArg: { index: 0, type: 'int' },
+    });
+    const { text } = check(policy);
+    expect(text).toContain('Post, tell what comes to the socket of argument 0 of this process from now on');
+    const monitor = {
+      ...policy,
+      spec: { ...policy.spec, options: [{ name: 'policy-mode' as const, value: 'monitor' }] },
+    };
+    expect(check(monitor).text).not.toContain('only says what it would have done');
   });
 
   it.each([

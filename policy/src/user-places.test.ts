@@ -169,6 +169,7 @@ describe('places in programs', () => {
     ]);
     expect(hook?.selectors[0]).toMatchObject({ returns: true, showsReturn: true, returnSignal: 15 });
     expect(hook?.bindings[0]?.argumentLabels).toEqual(['', 'result']);
+    expect(check(policy).text).toContain('observes; uretprobe: sees it return');
     const unread = uprobe({ symbols: ['a'], return: true });
     expect(validate(unread).errors.map(({ path }) => path)).toEqual(['spec.uprobes[0].returnArg']);
   });
@@ -181,6 +182,7 @@ describe('places in programs', () => {
     const [selector] = hooks(policy)[0]?.selectors ?? [];
     expect(selector?.set).toEqual({ argument: 1, value: 2n ** 64n - 2n });
     expect(selector?.actions).toBe((1 << Action.post) | (1 << Action.set));
+    expect(check(policy).text).toContain('Post, set argument 1 to -2');
     const action = 'spec.usdts[0].selectors[0].matchActions[0]';
     expect(validate(sets({})).errors.map(({ path }) => path)).toEqual([
       `${action}.argIndex`,

@@ -500,6 +500,17 @@ export class HookKernel {
     this.#socketOwners.watch();
   }
 
+  /** Whether owners of sockets are kept true, where they are to be; `mend` begins anew, with none. */
+  areSocketOwnersKept(mend: boolean): boolean {
+    const owners = this.#socketOwners;
+    if (owners === undefined || owners.isAttached()) return true;
+    if (mend) {
+      owners.close();
+      owners.watch();
+    }
+    return false;
+  }
+
   /** What the kernel stage counts of hooks and policies. */
   get counts(): Counts {
     if (this.#counts === undefined)

@@ -121,7 +121,8 @@ export class HookProgram {
   isAttached(): boolean {
     return (
       this.#link?.programId() === this.#program.id &&
-      this.#others.every(({ program, link }) => link.programId() === program.id)
+      this.#others.every(({ program, link }) => link.programId() === program.id) &&
+      (this.#atReturn?.isAttached() ?? true)
     );
   }
 

@@ -255,6 +255,8 @@ export class PolicySet {
     check('scopes', this.#scopes.entries);
     if (this.#scopes.generation > 0 && !kernel.areScopesAsWritten(this.#scopes.generation, mend))
       found.push('scopes: their configuration in the kernel was changed by another hand');
+    if (!kernel.areSocketOwnersKept(mend))
+      found.push('owners of sockets: the program that forgets them is attached no more');
     // A program that ends within a function never returns from it.
     if ([...this.#hooks.values()].some(({ plan: hook }) => hook.user !== undefined && hook.returns))
       kernel.awaitedConfigs();

@@ -12,6 +12,7 @@ export class SocketOwners {
   readonly #owners: BpfMap;
   #object: BpfObject | undefined;
   #link: BpfLink | undefined;
+  #programId = 0;
 
   /** @param objectPath path of `socket.bpf.o` */
   constructor(objectPath: string, owners: BpfMap) {
@@ -35,6 +36,7 @@ export class SocketOwners {
       this.#object = object.load();
       const program = object.program('forget_socket');
       this.#link = program.attach();
+      this.#programId = program.id;
       program.close();
     } catch (error) {
       this.close();
@@ -45,6 +47,11 @@ export class SocketOwners {
       keys.push(key.slice());
     });
     for (const key of keys) this.#owners.delete(key);
+  }
+
+  /** Whether what is to be watched is watched still. */
+  isAttached(): boolean {
+    return this.#link === undefined || this.#link.programId() === this.#programId;
   }
 
   close(): void {
