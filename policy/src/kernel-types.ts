@@ -2,6 +2,7 @@
 // Owns how a policy takes over what the types of a kernel say: which type an argument with `type: auto` is, and whether
 // the field that `resolve` names is what the policy says. The types themselves are passed in.
 import type { ResolvedCall } from './calls.js';
+import { celPositions } from './cel/parse.js';
 import type { PolicyIssue } from './error.js';
 import { hooksOf, type PolicyHook } from './hooks.js';
 import { type Policy, policyIssue } from './parse.js';
@@ -141,6 +142,7 @@ function isShownOnly(policy: Policy, { calls, fields, path }: PolicyHook, positi
   if (!isOfRecord || (args[position]?.resolve ?? '') !== '') return false;
   return expandSelectors(policy, fields, path).every(({ matchArgs }) =>
     matchArgs.every(({ item }) => {
+      if (item.operator === 'CelExpr') return !celPositions(item.values).has(position);
       const found = findArgument(args, item);
       return !('position' in found) || found.position !== position;
     }),

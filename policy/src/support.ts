@@ -307,7 +307,11 @@ function checkSelector(
     } else if (!plannedActions.has(item.action)) {
       report(`${path}.action`, `${item.action} ${later}: it does ${[...plannedActions].join(', ')}`);
     }
-    if (item.imaHash === true) report(`${path}.imaHash`, `imaHash ${later}`);
+    if (item.imaHash === true)
+      report(
+        `${path}.imaHash`,
+        `imaHash ${later}: the kernel hashes for sleepable programs alone, and those by which hooks match are not`,
+      );
     for (const field of ['argRegs', 'argNewSymbol', 'argNewAddr', 'argNewOffset'] as const) {
       if (item[field] !== undefined) report(`${path}.${field}`, `${field} ${later}`);
     }

@@ -5,6 +5,7 @@ import { parsePolicies } from '../parse.js';
 import { plan } from '../plan.js';
 import { type CallArgument, type DescribedCall, referenceHits } from '../reference.js';
 import { interpretPlan } from '../testing/interpret.js';
+import { Random } from '../testing/random.js';
 import { validate } from '../validate.js';
 import { compileCel } from './compile.js';
 
@@ -186,6 +187,96 @@ describe('an expression', () => {
       expect(issue?.message, expression).toMatch(message);
       expect(() => plan([{ id: 1, policy }]), expression).toThrow(PolicyError);
     }
+  });
+
+  it('is an expression or refused in words, however its text is bent', () => {
+    const args = ['int', 'uint64', 'string', 'file', 'sock'].map((type, index) => ({ index, type }));
+    const words = [
+      ...[
+        'arg0',
+        'arg1',
+        'arg2',
+        'arg3',
+        'arg4',
+        'arg99',
+        '0',
+        '1',
+        '5u',
+        '-1',
+        '0xffffffffffffffff',
+        "'/etc'",
+        'true',
+      ],
+      ...[
+        '==',
+        '!=',
+        '<',
+        '<=',
+        '>',
+        '>=',
+        '&&',
+        '||',
+        '!',
+        '+',
+        '-',
+        '*',
+        '(',
+        ')',
+        '[',
+        ']',
+        ',',
+        ' in ',
+        '.',
+      ],
+      ...[
+        'startsWith(',
+        'endsWith(',
+        'math.bitAnd(',
+        'math.bitNot(',
+        'int32(',
+        'uint8(',
+        'size(',
+        'math',
+        "'",
+        '\\',
+      ],
+    ];
+    const whole = [
+      'arg0 == 1 || arg0 > 5 && arg1 in [1, 2u]',
+      "arg2.startsWith('/etc/') && !(arg3.endsWith('x') || math.bitAnd(arg0, 6) != 4)",
+      'arg0 - int32(4) == 5 - arg0 && (arg1 < 3u) == (arg0 >= 0)',
+    ];
+    const random = new Random(20_262);
+    let compiled = 0;
+    for (let round = 0; round < 20_000; round++) {
+      let text = random.chance(30) ? '' : random.pick(whole);
+      for (let n = 1 + random.below(text === '' ? 9 : 3); n > 0; n--) {
+        const at = random.below(text.length + 1);
+        text = `${text.slice(0, at)}${random.pick(words)}${text.slice(at + random.below(6))}`;
+      }
+      const result = compileCel([text], args);
+      if ('error' in result) expect(result.error, text).toMatch(/^(column \d+: |comes to )/);
+      else compiled++;
+    }
+    expect(compiled).toBeGreaterThan(100);
+  });
+
+  it('waits for the types of the kernel where an argument is auto', () => {
+    const issuesOf = (hook: string) => {
+      const [policy] = parsePolicies(
+        `apiVersion: cilium.io/v1alpha1\nkind: TracingPolicy\nmetadata: {name: p}\nspec: {${hook}, args: [{index: 5, type: auto}], selectors: [{matchArgs: [{operator: CelExpr, values: ["arg0 == 1"]}]}]}]}`,
+      );
+      if (policy === undefined) throw new Error('no policy');
+      expect(validate(policy).errors).toEqual([]);
+      try {
+        plan([{ id: 1, policy }]);
+      } catch (error) {
+        return (error as PolicyError).issues.map(({ path }) => path);
+      }
+      return [];
+    };
+    expect(issuesOf('kprobes: [{call: vfs_open, syscall: false')).toEqual(['spec.kprobes[0].args[0].type']);
+    expect(issuesOf('tracepoints: [{subsystem: sched, event: sched_switch')).toEqual(['spec.tracepoints[0].args[0].type']);
   });
 
   it('is not asked of data or of what a call returns', () => {

@@ -7,6 +7,7 @@ import type { ExpandedSelector, Located } from '../selectors.js';
 import type { Argument, ArgumentTerm } from '../shape.js';
 import { type Alternatives, allOf, alternativesMax, always, TooMuch } from './alternatives.js';
 import { compileCel } from './compile.js';
+import { celPositions } from './parse.js';
 import { celTerms } from './terms.js';
 
 /** A text that an expression compares an argument with. */
@@ -53,6 +54,12 @@ export function checkCelTerm(
     const at = `${path}.values[${index}]`;
     if (value.trim() === '') {
       findings.error('wrong-value', at, 'is empty: write an expression such as arg0 == 1');
+      ok = false;
+      return;
+    }
+    // Of arguments whose type the kernel tells, it is judged when that is asked.
+    const isUntyped = [...celPositions([value])].some((position) => args[position]?.type === 'auto');
+    if (isUntyped) {
       ok = false;
       return;
     }

@@ -14,6 +14,8 @@ export default scenario(
   'the agent calls and looks up what policies ask for',
   {},
   async ({ run, waitFor }) => {
+    const up = await run('/sbin/ip', ['link', 'set', 'lo', 'up']);
+    assert.equal(up.code, 0, up.stderr);
     const called: string[] = [];
     const http = createServer((request, response) => {
       called.push(`${request.method} ${request.url}`);
