@@ -209,6 +209,11 @@ static __always_inline __u16 gravest(__u32 actions) {
         return WEIR_ACTION_TRACKSOCK;
     if (HAS_ACTION(actions, WEIR_ACTION_UNTRACKSOCK))
         return WEIR_ACTION_UNTRACKSOCK;
+    // Done by the agent when it has the event.
+    if (HAS_ACTION(actions, WEIR_ACTION_GETURL))
+        return WEIR_ACTION_GETURL;
+    if (HAS_ACTION(actions, WEIR_ACTION_DNSLOOKUP))
+        return WEIR_ACTION_DNSLOOKUP;
     return WEIR_ACTION_POST;
 }
 

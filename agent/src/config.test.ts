@@ -13,6 +13,7 @@ describe('command line', () => {
       monitor: false,
       spool: true,
       print: 'none',
+      actionHosts: [],
     });
   });
 
@@ -28,6 +29,7 @@ describe('command line', () => {
     [['--filter-budget', 'cpu=5'], '--filter-budget must name one of fuelPerEvent'],
     [['--filter-budget', 'averageNs=fast'], '--filter-budget averageNs must be a whole number'],
     [['--filter-limit', 'memory=1GiB'], '--filter-limit memory must be 2MiB to 64MiB, not "1GiB"'],
+    [['--action-host', 'http://x'], '--action-host must be a host such as example.org'],
     [['--nothing'], "Unknown option '--nothing'"],
     [['--token-file', '/no/such/file'], '--token-file /no/such/file cannot be read'],
   ])('refuses %j', (args, says) => {

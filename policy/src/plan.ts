@@ -223,6 +223,8 @@ function effectsOf(list: readonly Located<Action>[]): Effects {
     if (item.action === 'Set') actions |= 1 << ActionBit.set;
     if (item.action === 'TrackSock') actions |= 1 << ActionBit.tracksock;
     if (item.action === 'UntrackSock') actions |= 1 << ActionBit.untracksock;
+    if (item.action === 'GetUrl') actions |= 1 << ActionBit.geturl;
+    if (item.action === 'DnsLookup') actions |= 1 << ActionBit.dnslookup;
     if (item.action === 'CleanupEnforcerNotification') actions |= 1 << ActionBit.cleanupenforcernotification;
   }
   return { actions, signal, error };

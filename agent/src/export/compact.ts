@@ -96,7 +96,8 @@ function rest(record: DecodedRecord): string {
     .map((argument) => part(argumentText(argument)));
   const would = (record.flagBits & RecordFlag.monitor) !== 0 ? 'would ' : '';
   const actions = [hook.action, hook.returnAction].filter((action) => !/^(post|unknown)$/.test(action));
-  const action = actions.map((name) => ` ${would}${name}`).join('');
+  // What the agent does is done in monitor mode too: it denies nothing.
+  const action = actions.map((name) => ` ${/^(geturl|dnslookup)$/.test(name) ? '' : would}${name}`).join('');
   const returned = hook.returnValue === undefined ? '' : ` = ${part(argumentText(hook.returnValue))}`;
   const policy = hook.binding === undefined ? '' : ` policy=${part(hook.binding.policyName)}`;
   return `${placeText(hook, record.kind)}(${shown.join(', ')})${returned}${action}${policy}`;

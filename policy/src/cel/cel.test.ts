@@ -276,7 +276,9 @@ describe('an expression', () => {
       return [];
     };
     expect(issuesOf('kprobes: [{call: vfs_open, syscall: false')).toEqual(['spec.kprobes[0].args[0].type']);
-    expect(issuesOf('tracepoints: [{subsystem: sched, event: sched_switch')).toEqual(['spec.tracepoints[0].args[0].type']);
+    expect(issuesOf('tracepoints: [{subsystem: sched, event: sched_switch')).toEqual([
+      'spec.tracepoints[0].args[0].type',
+    ]);
   });
 
   it('is not asked of data or of what a call returns', () => {

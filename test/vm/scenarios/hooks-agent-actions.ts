@@ -77,7 +77,10 @@ export default scenario(
           const made = await run('calls', [], { input });
           assert.equal(made.code, 0, made.stderr);
           const events = hooks.events();
-          assert.equal(events.length, 3);
+          assert.deepEqual(
+            events.map(({ action }) => action),
+            ['geturl', 'geturl', 'post'],
+          );
           for (const { bindingId, selector } of events) {
             const binding = hooks.set.binding(bindingId);
             for (const action of binding?.agentActions ?? []) {
