@@ -31,7 +31,7 @@ export type Atom =
   | {
       readonly kind: 'text';
       readonly position: number;
-      readonly operator: 'Equal' | 'Prefix' | 'Postfix';
+      readonly operator: 'Equal' | 'Prefix' | 'Postfix' | 'SubString';
       readonly values: readonly string[];
       readonly negated: boolean;
     };

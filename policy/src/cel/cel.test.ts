@@ -129,6 +129,9 @@ describe('an expression', () => {
       ['/etc/passwd'],
     ]);
     expect(held(['string'], String.raw`arg0 == "/etc\x2fpasswd" || arg0 == 'it\'s'`, calls)).toHaveLength(2);
+    expect(held(['string'], "arg0.contains('c/p') && arg0.contains('.co')", calls)).toEqual([
+      ['/etc/passwd.conf'],
+    ]);
     expect(held(['string'], String.raw`arg0 in ['/home/\u0061.conf']`, calls)).toEqual([['/home/a.conf']]);
   });
 
@@ -164,7 +167,8 @@ describe('an expression', () => {
     ['arg0 * 2 == 4', /column 6: \* has no look-up in the kernel/],
     ['arg0 + arg0 == 4', /column 13: more than two arguments meet here, or one of them several times/],
     ['arg0 + 1 < arg1', /column 10: < compares two arguments as they are only/],
-    ["arg2.contains('x')", /column 6: contains gives no condition/],
+    ["!arg2.contains('x')", /column 7: that a text does not contain another has no look-up/],
+    ["arg2.matches('x')", /column 6: matches gives no condition/],
     ['size(arg2) == 3', /column 1: size has no look-up/],
     ["arg2 < 'x'", /column 6: < of texts has no look-up/],
     ["arg0 == 'x'", /column 6: a text meets a number/],

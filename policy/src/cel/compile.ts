@@ -64,9 +64,11 @@ type Comparison = (typeof comparisons)[number];
 const opposites = { '==': '!=', '!=': '==', '<': '>=', '<=': '>', '>': '<=', '>=': '<' } as const;
 const mirrors = { '==': '==', '!=': '!=', '<': '>', '<=': '>=', '>': '<', '>=': '<=' } as const;
 
-const textMethods: Readonly<Record<string, 'Prefix' | 'Postfix'>> = {
+type TextOperator = 'Prefix' | 'Postfix' | 'SubString';
+const textMethods: Readonly<Record<string, TextOperator>> = {
   startsWith: 'Prefix',
   endsWith: 'Postfix',
+  contains: 'SubString',
 };
 
 /** Terms that a bit test may come to: each takes a look-up. */
@@ -164,12 +166,16 @@ class Compiler {
     return negated ? allOf(each) : anyOf(each);
   }
 
-  #method(node: CelNode & { kind: 'call' }, operator: 'Prefix' | 'Postfix', negated: boolean): Alternatives {
+  #method(node: CelNode & { kind: 'call' }, operator: TextOperator, negated: boolean): Alternatives {
     const asked = this.#value(this.#operand(node, 0));
     const given = this.#value(this.#operand(node, 1));
     if (asked.kind === 'text' && given.kind === 'text') {
-      const found =
-        operator === 'Prefix' ? asked.value.startsWith(given.value) : asked.value.endsWith(given.value);
+      const { value } = given;
+      const found = {
+        Prefix: asked.value.startsWith(value),
+        Postfix: asked.value.endsWith(value),
+        SubString: asked.value.includes(value),
+      }[operator];
       return found !== negated ? always : never;
     }
     if (asked.kind !== 'textArgument' || given.kind !== 'text')
@@ -177,6 +183,8 @@ class Compiler {
         node.column,
         `${node.name} is asked of an argument that is text, with a text to look for`,
       );
+    if (operator === 'SubString' && negated)
+      throw new CelError(node.column, 'that a text does not contain another has no look-up in the kernel');
     return [[{ kind: 'text', position: asked.position, operator, values: [given.value], negated }]];
   }
 
@@ -242,7 +250,7 @@ class Compiler {
     if (isCondition(node)) throw new CelError(column, 'a number or a text is wanted, not a condition');
     throw new CelError(
       column,
-      `${spelled(name)} has no look-up in the kernel: there are comparisons, in, startsWith, endsWith, + and -, math.bitAnd, math.bitNot, and casts such as int32`,
+      `${spelled(name)} has no look-up in the kernel: there are comparisons, in, startsWith, endsWith, contains, + and -, math.bitAnd, math.bitNot, and casts such as int32`,
     );
   }
 

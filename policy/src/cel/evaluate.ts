@@ -49,6 +49,7 @@ function isEqual(a: CelValue, b: CelValue): boolean {
 }
 
 function ask(name: string, text: Buffer, wanted: Uint8Array): boolean {
+  if (name === 'contains') return text.includes(Buffer.from(wanted));
   if (name === 'startsWith') return text.subarray(0, wanted.length).equals(wanted);
   return text.length >= wanted.length && text.subarray(text.length - wanted.length).equals(wanted);
 }
@@ -89,7 +90,7 @@ export function evaluateCel(node: CelNode, argument: CelArgument): CelValue {
   if (second === undefined) throw new TypeError(`${name} with one value`);
   const right = evaluateCel(second, argument);
   if (name === '==' || name === '!=') return isEqual(left, right) === (name === '==');
-  if (name === 'startsWith' || name === 'endsWith')
+  if (name === 'startsWith' || name === 'endsWith' || name === 'contains')
     return ask(name, Buffer.from(left as Uint8Array), right as Uint8Array);
   const [a, b] = [left as CelNumber, right as CelNumber];
   switch (name) {

@@ -5,7 +5,7 @@ import { isBuffer, sizedTerm } from '../buffers.js';
 import type { Term } from '../dimensions.js';
 import { typeInfo } from '../names.js';
 import type { Argument } from '../shape.js';
-import { textTerm } from '../text-term.js';
+import { substringTerm, textTerm } from '../text-term.js';
 import { orderKey } from '../values.js';
 import { type Alternatives, type Atom, complement, type Range } from './alternatives.js';
 
@@ -70,7 +70,10 @@ function termOf(
           argument,
           path,
         );
-      return textTerm(operator, atom.values, argument, path);
+      return (
+        substringTerm(operator, atom.values, argument, path) ??
+        textTerm(operator, atom.values, argument, path)
+      );
     }
   }
 }

@@ -305,6 +305,7 @@ function celExpression(
       `${name} in [${some()}, ${some()}]`,
       `${name}.startsWith(${part('head')})`,
       `!${name}.endsWith(${part('tail')})`,
+      `${name}.contains(${part('tail')})`,
     ]);
   }
   const { values } = argument as RandomArgument & { readonly values: readonly bigint[] };

@@ -99,7 +99,9 @@ export default scenario(
               matchArgs: [
                 {
                   operator: 'CelExpr',
-                  values: [`arg1.startsWith('${folder}/') && (!arg1.endsWith('.conf') || arg2 != 0)`],
+                  values: [
+                    `arg1.startsWith('${folder}/') && (arg1.contains('/ke') || arg1.contains('.tx') || arg2 != 0)`,
+                  ],
                 },
               ],
             },
