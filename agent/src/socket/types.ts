@@ -23,7 +23,7 @@ export interface FilterState {
   readonly version: string;
   readonly digest: string;
   readonly state: 'loaded' | 'refused' | 'quarantined';
-  /** Of a quarantine: timeout, fuel, budget, traps, load, lying, crash. */
+  /** Of a quarantine: timeout, budget, traps, load, lying, crash. */
   readonly code?: string;
   readonly reason?: string;
   readonly events: number;

@@ -406,9 +406,7 @@ export const agentReport = z
           version: z.string().max(64).optional(),
           digest: digest.optional(),
           state: z.enum(['loaded', 'refused', 'quarantined']),
-          code: shortText
-            .optional()
-            .openapi({ description: 'of a quarantine: timeout, fuel, budget, traps, …' }),
+          code: shortText.optional().openapi({ description: 'of a quarantine: timeout, budget, traps, …' }),
           reason: longText.optional(),
           statistics: filterStatistics.optional(),
         }),
