@@ -44,6 +44,28 @@ describe('a quarantine', () => {
   });
 });
 
+describe('many events at once', () => {
+  it('are as each asked about', () => {
+    for (const [from, until] of [
+      [5000, 5000 + MINUTE - 1],
+      [2e6, 3e6],
+      [1000, 1000 + MINUTE - 1],
+    ] as const) {
+      const [one, other] = [new BackOff(), new BackOff()];
+      for (const backOff of [one, other]) backOff.begin('budget', 2e6);
+      const each = [until, from].every((timeMs) => !one.isOver(timeMs));
+      expect(other.outlasts(from, until)).toBe(each);
+      expect(other.isOver(from + MINUTE - 1)).toBe(false);
+      expect(other.isOver(from + MINUTE)).toBe(true);
+    }
+    const [backOff, forEver] = [new BackOff(), new BackOff()];
+    backOff.begin('budget', undefined);
+    expect(backOff.outlasts(0, MINUTE)).toBe(false);
+    forEver.begin('lying', 0);
+    expect(forEver.outlasts(0, 1e15)).toBe(true);
+  });
+});
+
 describe('a clock that is put back', () => {
   it('makes no quarantine longer', () => {
     const backOff = new BackOff();

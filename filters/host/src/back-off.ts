@@ -35,6 +35,17 @@ export class BackOff {
     return this.#lastsMs > 0;
   }
 
+  /**
+   * Whether no event from one time to another ends the quarantine. Then it is as if each had been asked about: it says the
+   * same for many events at once.
+   */
+  outlasts(fromMs: number, untilMs: number): boolean {
+    const sinceMs = Math.min(this.#sinceMs ?? fromMs, fromMs);
+    if (this.ends && untilMs - sinceMs >= this.#lastsMs) return false;
+    this.#sinceMs = sinceMs;
+    return true;
+  }
+
   /** Whether the quarantine ends with an event of this time. A clock that was put back does not make it longer. */
   isOver(timeMs: number): boolean {
     if (this.#lastsMs === 0) return false;

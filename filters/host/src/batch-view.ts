@@ -127,6 +127,7 @@ export class BatchView {
   /** Of each record, bytes beyond EVENT_BYTES; and of all together. Looked at once a batch, as it was handed over. */
   readonly #longBytes: Uint32Array;
   #longTotal = -1;
+  #times: { readonly fromMs: number; readonly untilMs: number } | undefined;
   #textBytes = new Uint32Array(256);
 
   constructor(recordsMax: number) {
@@ -149,6 +150,7 @@ export class BatchView {
     this.offsetsAt = (words[BATCH_HEADER_OFFSETS_AT_AT >> 2] as number) >> 2;
     this.errors = 0;
     this.#longTotal = -1;
+    this.#times = undefined;
     this.#policies = [];
     this.#functions = [];
     this.#podLabels = [];
@@ -181,6 +183,21 @@ export class BatchView {
       const flags = this.view.getUint16(at + RECORD_HEADER_FLAGS_AT, true);
       this.view.setUint16(at + RECORD_HEADER_FLAGS_AT, flags & ~RecordFlag.filterError, true);
     }
+  }
+
+  /** The least time of a record, and the greatest. Looked at once a batch. */
+  get times(): { readonly fromMs: number; readonly untilMs: number } {
+    if (this.#times === undefined) {
+      let fromMs = Number.POSITIVE_INFINITY;
+      let untilMs = Number.NEGATIVE_INFINITY;
+      for (let index = 0; index < this.recordCount; index++) {
+        const timeMs = this.timeMs(index);
+        fromMs = Math.min(fromMs, timeMs);
+        untilMs = Math.max(untilMs, timeMs);
+      }
+      this.#times = { fromMs, untilMs };
+    }
+    return this.#times;
   }
 
   recordAt(index: number): number {

@@ -252,9 +252,10 @@ export class FilterRunner {
     this.#answers.begin();
     this.#logLinesLeft = this.#context.bounds.logLinesMax;
     const passesBy = !this.entry.failClosed && this.#redactor === undefined;
-    if (this.quarantined && passesBy && !this.#backOff.ends) return 0;
+    const wakes = this.quarantined && !this.#backOff.outlasts(batch.times.fromMs, batch.times.untilMs);
+    if (this.quarantined && passesBy && !wakes) return 0;
     const judged = this.#select(batch, judgements, live);
-    if (judged === 0) return 0;
+    if (judged === 0 && !wakes) return 0;
     this.#redactor?.begin();
     this.#dropCount = 0;
     let heldBack = 0;
@@ -265,7 +266,7 @@ export class FilterRunner {
         at = this.#run(batch, judgements, from, judged, notes);
         continue;
       }
-      at = this.#quarantinedUntil(batch, from);
+      at = from > 0 || wakes ? this.#quarantinedUntil(batch, from) : batch.recordCount;
       heldBack += this.#withoutFilter(batch, judgements, from, at);
       if (at < batch.recordCount) this.#release(batch.timeMs(at));
     }
@@ -273,13 +274,13 @@ export class FilterRunner {
     return this.#dropCount + heldBack;
   }
 
-  /** The first record from one on at whose time its quarantine is over. */
+  /** The first record from one on at whose time its quarantine is over, whether it is bound to that or not. */
   #quarantinedUntil(batch: BatchView, from: number): number {
-    if (!this.#backOff.ends) return batch.recordCount;
-    for (let index = from; index < batch.recordCount; index++) {
-      if (this.#marks[index] === FilterMark.judge && this.#backOff.isOver(batch.timeMs(index))) return index;
+    const { recordCount } = batch;
+    for (let index = from; this.#backOff.ends && index < recordCount; index++) {
+      if (this.#backOff.isOver(batch.timeMs(index))) return index;
     }
-    return batch.recordCount;
+    return recordCount;
   }
 
   /**
