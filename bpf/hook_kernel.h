@@ -66,6 +66,11 @@ struct sock {
     __u32 sk_mark, sk_priority;
 };
 
+struct inet_sock {
+    struct sock sk;
+    __u16 inet_sport;
+};
+
 struct socket {
     short type;
     struct sock *sk;

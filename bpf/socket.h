@@ -13,6 +13,7 @@
 enum {
     FAMILY_INET = 2,
     FAMILY_INET6 = 10,
+    TCP_STATE_CLOSE = 7,
     ADDRESS_BYTES = 16,
     ADDRESS4_BYTES = 4,
     // Bits of hook_argument.flags.
@@ -73,6 +74,10 @@ __noinline int read_socket(__u32 slot, __u32 number, __u64 address, __u32 type) 
         return 0;
     }
     payload->source_port = BPF_CORE_READ(sock, __sk_common.skc_num);
+    // A connection that is over has given its port back before it is closed (inet_put_port): which it had
+    // stays here.
+    if (!payload->source_port && payload->state == TCP_STATE_CLOSE)
+        payload->source_port = bpf_ntohs(BPF_CORE_READ((struct inet_sock *)sock, inet_sport));
     payload->destination_port = bpf_ntohs(BPF_CORE_READ(sock, __sk_common.skc_dport));
     return 0;
 }
