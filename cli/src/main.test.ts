@@ -83,7 +83,7 @@ describe('usage', () => {
   test('every command tells its usage', async () => {
     const { code, out } = await weir('--help');
     expect(code).toBe(0);
-    const names = [...out.matchAll(/^ {2}([a-z]+(?: [-a-z]+)?) {2}/gm)].map(([, name = '']) => name);
+    const names = [...out.matchAll(/^ {2}([a-z]+(?: [-a-z]+)*) {2}/gm)].map(([, name = '']) => name);
     expect(names.length).toBeGreaterThan(20);
     for (const name of names) {
       const help = await weir(...name.split(' '), '--help');
@@ -125,6 +125,29 @@ describe('policies', () => {
     expect((await weir('release', 'show')).out).toContain('policy watch@1');
     expect((await weir('policy', 'delete', 'watch')).out).toBe('watch: no longer in force since release 2');
     expect((await weir('policy', 'list', '-o', 'json')).out).toContain('"enabled": false');
+  });
+
+  test('of the library are listed, shown and put in force, in monitor mode too', async () => {
+    const { out } = await weir('policy', 'library', 'list');
+    expect(out).toMatch(/^detect-container-escape +critical +rare +denies +a process in a container/m);
+    expect(JSON.parse((await weir('policy', 'library', 'list', '-o', 'json')).out)).toContainEqual(
+      expect.objectContaining({ name: 'monitor-tcp', category: 'network', reports: true }),
+    );
+    const shown = (await weir('policy', 'library', 'show', 'monitor-tcp')).out;
+    expect(shown).toContain('call: "tcp_close"');
+    expect((await weir('policy', 'library', 'add', 'monitor-tcp')).out).toContain('monitor-tcp: version 1');
+    expect((await weir('policy', 'show', 'monitor-tcp')).out).toBe(shown);
+    const added = await weir('policy', 'library', 'add', '--monitor', '--no-release', 'block-cryptominers');
+    expect(added).toMatchObject({ code: 0, out: 'block-cryptominers: version 1' });
+    const file = join(folder, 'monitor.yaml');
+    writeFileSync(file, (await weir('policy', 'show', 'block-cryptominers')).out);
+    expect((await weir('policy', 'check', '--no-kernel', file)).out).toContain(
+      'monitor mode: only says what it would have done',
+    );
+    expect(await weir('policy', 'library', 'add', 'no-such')).toMatchObject({
+      code: 2,
+      notes: 'weir: The library has no policy "no-such".\n  weir policy library list shows them.',
+    });
   });
 
   test('are refused with their fields, here and there', async () => {

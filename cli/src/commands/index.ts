@@ -8,6 +8,7 @@ import { filterCommands } from './filter.js';
 import { filterSignCommands } from './filter-sign.js';
 import { fleetCommands } from './fleet.js';
 import { policyCommands } from './policy.js';
+import { policyLibraryCommands } from './policy-library.js';
 import { policyModeCommands } from './policy-mode.js';
 import { upCommand } from './up.js';
 
@@ -17,6 +18,7 @@ export const commands: readonly Command[] = [
   ...socketCommands,
   ...policyCommands,
   ...policyModeCommands,
+  ...policyLibraryCommands,
   ...filterCommands,
   ...filterSignCommands,
   ...archiveCommands,

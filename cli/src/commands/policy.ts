@@ -2,6 +2,7 @@
 // Owns `weir policy …`.
 import { existsSync, readFileSync } from 'node:fs';
 import { release } from 'node:os';
+import type { ControlPlaneClient } from '@weir/control-plane/client';
 import {
   Btf,
   BtfError,
@@ -16,7 +17,7 @@ import { printable } from '@weir/segment';
 import { type Command, wantsJson } from '../command.js';
 import { usageError } from '../errors.js';
 import { readFiles, readInput } from '../files.js';
-import { cell, table, time } from '../output.js';
+import { cell, type Output, table, time } from '../output.js';
 import { connect } from '../state.js';
 import { socketOption } from './agent-socket.js';
 import { listHooks } from './policy-hooks.js';
@@ -74,6 +75,22 @@ function hasTracepoint({ subsystem, event, raw }: { subsystem: string; event: st
   return root === undefined ? undefined : existsSync(`${root}/${subsystem}/${event}`);
 }
 
+/** Sends a policy, and tells what became of it. */
+export async function addPolicy(
+  client: ControlPlaneClient,
+  { path, text }: { readonly path: string; readonly text: string },
+  release: boolean,
+  output: Output,
+): Promise<void> {
+  const { policy, created, warnings, releaseSequence } = await client.createPolicy(text, { release });
+  const said = created ? 'version' : 'is there already, version';
+  const released = releaseSequence === undefined ? '' : `, in force with release ${releaseSequence}`;
+  output.line(`${cell(policy.name)}: ${said} ${policy.version}${released}`);
+  for (const warning of warnings) {
+    output.note(`${printable(path)}: warning: ${cell(warning.path)}: ${cell(warning.message)}`);
+  }
+}
+
 export const policyCommands: readonly Command[] = [
   {
     name: 'policy check',
@@ -117,17 +134,8 @@ export const policyCommands: readonly Command[] = [
     takes: [1, 1000],
     async run({ output, positionals, flag }) {
       const client = connect();
-      for (const { path, text } of readFiles(positionals, /\.ya?ml$/)) {
-        const { policy, created, warnings, releaseSequence } = await client.createPolicy(text, {
-          release: !flag('no-release'),
-        });
-        const said = created ? 'version' : 'is there already, version';
-        const released = releaseSequence === undefined ? '' : `, in force with release ${releaseSequence}`;
-        output.line(`${cell(policy.name)}: ${said} ${policy.version}${released}`);
-        for (const warning of warnings) {
-          output.note(`${printable(path)}: warning: ${cell(warning.path)}: ${cell(warning.message)}`);
-        }
-      }
+      for (const file of readFiles(positionals, /\.ya?ml$/))
+        await addPolicy(client, file, !flag('no-release'), output);
       return undefined;
     },
   },

@@ -1,14 +1,28 @@
 // SPDX-License-Identifier: Apache-2.0
-// Owns the samples that `weir up` puts in force: the policies of policy/library and one filter of filters/examples,
+// Owns the samples that `weir up` puts in force: some policies of policy/library and one filter of filters/examples,
 // in one release.
-import { existsSync, readdirSync } from 'node:fs';
+import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import { type ControlPlaneClient, ControlPlaneClientError } from '@weir/control-plane/client';
 import { newFilterKey, readFilterKey, signFilter } from '@weir/filter-compile';
 import { CliError } from '../errors.js';
 import { readInput } from '../files.js';
+import { policiesOfLibrary } from '../library.js';
 import type { Output } from '../output.js';
 import { repository } from './repository.js';
+
+/** Policies that show much, and tell of little on a machine that is at work: the others are for weir policy library. */
+const samplePolicies = [
+  'block-cryptominers',
+  'detect-container-escape',
+  'detect-exec-from-writable-folders',
+  'detect-privilege-escalation',
+  'monitor-kernel-modules',
+  'monitor-mounts',
+  'monitor-persistence',
+  'monitor-process-memory-access',
+  'monitor-sensitive-files',
+] as const;
 
 /** The filter that is put in force; the other examples are for weir filter push. */
 const sampleFilter = 'noisy-paths';
@@ -49,12 +63,9 @@ export async function putSamples(
   keyFile: string,
   output: Output,
 ): Promise<Samples> {
-  const folder = join(repository, 'policy/library');
   const policies: Array<{ name: string; namespace?: string; version: number }> = [];
-  for (const file of readdirSync(folder)
-    .filter((name) => name.endsWith('.yaml'))
-    .sort()) {
-    const { policy } = await client.createPolicy(readInput(join(folder, file)).text, { release: false });
+  for (const { text } of policiesOfLibrary(samplePolicies)) {
+    const { policy } = await client.createPolicy(text, { release: false });
     const { name, namespace, version } = policy;
     policies.push({ name, version, ...(namespace === undefined ? {} : { namespace }) });
   }

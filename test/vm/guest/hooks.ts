@@ -2,7 +2,7 @@
 // Brings policies into the kernel for scenarios, as the agent does, and reads the events of their hooks. The process
 // sensor runs beside them, as it keeps what is known of processes up to date.
 
-import { readFileSync } from 'node:fs';
+import { readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import {
   HookKernel,
@@ -22,6 +22,7 @@ import {
   readArgument,
   readHookRecord,
   readRecordHeader,
+  sharedMapNames,
 } from '@weir/schema';
 import { bpfObjectPath, programNames } from './process-sensor.js';
 
@@ -60,18 +61,6 @@ export interface HookEvent {
   readonly returnAction: string;
 }
 
-const sharedMaps = [
-  'events',
-  'counters',
-  'failures',
-  'process_states',
-  'scratch_claims',
-  'scratch_slots',
-  'lineage_configs',
-  'lineage_strings',
-  'lineage_pids',
-  'lineage_seeds',
-];
 /** Kinds of records that hooks make. */
 const hookKinds = new Set<number>([
   EventKind.kprobe,
@@ -107,7 +96,7 @@ export class Hooks {
       this.#links.push(program.attach());
       program.close();
     }
-    this.#maps = Object.fromEntries(sharedMaps.map((name) => [name, this.#object.map(name)]));
+    this.#maps = Object.fromEntries(sharedMapNames.map((name) => [name, this.#object.map(name)]));
     this.#kernel = new HookKernel({
       objectPath,
       ...(preventionPath === undefined ? {} : { preventionPath }),
@@ -231,9 +220,19 @@ export async function withHooks(
   }
 }
 
+const libraryFolder = join(bpfObjectPath('hook.bpf.o'), '../../../policy/library');
+
+/** The names of all policies of the library. */
+export function libraryNames(): string[] {
+  return readdirSync(libraryFolder)
+    .filter((file) => file.endsWith('.yaml'))
+    .map((file) => file.slice(0, -'.yaml'.length))
+    .sort();
+}
+
 /** A policy of the library, by its name. */
 export function libraryPolicy(name: string): string {
-  return readFileSync(join(bpfObjectPath('hook.bpf.o'), `../../../policy/library/${name}.yaml`), 'utf8');
+  return readFileSync(join(libraryFolder, `${name}.yaml`), 'utf8');
 }
 
 /** A policy of one hook, as text. */
