@@ -12,6 +12,7 @@
 #include "lineage.h"
 #include "process.h"
 #include "task.h"
+#include "withhold.h"
 
 // The child starts with its parent's program: it gets the parent's state, under the name that the binary had
 // when it was executed. Where the parent has none (it was there before), the child's is filled when first
@@ -57,7 +58,8 @@ static __always_inline void clone_state(struct task_struct *parent, struct task_
 }
 
 // Makes and sends the clone record of `child`.
-static __always_inline void clone_record_send(struct scratch *scratch, struct task_struct *child) {
+static __always_inline void clone_record_send(struct scratch *scratch, __u32 slot,
+                                              struct task_struct *child) {
     struct weir_clone_record *record = &scratch->clone;
     __u64 end = sizeof(*record);
 
@@ -67,6 +69,7 @@ static __always_inline void clone_record_send(struct scratch *scratch, struct ta
     task_namespaces(child, record->namespaces);
     task_namespace_pid(child, &record->namespace_pid, record->namespaces);
     end = record_append_cgroup_name(scratch, end, child, &record->cgroup_name);
+    record->flags |= withhold_clone(scratch, slot, child);
     emit(scratch, end, WEIR_KERNEL_COUNTER_PRODUCED_CLONE);
 }
 

@@ -16,6 +16,7 @@
 #include "spec.h"
 #include "stack.h"
 #include "tally.h"
+#include "throttle.h"
 #include "user_arguments.h"
 
 enum {
@@ -341,12 +342,22 @@ __noinline int next_match(__u32 slot, __u32 config_id) {
     return bit;
 }
 
+/* Whether a throttle holds the event of a selector back. Not static, for its stack. */
+__noinline int throttle_hook(__u32 slot, __u32 config_id, __u32 bit, __u32 event_kind) {
+    struct weir_selector_key key = {.config_id = config_id, .bit = bit};
+    const struct weir_selector_entry *entry = bpf_map_lookup_elem(&selectors, &key);
+
+    return entry && throttle_holds(slot, entry->policy_id, event_kind);
+}
+
 static __always_inline enum match_outcome post_unless_limited(__u32 slot, __u32 config_id, __u32 bit,
                                                               __u32 event_kind) {
     if (HOOK_HAS(WEIR_HOOK_FEATURE_RATE_LIMIT) && rate_limit_holds(slot, config_id, bit)) {
         count(WEIR_KERNEL_COUNTER_RATE_LIMITED);
         return MATCH_RATE_LIMITED;
     }
+    if (HOOK_HAS(WEIR_HOOK_FEATURE_THROTTLE) && throttle_hook(slot, config_id, bit, event_kind))
+        return MATCH_THROTTLED;
     return post(slot, config_id, bit, event_kind) ? MATCH_LOST : MATCH_POSTED;
 }
 

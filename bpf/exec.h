@@ -12,6 +12,7 @@
 #include "lineage.h"
 #include "process.h"
 #include "task.h"
+#include "withhold.h"
 
 // argv[0] can have 128 KiB (MAX_ARG_STRLEN); it is passed over in pieces of one less than the buffer.
 #define WEIR_PROGRAM_NAME_STEPS_MAX 34
@@ -208,6 +209,7 @@ static __always_inline void exec_record_send(struct scratch *scratch, __u32 slot
     if (record->exec_flags &
         (WEIR_EXEC_FLAG_TRUNCATED_BINARY | WEIR_EXEC_FLAG_TRUNCATED_ARGUMENTS | WEIR_EXEC_FLAG_TRUNCATED_CWD))
         record->flags |= WEIR_RECORD_FLAG_TRUNCATED;
+    record->flags |= withhold_exec(slot, state);
     emit(scratch, end, WEIR_KERNEL_COUNTER_PRODUCED_EXEC);
 }
 

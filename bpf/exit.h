@@ -6,6 +6,7 @@
 
 #include "process.h"
 #include "task.h"
+#include "withhold.h"
 
 /**
  * Says whether this thread is the one that tells of the end of its process.
@@ -32,7 +33,7 @@ static __always_inline bool exit_is_last(struct task_struct *task) {
 
 // Makes and sends the exit record. The code is what wait(2) gives: the group's where exit_group(2) or a
 // signal ended it, else that of the leader, whose end may lie back.
-static __always_inline void exit_record_send(struct scratch *scratch, struct task_struct *task) {
+static __always_inline void exit_record_send(struct scratch *scratch, __u32 slot, struct task_struct *task) {
     struct weir_exit_record *record = &scratch->exit;
     struct signal_struct *signal = task->signal;
 
@@ -42,6 +43,7 @@ static __always_inline void exit_record_send(struct scratch *scratch, struct tas
         signal->flags & WEIR_SIGNAL_GROUP_EXIT ? signal->group_exit_code : task->group_leader->exit_code;
     record->status = (code >> 8) & 0xff;
     record->signal = code & 0x7f;
+    record->flags |= withhold_exit(slot, task->group_leader);
     emit(scratch, sizeof(*record), WEIR_KERNEL_COUNTER_PRODUCED_EXIT);
 }
 

@@ -105,6 +105,9 @@ enum process_state_flag {
     PROCESS_STATE_BASELINE = 128,
     // A binary that the process ran, or one of its ancestors, could not be read: its lineages are not known.
     PROCESS_STATE_LINEAGE_UNKNOWN = 256,
+    // It is decided whether the process is told of, and it is not. See withhold.h.
+    PROCESS_STATE_NARROWING_KNOWN = 512,
+    PROCESS_STATE_NARROWED = 1024,
     // What an exec leaves as it is.
     PROCESS_STATE_KEPT = PROCESS_STATE_PARENT_READY | PROCESS_STATE_PARENT_TRUNCATED |
                          PROCESS_STATE_PARENT_UNREADABLE | PROCESS_STATE_BASELINE |

@@ -36,7 +36,7 @@ int process_clone(__u64 *context) {
     struct scratch *scratch = scratch_claim(&slot);
     if (!scratch)
         return 0;
-    clone_record_send(scratch, child);
+    clone_record_send(scratch, slot, child);
     scratch_release(slot);
     return 0;
 }
@@ -55,7 +55,7 @@ int process_exit(__u64 *context) {
     struct scratch *scratch = scratch_claim(&slot);
     if (!scratch)
         return 0;
-    exit_record_send(scratch, task);
+    exit_record_send(scratch, slot, task);
     scratch_release(slot);
     return 0;
 }

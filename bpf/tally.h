@@ -31,6 +31,7 @@ enum match_outcome {
     MATCH_POSTED,
     MATCH_RATE_LIMITED,
     MATCH_LOST,
+    MATCH_THROTTLED,
 };
 
 static __always_inline void tally_run(__u32 hook_id) {
@@ -66,6 +67,8 @@ __noinline int tally_match(__u32 slot, __u32 outcome, __u32 is_match) {
         __sync_fetch_and_add(&counts->rate_limited, 1);
     else if (outcome == MATCH_LOST)
         __sync_fetch_and_add(&counts->lost, 1);
+    else if (outcome == MATCH_THROTTLED)
+        __sync_fetch_and_add(&counts->throttled, 1);
     if (work->counts_enforced)
         __sync_fetch_and_add(&counts->enforced, 1);
     if (work->done_failed)

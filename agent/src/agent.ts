@@ -5,25 +5,41 @@ import { release } from 'node:os';
 import { join } from 'node:path';
 import { FilterHost, type FilterReport } from '@weir/filter-host';
 import { bootId, clockOffsetNs, possibleCpus, RingReader } from '@weir/native';
-import { LossStage, lossStageNames, PROCESS_ENTRY_BYTES, readProcessEntry } from '@weir/schema';
+import {
+  LossStage,
+  lossStageNames,
+  NamespaceKind,
+  PROCESS_ENTRY_BYTES,
+  readProcessEntry,
+} from '@weir/schema';
 import { BatchWriter } from '@weir/segment';
 import { AgentActions } from './actions/actions.js';
 import { takeActions } from './actions/batch.js';
 import { refusedActions } from './actions/hosts.js';
+import { agentMetrics } from './agent-metrics.js';
 import { type AgentConfig, spoolFolder } from './config.js';
 import { Desired, SetModeError } from './desired.js';
 import { jsonText } from './export/json.js';
-import { hookStates, policyActions, policyHooks } from './hook-states.js';
+import { hookStates } from './hook-states.js';
 import { Users } from './identity/users.js';
 import { Accounting, type CpuBooks, type CpuLoss, decodeAccounting } from './join/accounting.js';
 import { Bindings } from './join/bindings.js';
 import { Join } from './join/join.js';
-import { lossRecord, tamperRecord } from './join/own-record.js';
+import { lossRecord, tamperRecord, throttleRecord } from './join/own-record.js';
 import { knownProcesses } from './known-processes.js';
-import { BOOKS_CPUS_MAX, Losses, splitBooks } from './losses.js';
-import { labelled, type Metric, metricsText, single } from './metrics/prometheus.js';
+import { BOOKS_CPUS_MAX, type CountedLosses, Losses, splitBooks } from './losses.js';
+import { type Metric, metricsText } from './metrics/prometheus.js';
+import { NarrowedPods } from './narrowing/pods.js';
+import { NarrowingRules } from './narrowing/rules.js';
 import { Pipeline } from './pipeline/pipeline.js';
-import { HookKernel, PolicySet, placeOf, readHostNamespaces, type Workload } from './policy/index.js';
+import {
+  HookKernel,
+  hostRealPath,
+  PolicySet,
+  placeOf,
+  readHostNamespaces,
+  type Workload,
+} from './policy/index.js';
 import { seedFromProc } from './process/proc.js';
 import { isBpfFileSystem, Sensor } from './process/sensor.js';
 import { StackNames } from './process/stack-names.js';
@@ -33,6 +49,9 @@ import type { AgentStatus, FilterLogLine } from './socket/types.js';
 import { Spool, type SpoolLossStage } from './spool/index.js';
 import { RunningMarker } from './tamper/marker.js';
 import { TamperWatch } from './tamper/watch.js';
+import { encodeThrottles, throttlesAny } from './throttle/limits.js';
+import { type ThrottledMap, Throttles } from './throttle/throttles.js';
+import { throttleStatus } from './throttle-status.js';
 import { FilterTrust } from './trust.js';
 
 export const agentVersion = '0.1.0';
@@ -77,6 +96,8 @@ export class Agent {
   readonly #marker: RunningMarker;
   readonly #watch: TamperWatch;
   readonly #actions = new AgentActions();
+  readonly #throttles: Throttles;
+  readonly #pods: NarrowedPods | undefined;
   readonly #accounting: Accounting;
   readonly #policies: PolicySet | undefined;
   readonly #hookKernel: HookKernel | undefined;
@@ -105,6 +126,7 @@ export class Agent {
     spool: Spool | undefined;
     bootId: Uint8Array;
     table: ProcessTable;
+    pods: NarrowedPods | undefined;
     policies: PolicySet | undefined;
     hookKernel: HookKernel | undefined;
     noPolicies: string;
@@ -120,6 +142,7 @@ export class Agent {
     this.#policies = parts.policies;
     this.#hookKernel = parts.hookKernel;
     this.#table = parts.table;
+    this.#pods = parts.pods;
     this.#accounting = new Accounting(Math.min(possibleCpus(), BOOKS_CPUS_MAX), parts.bootId);
     const set = parts.policies;
     const bindings = new Bindings((id) => {
@@ -192,6 +215,15 @@ export class Agent {
       onError: (error) => this.fail('tamper', error),
       mend: config.mend,
     });
+    this.#throttles = new Throttles({
+      map: sensor.maps.throttled as ThrottledMap,
+      limits: config.throttles,
+      policyName: (id) => set?.bindings.policyName(id),
+      say: ({ timeNs, ...facts }) =>
+        this.pipeline.say(throttleRecord(facts, { timeNs, sequence: this.pipeline.nextSequence() })),
+      nowNs,
+      onError: (error) => this.fail('throttle', error),
+    });
     this.desired = new Desired({
       policies: set,
       noPolicies: parts.noPolicies,
@@ -222,10 +254,13 @@ export class Agent {
       config.pinFolder !== undefined && isBpfFileSystem(join(config.pinFolder, '..'))
         ? config.pinFolder
         : undefined;
+    const rules = narrowingRules(config);
     const sensor = Sensor.load({
       objectPath: join(config.bpfFolder, 'process.bpf.o'),
       ringBytes: config.ringBytes,
       agentPid: process.pid,
+      throttles: encodeThrottles(config.throttles),
+      ...(rules === undefined ? {} : { narrowing: rules }),
       ...(pin === undefined ? {} : { pinFolder: pin }),
     });
     const host = await FilterHost.create({
@@ -239,7 +274,8 @@ export class Agent {
     });
     const table = new ProcessTable({ processesMax: config.processesMax });
     const hooks = openHooks(config, identity, sensor, table);
-    agent = new Agent({ config, identity, sensor, host, trust, spool, table, bootId: boot, ...hooks });
+    const pods = rules === undefined ? undefined : new NarrowedPods(sensor.narrowingNumbers, rules);
+    agent = new Agent({ config, identity, sensor, host, trust, spool, table, pods, bootId: boot, ...hooks });
     await agent.#begin();
     await agent.#listen();
     return agent;
@@ -258,12 +294,14 @@ export class Agent {
     // Without books of this boot, what was numbered before a new spool was made went elsewhere, or nobody wanted it.
     const elsewhere = books === undefined && spool?.recovered.isNew !== false;
     if (elsewhere) this.#accounting.told(gone);
-    const scratchBusy = this.#sensor.counters().scratch_busy ?? 0;
+    const counted = this.#countedLosses();
+    const goesOn = books !== undefined && this.#sensor.countersPinned;
     this.#lossBooks.resume(
       losses,
-      books !== undefined && this.#sensor.countersPinned
-        ? Math.min(losses.scratchBusy, scratchBusy)
-        : scratchBusy,
+      {
+        scratchBusy: goesOn ? Math.min(losses.scratchBusy, counted.scratchBusy) : counted.scratchBusy,
+        throttled: goesOn ? Math.min(losses.throttled, counted.throttled) : counted.throttled,
+      },
       spool?.eventsGivenUp ?? 0,
     );
     // Before the first event: who is killed with it, and before a batch was stored, leaves books all the same.
@@ -279,6 +317,7 @@ export class Agent {
     if (this.#marker.begin(this.bootIdText))
       this.#watch.tell('the agent before this one ended without being told to');
     this.#watch.start();
+    if (throttlesAny(this.config.throttles)) this.#throttles.start();
     seedFromProc(this.#table);
     if (!elsewhere) this.#loseNumbers(LossStage.agentDown, gone);
     this.pipeline.pump();
@@ -329,9 +368,17 @@ export class Agent {
     // Counts go with the programs of policies that are taken out of force.
     const skipped = sensor - this.#skipped.sensor + Math.max(0, hooks - this.#skipped.hooks);
     this.#skipped = { sensor, hooks };
-    this.#lossBooks.sawScratchBusy(this.#sensor.counters().scratch_busy ?? 0);
+    const counted = this.#countedLosses();
+    this.#lossBooks.sawScratchBusy(counted.scratchBusy);
+    this.#lossBooks.sawThrottled(counted.throttled);
     if (skipped > 0) this.#lossBooks.lose(LossStage.programSkipped, skipped);
     this.#lossBooks.tell();
+  }
+
+  /** What the kernel stage has counted of what it lost before it had a number, or held back. */
+  #countedLosses(): CountedLosses {
+    const counters = this.#sensor.counters();
+    return { scratchBusy: counters.scratch_busy ?? 0, throttled: counters.throttled ?? 0 };
   }
 
   /** Loses numbers of the kernel's: they are in the books with the batch that holds the event of it. */
@@ -422,6 +469,7 @@ export class Agent {
         alerts: stats.alerts,
       },
       losses: { ...this.#losses },
+      ...throttleStatus(this.#throttles),
       tamper: { count: this.#watch.count, current: this.#watch.current },
       processes: {
         entries: table.size,
@@ -453,108 +501,15 @@ export class Agent {
   }
 
   metrics(): Metric[] {
-    const status = this.status();
-    const { stats } = this.pipeline;
-    return [
-      labelled(
-        'weir_kernel_total',
-        'counter',
-        'Counters of the kernel stage since they were made.',
-        'counter',
-        status.kernelCounters,
-      ),
-      labelled('weir_lost_total', 'counter', 'Events lost since the agent started.', 'stage', status.losses),
-      labelled('weir_events_total', 'counter', 'Events by what became of them.', 'verdict', {
-        kept: stats.kept,
-        dropped: stats.dropped,
-        held_back: stats.heldBack,
-        unjudged: stats.unjudged,
-      }),
-      single('weir_batches_total', 'counter', 'Batches that were joined.', stats.batches),
-      single('weir_alerts_total', 'counter', 'Alerts that filters derived.', stats.alerts),
-      single('weir_annotations_lost_total', 'counter', 'Annotations without room.', stats.annotationsLost),
-      single('weir_alerts_lost_total', 'counter', 'Alerts without room.', stats.alertsLost),
-      single('weir_filter_errors_total', 'counter', 'Events on which a filter trapped.', stats.filterErrors),
-      single(
-        'weir_filters_kept_without_keys_total',
-        'counter',
-        'Times that a filter stayed in force while the keys of authors could not be read.',
-        this.desired.keptWithoutKeys,
-      ),
-      single('weir_own_lost_total', 'counter', "Records of the agent's own without room.", stats.ownLost),
-      single('weir_orphans_total', 'counter', 'Events of processes that were not known.', this.#join.orphans),
-      single('weir_unbound_total', 'counter', 'Events of policies that were not known.', this.#join.unbound),
-      single('weir_malformed_total', 'counter', 'Records of a wrong shape.', this.#join.malformed),
-      single(
-        'weir_tamper_total',
-        'counter',
-        'Times that somebody interfered with the agent.',
-        status.tamper.count,
-      ),
-      single('weir_process_entries', 'gauge', 'Entries of the process table.', status.processes.entries),
-      single(
-        'weir_process_evicted_total',
-        'counter',
-        'Running processes that were evicted.',
-        status.processes.evicted,
-      ),
-      single(
-        'weir_process_strings_refused_total',
-        'counter',
-        'Processes whose strings had no room.',
-        this.#table.handle.numbers().stringsRefused,
-      ),
-      single('weir_ring_bytes', 'gauge', 'Size of the ring buffer.', status.ring.bytes),
-      single(
-        'weir_ring_pending_bytes',
-        'gauge',
-        'Bytes of the ring buffer in use.',
-        status.ring.pendingBytes,
-      ),
-      single('weir_subscribers', 'gauge', 'Live readers of events.', status.subscribers.current),
-      single(
-        'weir_subscriber_dropped_total',
-        'counter',
-        'Events that live readers were too slow for.',
-        status.subscribers.droppedEvents,
-      ),
-      ...(status.spool === undefined
-        ? []
-        : [
-            single('weir_spool_bytes', 'gauge', 'Bytes of the spool.', status.spool.bytes),
-            single(
-              'weir_spool_segments',
-              'gauge',
-              'Segments that wait for upload.',
-              status.spool.waitingSegments,
-            ),
-            single('weir_spool_records_total', 'counter', 'Records written.', status.spool.appendedRecords),
-          ]),
-      {
-        name: 'weir_filter_events_total',
-        help: 'Events judged by each filter.',
-        type: 'counter',
-        samples: status.filters.map(({ name, version, events }) => [{ filter: name, version }, events]),
-      },
-      {
-        name: 'weir_filter_dropped_total',
-        help: 'Events dropped by each filter.',
-        type: 'counter',
-        samples: status.filters.map(({ name, version, dropped }) => [{ filter: name, version }, dropped]),
-      },
-      ...perFilter(status.filters),
-      policyHooks(this.#policies),
-      policyActions(status.actions),
-      {
-        name: 'weir_policy_loaded',
-        help: '1 where a policy is in force.',
-        type: 'gauge',
-        samples: status.policies.map(({ name, namespace, state }) => [
-          { policy: name, namespace },
-          state === 'refused' || state === 'skipped' ? 0 : 1,
-        ]),
-      },
-    ];
+    return agentMetrics({
+      status: this.status(),
+      stats: this.pipeline.stats,
+      join: this.#join,
+      keptWithoutKeys: this.desired.keptWithoutKeys,
+      stringsRefused: this.#table.handle.numbers().stringsRefused,
+      throttles: this.#throttles,
+      policies: this.#policies,
+    });
   }
 
   /** The process table, a JSON line each. */
@@ -587,6 +542,7 @@ export class Agent {
   /** Detaches everything, keeps what was read, and ends. */
   /** Tells which containers there are: exactly these. Without it, policies that select by them are refused. */
   async setWorkloads(workloads: readonly Workload[]): Promise<void> {
+    this.#pods?.set(workloads);
     await this.#policies?.setWorkloads(workloads);
   }
 
@@ -602,6 +558,7 @@ export class Agent {
     await this.#policies?.close();
     this.#hookKernel?.close();
     this.#sensor.detach();
+    this.#throttles.close();
     await this.pipeline.drained();
     this.#settleCounters();
     await this.#lossBooks.idle();
@@ -615,39 +572,21 @@ export class Agent {
   }
 }
 
-/** What each filter costs, and what befell it. */
-function perFilter(filters: AgentStatus['filters']): Metric[] {
-  const each = (
-    name: string,
-    type: Metric['type'],
-    help: string,
-    value: (filter: AgentStatus['filters'][number]) => number,
-  ): Metric => ({
-    name,
-    help,
-    type,
-    samples: filters.map((filter) => [{ filter: filter.name, version: filter.version }, value(filter)]),
-  });
-  return [
-    each('weir_filter_cpu_seconds_total', 'counter', 'Time in each filter.', ({ cpuNs }) => cpuNs / 1e9),
-    each('weir_filter_fuel_total', 'counter', 'Fuel that each filter used.', ({ fuel }) => fuel),
-    each('weir_filter_memory_bytes', 'gauge', 'Memory of each filter.', ({ memoryBytes }) => memoryBytes),
-    each('weir_filter_traps_total', 'counter', 'Events on which each filter trapped.', ({ traps }) => traps),
-    each(
-      'weir_filter_held_back_total',
-      'counter',
-      'Events that each filter held back in quarantine: lost.',
-      ({ heldBack }) => heldBack,
-    ),
-    each('weir_filter_quarantined', 'gauge', '1 where a filter is in quarantine.', ({ state }) =>
-      state === 'quarantined' ? 1 : 0,
-    ),
-  ];
-}
-
 function nowNs(): bigint {
   // hrtime is the monotonic clock; a suspended machine is the difference.
   return process.hrtime.bigint() + clockOffsetNs('monotonic', 'boottime');
+}
+
+/** The filters of processes as the kernel is told them; undefined where there are none. @throws {RangeError} */
+function narrowingRules({ narrowing }: AgentConfig): NarrowingRules | undefined {
+  if (narrowing.allowed.length + narrowing.denied.length === 0) return undefined;
+  const inodes = readHostNamespaces();
+  const inode = (kind: number) => (inodes[kind] === undefined ? undefined : Number(inodes[kind]));
+  return new NarrowingRules(narrowing, {
+    hostPidNamespace: inode(NamespaceKind.pid),
+    hostMntNamespace: inode(NamespaceKind.mnt),
+    realPath: hostRealPath(),
+  });
 }
 
 /** What policies need of the kernel; where it is not to be had, why. */
@@ -660,6 +599,7 @@ function openHooks(
   const kernel = new HookKernel({
     objectPath: join(config.bpfFolder, 'hook.bpf.o'),
     sharedMaps: sensor.maps,
+    throttles: throttlesAny(config.throttles),
   });
   try {
     kernel.open();

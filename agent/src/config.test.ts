@@ -30,6 +30,9 @@ describe('command line', () => {
     [['--filter-budget', 'averageNs=fast'], '--filter-budget averageNs must be a whole number'],
     [['--filter-limit', 'memory=1GiB'], '--filter-limit memory must be 2MiB to 64MiB, not "1GiB"'],
     [['--action-host', 'http://x'], '--action-host must be a host such as example.org'],
+    [['--throttle', 'cgroup=5'], '--throttle cgroup must be EVENTS/TIME, such as 1000/1s'],
+    [['--process-allowlist', '{"uid":["root"]}'], '--process-allowlist field uid[0] must be a whole number'],
+    [['--process-denylist', '{"uid"'], '--process-denylist must be JSON'],
     [['--nothing'], "Unknown option '--nothing'"],
     [['--token-file', '/no/such/file'], '--token-file /no/such/file cannot be read'],
   ])('refuses %j', (args, says) => {
@@ -50,6 +53,20 @@ describe('command line', () => {
     expect('config' in answer && answer.config.filterLimits).toEqual({
       memoryBytesMax: 8 * 1024 * 1024,
       tableElementsMax: 16,
+    });
+  });
+
+  it('takes throttles and filters of processes, each more than once', () => {
+    const answer = readConfig(
+      [
+        ...['--throttle', 'cgroup=5/1s', '--throttle', 'policy=6/1m'],
+        ...['--process-denylist', '{"uid":[0]}', '--process-denylist', '{"binary":["/bin/*"]}'],
+      ],
+      {},
+    );
+    expect('config' in answer && answer.config).toMatchObject({
+      throttles: { cgroup: { events: 5, windowMs: 1000 }, policy: { events: 6, windowMs: 60_000 } },
+      narrowing: { allowed: [], denied: [{ uid: [0] }, { binary: ['/bin/*'] }] },
     });
   });
 

@@ -12,6 +12,8 @@ import {
   parseFilterLimits,
 } from '@weir/filter-accept';
 import { type HostRule, readHostRule } from './actions/hosts.js';
+import { type Narrowing, readFilters } from './narrowing/filter.js';
+import { readThrottles, type ThrottleLimits } from './throttle/limits.js';
 
 export interface AgentConfig {
   /** Address of the control plane; undefined where the agent stands alone. */
@@ -54,6 +56,10 @@ export interface AgentConfig {
   readonly print: 'none' | 'json' | 'compact';
   readonly details: boolean;
   readonly reportSeconds: number;
+  /** What of the events of one thread, process, cgroup or policy passes; empty: all. */
+  readonly throttles: ThrottleLimits;
+  /** Which processes are told of. */
+  readonly narrowing: Narrowing;
 }
 
 export class ConfigError extends Error {
@@ -86,6 +92,13 @@ Options
   --action-host HOST     host that GetUrl of a policy may call and DnsLookup look up: example.org, *.example.org,
                          an address, each with a :port where a URL has one; can be given again. Without any,
                          policies that have these actions are refused (see docs/policies.md)
+  --throttle SCOPE=EVENTS/TIME
+                         most events of one kind that a thread, process, cgroup or policy may make: cgroup=1000/1s;
+                         the rest is held back in the kernel, and counted; can be given again (see docs/agent.md)
+  --process-allowlist JSON, --process-denylist JSON
+                         filters of exec, clone and exit events: told are those of processes that an allowlist, if
+                         there is one, and no denylist has: {"binary":["/usr/bin/*"],"uid":[0],"pid_ns":["host"]};
+                         can be given again (see docs/agent.md)
   --monitor              policies only say what they would have done: nothing is killed or denied
   --mend                 put right what another hand has changed in the kernel: programs, maps, tracing switched off
   --data FOLDER          state and spool (/var/lib/weir)
@@ -205,6 +218,11 @@ export function readConfig(
       print,
       details: values.details ?? false,
       reportSeconds: whole('report-seconds', values['report-seconds'] ?? '10'),
+      narrowing: {
+        allowed: option('process-allowlist', () => readFilters(values['process-allowlist'] ?? [])),
+        denied: option('process-denylist', () => readFilters(values['process-denylist'] ?? [])),
+      },
+      throttles: option('throttle', () => readThrottles(values.throttle ?? [])),
     },
   };
 }
@@ -216,6 +234,16 @@ function readActionHost(text: string): HostRule {
       `--action-host must be a host such as example.org, *.example.org or 10.0.0.1:8080, not "${text}"`,
     );
   return rule;
+}
+
+/** What is wrong with an option's value is told with the option's name. */
+function option<T>(name: string, read: () => T): T {
+  try {
+    return read();
+  } catch (error) {
+    if (error instanceof RangeError) throw new ConfigError(`--${name} ${error.message}`);
+    throw error;
+  }
 }
 
 function readBudget(given: readonly string[]): FilterBudget {
@@ -288,6 +316,9 @@ function parse(args: readonly string[]) {
       pin: { type: 'string' },
       bpf: { type: 'string' },
       'report-seconds': { type: 'string' },
+      throttle: { type: 'string', multiple: true },
+      'process-allowlist': { type: 'string', multiple: true },
+      'process-denylist': { type: 'string', multiple: true },
       help: { type: 'boolean', short: 'h' },
       version: { type: 'boolean' },
     },

@@ -39,6 +39,7 @@ function stateOf(hook: HookReport, before: Runs): HookState {
               lost: Number(counts.lost),
               enforced: Number(counts.enforced),
               enforceFailed: Number(counts.enforceFailed),
+              throttled: Number(counts.throttled),
             },
           }),
     })),

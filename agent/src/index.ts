@@ -9,4 +9,5 @@ export { applyFiles } from './apply-files.js';
 export { type AgentConfig, ConfigError, readConfig } from './config.js';
 export { compactEvent } from './export/compact.js';
 export { JsonEncoder } from './export/json.js';
+export type { AgentStatus } from './socket/types.js';
 export { TamperWatch } from './tamper/watch.js';

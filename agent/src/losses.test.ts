@@ -29,6 +29,7 @@ class Node {
   readonly folder = join(root, String(++folders));
   produced = 0;
   scratchBusy = 0;
+  throttled = 0;
   readonly archive: Uint8Array[] = [];
   agent!: Agent;
 
@@ -56,7 +57,7 @@ class Node {
   balance(): { produced: number; accounted: number } {
     const { events, lost } = this.archived();
     const sum = Object.values(lost).reduce((total, count) => total + count, 0);
-    return { produced: this.produced + this.scratchBusy, accounted: events + sum };
+    return { produced: this.produced + this.scratchBusy + this.throttled, accounted: events + sum };
   }
 }
 
@@ -112,7 +113,7 @@ class Agent {
     const { accounting, losses } = splitBooks(spool.recovered.accounting);
     const books = decodeAccounting(accounting, bootId);
     const gone = agent.accounting.resume(books ?? [], [node.produced]);
-    agent.losses.resume(losses, losses.scratchBusy, spool.eventsGivenUp);
+    agent.losses.resume(losses, losses, spool.eventsGivenUp);
     if (books === undefined)
       await agent.losses.append(new BatchWriter({ bootId }).finish(), agent.accounting.encode());
     agent.#tellNumbers(LossStage.agentDown, gone);
@@ -127,6 +128,7 @@ class Agent {
   settle(): void {
     this.#tellNumbers(LossStage.ringFull, this.accounting.settle());
     this.losses.sawScratchBusy(this.node.scratchBusy);
+    this.losses.sawThrottled(this.node.throttled);
     this.losses.tell();
   }
 
@@ -237,17 +239,19 @@ describe('losses', () => {
     expect(node.archived().lost).toEqual({ agent_down: 40 });
   });
 
-  it('tells of a counter once, over kills', async () => {
+  it('tells of counters once, over kills', async () => {
     const node = new Node();
     await node.start(1_000_000);
     node.scratchBusy = 3;
+    node.throttled = 70;
     node.agent.settle();
     await node.agent.put(1);
     node.scratchBusy = 5;
+    node.throttled = 90;
     await node.agent.spool.abandon();
     await node.start(1_000_000);
     await node.agent.finish();
-    expect(node.archived().lost).toEqual({ scratch_busy: 5 });
+    expect(node.archived().lost).toEqual({ scratch_busy: 5, throttled: 90 });
   });
 
   it.each([1, 2, 3, 4, 5, 6, 7, 8])(
@@ -266,8 +270,10 @@ describe('losses', () => {
           agent.settle();
           agent.settle();
         } else if (what === 7) under.push(agent.put(next(5), 0, 1 + next(5)));
-        else if (what === 8) node.scratchBusy += next(3);
-        else if (what === 9) await agent.upload('refused');
+        else if (what === 8) {
+          node.scratchBusy += next(3);
+          node.throttled += next(4);
+        } else if (what === 9) await agent.upload('refused');
         else if (what === 10) await agent.upload('stored');
         else {
           await agent.spool.abandon();

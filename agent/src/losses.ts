@@ -13,30 +13,41 @@ import { LossStage, lossStageNames } from '@weir/schema';
 import { type Contents, contentsOf, type ToldLoss } from './spool/index.js';
 
 const STAGES = Object.keys(lossStageNames).length;
-const MAGIC = 0x7373_6f6c;
-/** Behind the books of the CPUs: f64 scratch_busy, f64 given up, f64 owed for each stage, u32 length of this, u32 magic. */
-const BYTES = (2 + STAGES) * 8 + 8;
+const MAGIC = 0x3273_6f6c;
+/**
+ * Behind the books of the CPUs: f64 scratch_busy, f64 throttled, f64 given up, f64 owed for each stage, u32 length of
+ * this, u32 magic.
+ */
+const FIXED = 3;
+const BYTES = (FIXED + STAGES) * 8 + 8;
 /** With more CPUs the spool would not take the books. */
 export const BOOKS_CPUS_MAX = 2040;
+
+/** Counters of the kernel that count losses: up to where these are owed or told of. */
+export type CountedLosses = Pick<LossBooks, 'scratchBusy' | 'throttled'>;
 
 export interface LossBooks {
   /** By stage: lost, and not told of by any batch that is stored. */
   readonly owed: readonly number[];
   /** Up to here the kernel's counter scratch_busy is owed or told of. */
   readonly scratchBusy: number;
+  /** Up to here the kernel's counter throttled is. */
+  readonly throttled: number;
   /** Up to here the events of segments that the spool gave up are. */
   readonly givenUp: number;
 }
 
-const noBooks: LossBooks = { owed: new Array(STAGES).fill(0), scratchBusy: 0, givenUp: 0 };
+const noBooks: LossBooks = { owed: new Array(STAGES).fill(0), scratchBusy: 0, throttled: 0, givenUp: 0 };
 
 function joinBooks(accounting: Uint8Array, books: LossBooks): Uint8Array {
   const bytes = new Uint8Array(accounting.length + BYTES);
   bytes.set(accounting);
   const view = new DataView(bytes.buffer, accounting.length);
   view.setFloat64(0, books.scratchBusy, true);
-  view.setFloat64(8, books.givenUp, true);
-  for (let stage = 0; stage < STAGES; stage++) view.setFloat64(16 + stage * 8, books.owed[stage] ?? 0, true);
+  view.setFloat64(8, books.throttled, true);
+  view.setFloat64(16, books.givenUp, true);
+  for (let stage = 0; stage < STAGES; stage++)
+    view.setFloat64((FIXED + stage) * 8, books.owed[stage] ?? 0, true);
   view.setUint32(BYTES - 8, BYTES, true);
   view.setUint32(BYTES - 4, MAGIC, true);
   return bytes;
@@ -51,20 +62,22 @@ export function splitBooks(bytes: Uint8Array | undefined): {
   if (bytes === undefined || bytes.length < 8) return none;
   const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
   const length = view.getUint32(bytes.length - 8, true);
-  if (view.getUint32(bytes.length - 4, true) !== MAGIC || length < 24 || length > bytes.length) return none;
+  if (view.getUint32(bytes.length - 4, true) !== MAGIC || length < FIXED * 8 + 8 || length > bytes.length)
+    return none;
   const at = bytes.length - length;
   const number = (index: number) => {
     const value = view.getFloat64(at + index * 8, true);
     return Number.isSafeInteger(value) && value > 0 ? value : 0;
   };
   // An agent of another version may know more stages, or fewer.
-  const stages = Math.min(STAGES, Math.floor((length - 24) / 8));
+  const stages = Math.min(STAGES, Math.floor((length - FIXED * 8 - 8) / 8));
   return {
     accounting: bytes.subarray(0, at),
     losses: {
-      owed: Array.from({ length: stages }, (_, stage) => number(2 + stage)),
+      owed: Array.from({ length: stages }, (_, stage) => number(FIXED + stage)),
       scratchBusy: number(0),
-      givenUp: number(1),
+      throttled: number(1),
+      givenUp: number(2),
     },
   };
 }
@@ -94,6 +107,7 @@ export class Losses {
   readonly #numbers = new Set<bigint>();
   #order: Promise<unknown> = Promise.resolve();
   #scratchBusy = 0;
+  #throttled = 0;
   #givenUp = 0;
 
   constructor(options: LossesOptions) {
@@ -101,8 +115,9 @@ export class Losses {
   }
 
   /** Goes on from an earlier agent's books: what it owed is told of by this one. */
-  resume(books: LossBooks, scratchBusy: number, givenUp: number): void {
-    this.#scratchBusy = scratchBusy;
+  resume(books: LossBooks, counted: CountedLosses, givenUp: number): void {
+    this.#scratchBusy = counted.scratchBusy;
+    this.#throttled = counted.throttled;
     this.#givenUp = books.givenUp;
     for (const [stage, count] of books.owed.entries()) if (count > 0) this.#owe(stage, count);
     this.gaveUp(givenUp);
@@ -124,6 +139,14 @@ export class Losses {
     if (total <= this.#scratchBusy) return;
     this.#owe(LossStage.scratchBusy, total - this.#scratchBusy);
     this.#scratchBusy = total;
+    this.tell();
+  }
+
+  /** As `sawScratchBusy`, of the counter of what throttles held back. */
+  sawThrottled(total: number): void {
+    if (total <= this.#throttled) return;
+    this.#owe(LossStage.throttled, total - this.#throttled);
+    this.#throttled = total;
     this.tell();
   }
 
@@ -175,7 +198,12 @@ export class Losses {
       for (const { sequence, stage, count } of told) {
         if (!this.#numbers.has(sequence)) owed[stage] = Math.max(0, (owed[stage] ?? 0) - count);
       }
-      const books = { owed: [...owed], scratchBusy: this.#scratchBusy, givenUp: this.#givenUp };
+      const books = {
+        owed: [...owed],
+        scratchBusy: this.#scratchBusy,
+        throttled: this.#throttled,
+        givenUp: this.#givenUp,
+      };
       this.#refusedAs = LossStage.sink;
       const stored = await this.#options.store
         ?.append(batch, joinBooks(accounting, books))

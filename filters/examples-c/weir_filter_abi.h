@@ -40,6 +40,7 @@ enum weir_record_flag {
     WEIR_RECORD_FLAG_FILTER_ERROR = 32, // a filter trapped on it
     WEIR_RECORD_FLAG_ORPHAN = 64, // the process, or its exec, was not in the process table: only pid, start time and when its program began are known
     WEIR_RECORD_FLAG_SOCKET_OWNER = 128, // the process is the one that the socket of an argument belongs to, not the one that was running
+    WEIR_RECORD_FLAG_WITHHELD = 256, // it only keeps the table of processes whole: nobody is shown it, and nothing keeps it
 };
 
 // Bits about a process, as bit values.
@@ -167,6 +168,15 @@ enum weir_loss_stage {
     WEIR_LOSS_STAGE_FILTER = 6, // a filter that fails closed held it back
     WEIR_LOSS_STAGE_SINK = 7, // a sink could not take it
     WEIR_LOSS_STAGE_UPLOAD = 8, // the control plane refused the segment
+    WEIR_LOSS_STAGE_THROTTLED = 9, // a throttle of the node held it back in the kernel
+};
+
+// Whose events a throttle counts together.
+enum weir_throttle_scope {
+    WEIR_THROTTLE_SCOPE_THREAD = 0, // those of a thread
+    WEIR_THROTTLE_SCOPE_PROCESS = 1, // those of a process
+    WEIR_THROTTLE_SCOPE_CGROUP = 2, // those of all processes of a cgroup: of a container, of a service
+    WEIR_THROTTLE_SCOPE_POLICY = 3, // those of a policy, of whatever process
 };
 
 // Index of a namespace in the arrays of inode numbers.
@@ -642,7 +652,7 @@ _Static_assert(__builtin_offsetof(struct weir_loss_record, stage) == 72, "loss_r
 _Static_assert(__builtin_offsetof(struct weir_loss_record, reserved) == 76, "loss_record.reserved");
 _Static_assert(__builtin_offsetof(struct weir_loss_record, count) == 80, "loss_record.count");
 
-// A rate limit began (1) or ended (2) to hold events back.
+// A throttle began (1) or ended (2) to hold events back. Made by the agent. The header names the process whose events they are, and its cgroup; those of a policy are of no process.
 struct weir_throttle_record {
     __u32 size; // bytes of the whole record, payload included, a multiple of 8
     __u16 kind; // event_kind
@@ -659,11 +669,12 @@ struct weir_throttle_record {
     __u32 parent_index; // agent: 1 + index of the parent's process entry in the batch, 0 where there is none
     __u32 annotation; // agent: offset of the annotation in the batch, 0 where there is none
     __u32 type; // 1 start, 2 stop
-    __u32 reserved; // 0
+    __u32 scope; // throttle_scope
     __u64 held_back; // how many events, at stop
-    struct weir_span cgroup_name; // of the cgroup
+    struct weir_span cgroup_name; // of the cgroup; empty where they are those of a policy
+    struct weir_span policy_name; // of the policy whose events they are, else empty
 };
-_Static_assert(sizeof(struct weir_throttle_record) == 96, "throttle_record");
+_Static_assert(sizeof(struct weir_throttle_record) == 104, "throttle_record");
 _Static_assert(__builtin_offsetof(struct weir_throttle_record, size) == 0, "throttle_record.size");
 _Static_assert(__builtin_offsetof(struct weir_throttle_record, kind) == 4, "throttle_record.kind");
 _Static_assert(__builtin_offsetof(struct weir_throttle_record, flags) == 6, "throttle_record.flags");
@@ -679,9 +690,10 @@ _Static_assert(__builtin_offsetof(struct weir_throttle_record, cgroup_id) == 56,
 _Static_assert(__builtin_offsetof(struct weir_throttle_record, parent_index) == 64, "throttle_record.parent_index");
 _Static_assert(__builtin_offsetof(struct weir_throttle_record, annotation) == 68, "throttle_record.annotation");
 _Static_assert(__builtin_offsetof(struct weir_throttle_record, type) == 72, "throttle_record.type");
-_Static_assert(__builtin_offsetof(struct weir_throttle_record, reserved) == 76, "throttle_record.reserved");
+_Static_assert(__builtin_offsetof(struct weir_throttle_record, scope) == 76, "throttle_record.scope");
 _Static_assert(__builtin_offsetof(struct weir_throttle_record, held_back) == 80, "throttle_record.held_back");
 _Static_assert(__builtin_offsetof(struct weir_throttle_record, cgroup_name) == 88, "throttle_record.cgroup_name");
+_Static_assert(__builtin_offsetof(struct weir_throttle_record, policy_name) == 96, "throttle_record.policy_name");
 
 // A filter derived it. Its text and labels are in the annotation.
 struct weir_alert_record {

@@ -195,6 +195,7 @@ void Join::begin(const Napi::CallbackInfo &info) {
     data_ = static_cast<char *>(slot.data);
     end_ = HEADER_BYTES;
     taken_ = 0;
+    withheld_ = 0;
     listed_.clear();
     string_bytes_ = 0;
     bound_count_ = 0;
@@ -224,8 +225,14 @@ Join::Taken Join::take(const char *record, uint32_t bytes) {
     // What is read is read from the source: the copy has to wait for its memory.
     const auto &from = *reinterpret_cast<const weir_record_header *>(record);
     auto &header = *reinterpret_cast<weir_record_header *>(to);
-    offsets_[taken_++] = static_cast<uint32_t>(end_);
-    end_ += padded;
+    // What is withheld has no place in the batch: the next record is laid over it.
+    const bool withheld = (from.flags & WEIR_RECORD_FLAG_WITHHELD) != 0;
+    if (withheld) {
+        withheld_++;
+    } else {
+        offsets_[taken_++] = static_cast<uint32_t>(end_);
+        end_ += padded;
+    }
     const uint32_t cpu = from.cpu;
     if (cpu < cpus_) {
         const double sequence = static_cast<double>(from.sequence);
@@ -276,6 +283,12 @@ Join::Taken Join::take(const char *record, uint32_t bytes) {
             header.flags = from.flags | WEIR_RECORD_FLAG_ORPHAN;
             slot = table_->replaceUnseen(slot, from.exec_ns);
         }
+    }
+    if (withheld) {
+        if (slot != 0 && kind == WEIR_EVENT_KIND_EXIT) {
+            table_->exit(slot);
+        }
+        return Taken::TAKEN;
     }
     if (slot != 0) {
         header.process_index = 1 + list(slot);
@@ -494,10 +507,11 @@ Napi::Value Join::add(const Napi::CallbackInfo &info) {
     return Napi::Number::New(env, static_cast<int>(taken));
 }
 
-// measure(Float64Array of 9): records, where they end, process entries, bindings, their bytes; then counters.
+// measure(Float64Array of 10): records, where they end, process entries, bindings, their bytes; then
+// counters.
 void Join::measure(const Napi::CallbackInfo &info) {
     View view;
-    if (!doublesOf(info[0], 9, info.Env(), "numbers", view)) {
+    if (!doublesOf(info[0], 10, info.Env(), "numbers", view)) {
         return;
     }
     auto *numbers = static_cast<double *>(view.data);
@@ -510,6 +524,7 @@ void Join::measure(const Napi::CallbackInfo &info) {
     numbers[6] = static_cast<double>(malformed_);
     numbers[7] = static_cast<double>(unbound_);
     numbers[8] = static_cast<double>(strange_);
+    numbers[9] = withheld_;
 }
 
 // lay(stringsAt): lays offsets behind the records, the process entries behind these, and their strings from

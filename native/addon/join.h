@@ -133,6 +133,8 @@ class Join : public Napi::ObjectWrap<Join> {
     uint64_t end_ = 0;
     std::unique_ptr<uint32_t[]> offsets_;
     uint32_t taken_ = 0;
+    // Records that only brought the table up to date.
+    uint32_t withheld_ = 0;
     std::vector<uint32_t> listed_;
     uint64_t string_bytes_ = 0;
     uint32_t bound_count_ = 0;

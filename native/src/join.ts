@@ -125,6 +125,8 @@ export interface JoinNumbers {
   readonly malformed: number;
   readonly unbound: number;
   readonly strange: number;
+  /** Records that only brought the table up to date; they are in no batch. */
+  readonly withheld: number;
 }
 
 export type Added = 'taken' | 'full' | 'unusable';
@@ -133,7 +135,7 @@ const added: readonly Added[] = ['taken', 'full', 'unusable'];
 /** Makes batches: `begin`, then records by `add` and by `drainTo` of a ring, `measure`, `lay`. */
 export class RecordJoin {
   readonly #raw: RawJoin;
-  readonly #numbers = new Float64Array(9);
+  readonly #numbers = new Float64Array(10);
 
   constructor(options: RecordJoinOptions) {
     const { table, ...rest } = options;
@@ -154,7 +156,7 @@ export class RecordJoin {
     const numbers = this.#numbers;
     this.#raw.measure(numbers);
     const [records = 0, recordsEnd = 0, processes = 0, bindings = 0, bindingStringBytes = 0] = numbers;
-    const [orphans = 0, malformed = 0, unbound = 0, strange = 0] = numbers.subarray(5);
+    const [orphans = 0, malformed = 0, unbound = 0, strange = 0, withheld = 0] = numbers.subarray(5);
     return {
       records,
       recordsEnd,
@@ -165,6 +167,7 @@ export class RecordJoin {
       malformed,
       unbound,
       strange,
+      withheld,
     };
   }
 

@@ -56,6 +56,7 @@ enum weir_record_flag {
     WEIR_RECORD_FLAG_FILTER_ERROR = 32, // a filter trapped on it
     WEIR_RECORD_FLAG_ORPHAN = 64, // the process, or its exec, was not in the process table: only pid, start time and when its program began are known
     WEIR_RECORD_FLAG_SOCKET_OWNER = 128, // the process is the one that the socket of an argument belongs to, not the one that was running
+    WEIR_RECORD_FLAG_WITHHELD = 256, // it only keeps the table of processes whole: nobody is shown it, and nothing keeps it
 };
 
 // Bits about a process, as bit values.
@@ -183,6 +184,15 @@ enum weir_loss_stage {
     WEIR_LOSS_STAGE_FILTER = 6, // a filter that fails closed held it back
     WEIR_LOSS_STAGE_SINK = 7, // a sink could not take it
     WEIR_LOSS_STAGE_UPLOAD = 8, // the control plane refused the segment
+    WEIR_LOSS_STAGE_THROTTLED = 9, // a throttle of the node held it back in the kernel
+};
+
+// Whose events a throttle counts together.
+enum weir_throttle_scope {
+    WEIR_THROTTLE_SCOPE_THREAD = 0, // those of a thread
+    WEIR_THROTTLE_SCOPE_PROCESS = 1, // those of a process
+    WEIR_THROTTLE_SCOPE_CGROUP = 2, // those of all processes of a cgroup: of a container, of a service
+    WEIR_THROTTLE_SCOPE_POLICY = 3, // those of a policy, of whatever process
 };
 
 // Index of a namespace in the arrays of inode numbers.
@@ -215,6 +225,7 @@ enum weir_hook_feature {
     WEIR_HOOK_FEATURE_SET = 4096, // a selector sets an argument of the marker that the hook is on
     WEIR_HOOK_FEATURE_SOCKET_OWNERS = 2048, // events name the process that their socket belongs to; selectors may say which that is
     WEIR_HOOK_FEATURE_LONG_TEXTS = 8192, // a value is longer than a trie takes: texts are followed byte by byte
+    WEIR_HOOK_FEATURE_THROTTLE = 16384, // a throttle of the node holds events back
 };
 
 // Bits of a selector, as bit values.
@@ -313,6 +324,15 @@ enum weir_lineage_use {
     WEIR_LINEAGE_USE_NAMESPACE_PID = 8, // a process id in its own pid namespace
 };
 
+// What of a process decides whether it is told of.
+enum weir_narrowing_attribute {
+    WEIR_NARROWING_ATTRIBUTE_BINARY = 0, // path of the binary
+    WEIR_NARROWING_ATTRIBUTE_UID = 1, // real user id
+    WEIR_NARROWING_ATTRIBUTE_PID_NAMESPACE = 2, // inode number of the pid namespace
+    WEIR_NARROWING_ATTRIBUTE_MNT_NAMESPACE = 3, // inode number of the mount namespace
+    WEIR_NARROWING_ATTRIBUTE_CGROUP = 4, // id of its cgroup, or of the nearest one around it that is that of a workload
+};
+
 // Per-CPU counters of the kernel stage.
 enum weir_kernel_counter {
     WEIR_KERNEL_COUNTER_PRODUCED = 0, // records for which a sequence number was taken
@@ -335,6 +355,8 @@ enum weir_kernel_counter {
     WEIR_KERNEL_COUNTER_RATE_LIMITED = 17, // events that the rate limit of their selector held back
     WEIR_KERNEL_COUNTER_RETURNS_LOST = 18, // calls whose return a policy asked for, and whose return was not seen or not kept track of
     WEIR_KERNEL_COUNTER_PRODUCED_TAMPER = 19, // of produced: signals to the agent
+    WEIR_KERNEL_COUNTER_THROTTLED = 22, // events that a throttle of the node held back; of these, exec, clone and exit are produced all the same, withheld
+    WEIR_KERNEL_COUNTER_NARROWED = 23, // of produced: exec, clone and exit that are withheld, as the agent was told to
 };
 
 // Where in the kernel stage something could not be read; per-CPU counts. Their sum is the counter unreadable.
@@ -802,7 +824,7 @@ _Static_assert(__builtin_offsetof(struct weir_loss_record, stage) == 72, "loss_r
 _Static_assert(__builtin_offsetof(struct weir_loss_record, reserved) == 76, "loss_record.reserved");
 _Static_assert(__builtin_offsetof(struct weir_loss_record, count) == 80, "loss_record.count");
 
-// A rate limit began (1) or ended (2) to hold events back.
+// A throttle began (1) or ended (2) to hold events back. Made by the agent. The header names the process whose events they are, and its cgroup; those of a policy are of no process.
 struct weir_throttle_record {
     __u32 size; // bytes of the whole record, payload included, a multiple of 8
     __u16 kind; // event_kind
@@ -819,11 +841,12 @@ struct weir_throttle_record {
     __u32 parent_index; // agent: 1 + index of the parent's process entry in the batch, 0 where there is none
     __u32 annotation; // agent: offset of the annotation in the batch, 0 where there is none
     __u32 type; // 1 start, 2 stop
-    __u32 reserved; // 0
+    __u32 scope; // throttle_scope
     __u64 held_back; // how many events, at stop
-    struct weir_span cgroup_name; // of the cgroup
+    struct weir_span cgroup_name; // of the cgroup; empty where they are those of a policy
+    struct weir_span policy_name; // of the policy whose events they are, else empty
 };
-_Static_assert(sizeof(struct weir_throttle_record) == 96, "throttle_record");
+_Static_assert(sizeof(struct weir_throttle_record) == 104, "throttle_record");
 _Static_assert(__builtin_offsetof(struct weir_throttle_record, size) == 0, "throttle_record.size");
 _Static_assert(__builtin_offsetof(struct weir_throttle_record, kind) == 4, "throttle_record.kind");
 _Static_assert(__builtin_offsetof(struct weir_throttle_record, flags) == 6, "throttle_record.flags");
@@ -839,9 +862,10 @@ _Static_assert(__builtin_offsetof(struct weir_throttle_record, cgroup_id) == 56,
 _Static_assert(__builtin_offsetof(struct weir_throttle_record, parent_index) == 64, "throttle_record.parent_index");
 _Static_assert(__builtin_offsetof(struct weir_throttle_record, annotation) == 68, "throttle_record.annotation");
 _Static_assert(__builtin_offsetof(struct weir_throttle_record, type) == 72, "throttle_record.type");
-_Static_assert(__builtin_offsetof(struct weir_throttle_record, reserved) == 76, "throttle_record.reserved");
+_Static_assert(__builtin_offsetof(struct weir_throttle_record, scope) == 76, "throttle_record.scope");
 _Static_assert(__builtin_offsetof(struct weir_throttle_record, held_back) == 80, "throttle_record.held_back");
 _Static_assert(__builtin_offsetof(struct weir_throttle_record, cgroup_name) == 88, "throttle_record.cgroup_name");
+_Static_assert(__builtin_offsetof(struct weir_throttle_record, policy_name) == 96, "throttle_record.policy_name");
 
 // A filter derived it. Its text and labels are in the annotation.
 struct weir_alert_record {
@@ -934,14 +958,85 @@ struct weir_binding_counts {
     __u64 lost; // events that the ring buffer had no room for
     __u64 enforced; // calls denied, signalled, or told to an enforcer
     __u64 enforce_failed; // calls for which that could not be done
+    __u64 throttled; // events that a throttle of the node held back
 };
-_Static_assert(sizeof(struct weir_binding_counts) == 48, "binding_counts");
+_Static_assert(sizeof(struct weir_binding_counts) == 56, "binding_counts");
 _Static_assert(__builtin_offsetof(struct weir_binding_counts, matches) == 0, "binding_counts.matches");
 _Static_assert(__builtin_offsetof(struct weir_binding_counts, posted) == 8, "binding_counts.posted");
 _Static_assert(__builtin_offsetof(struct weir_binding_counts, rate_limited) == 16, "binding_counts.rate_limited");
 _Static_assert(__builtin_offsetof(struct weir_binding_counts, lost) == 24, "binding_counts.lost");
 _Static_assert(__builtin_offsetof(struct weir_binding_counts, enforced) == 32, "binding_counts.enforced");
 _Static_assert(__builtin_offsetof(struct weir_binding_counts, enforce_failed) == 40, "binding_counts.enforce_failed");
+_Static_assert(__builtin_offsetof(struct weir_binding_counts, throttled) == 48, "binding_counts.throttled");
+
+// What the throttle of one throttle_scope lets through.
+struct weir_throttle_limit {
+    __u64 events; // of one kind in any window, below 2^20; 0 where this scope has no limit
+    __u64 window_ns; // above 0
+};
+_Static_assert(sizeof(struct weir_throttle_limit) == 16, "throttle_limit");
+_Static_assert(__builtin_offsetof(struct weir_throttle_limit, events) == 0, "throttle_limit.events");
+_Static_assert(__builtin_offsetof(struct weir_throttle_limit, window_ns) == 8, "throttle_limit.window_ns");
+
+// Whose events are counted together.
+struct weir_throttle_key {
+    __u32 scope; // throttle_scope
+    __u32 id; // thread, process or policy; 0 of a cgroup
+    __u64 instance; // start of the thread or process, boot-time clock; id of the cgroup; 0 of a policy
+    __u32 kind; // event_kind; 0 where it is told who is throttled, for events of whatever kind
+    __u32 reserved; // 0
+};
+_Static_assert(sizeof(struct weir_throttle_key) == 24, "throttle_key");
+_Static_assert(__builtin_offsetof(struct weir_throttle_key, scope) == 0, "throttle_key.scope");
+_Static_assert(__builtin_offsetof(struct weir_throttle_key, id) == 4, "throttle_key.id");
+_Static_assert(__builtin_offsetof(struct weir_throttle_key, instance) == 8, "throttle_key.instance");
+_Static_assert(__builtin_offsetof(struct weir_throttle_key, kind) == 16, "throttle_key.kind");
+_Static_assert(__builtin_offsetof(struct weir_throttle_key, reserved) == 20, "throttle_key.reserved");
+
+// Who is throttled, and what was held back since that began.
+struct weir_throttled {
+    __u64 since_ns; // when the first event was held back, boot-time clock
+    __u64 last_ns; // when the last one was
+    __u64 held_back; // events
+    __u64 cgroup_id; // of who made the first; 0 of a policy
+    __u64 start_ns; // of its process; 0 of a policy
+    __u32 pid; // of its process; 0 of a policy
+    __u32 tid; // of its thread; 0 of a policy
+    __u8 cgroup_name[128]; // last part of its cgroup's path, closed by NUL
+};
+_Static_assert(sizeof(struct weir_throttled) == 176, "throttled");
+_Static_assert(__builtin_offsetof(struct weir_throttled, since_ns) == 0, "throttled.since_ns");
+_Static_assert(__builtin_offsetof(struct weir_throttled, last_ns) == 8, "throttled.last_ns");
+_Static_assert(__builtin_offsetof(struct weir_throttled, held_back) == 16, "throttled.held_back");
+_Static_assert(__builtin_offsetof(struct weir_throttled, cgroup_id) == 24, "throttled.cgroup_id");
+_Static_assert(__builtin_offsetof(struct weir_throttled, start_ns) == 32, "throttled.start_ns");
+_Static_assert(__builtin_offsetof(struct weir_throttled, pid) == 40, "throttled.pid");
+_Static_assert(__builtin_offsetof(struct weir_throttled, tid) == 44, "throttled.tid");
+_Static_assert(__builtin_offsetof(struct weir_throttled, cgroup_name) == 48, "throttled.cgroup_name");
+
+// Which processes are told of (.rodata).
+struct weir_narrowing {
+    __u32 allowed; // bit n: who is in rule n is told of, and who is in no rule of these is not; 0: all are
+    __u32 denied; // bit n: who is in rule n is not told of
+    __u32 uses; // bit n: a rule looks at the narrowing_attribute n
+    __u32 defaults[5]; // by narrowing_attribute: bit n: rule n does not look at it; what a look-up that finds nothing gives
+};
+_Static_assert(sizeof(struct weir_narrowing) == 32, "narrowing");
+_Static_assert(__builtin_offsetof(struct weir_narrowing, allowed) == 0, "narrowing.allowed");
+_Static_assert(__builtin_offsetof(struct weir_narrowing, denied) == 4, "narrowing.denied");
+_Static_assert(__builtin_offsetof(struct weir_narrowing, uses) == 8, "narrowing.uses");
+_Static_assert(__builtin_offsetof(struct weir_narrowing, defaults) == 12, "narrowing.defaults");
+
+// Key of the rules that hold for a number.
+struct weir_narrowing_key {
+    __u32 attribute; // narrowing_attribute
+    __u32 reserved; // 0
+    __u64 value;
+};
+_Static_assert(sizeof(struct weir_narrowing_key) == 16, "narrowing_key");
+_Static_assert(__builtin_offsetof(struct weir_narrowing_key, attribute) == 0, "narrowing_key.attribute");
+_Static_assert(__builtin_offsetof(struct weir_narrowing_key, reserved) == 4, "narrowing_key.reserved");
+_Static_assert(__builtin_offsetof(struct weir_narrowing_key, value) == 8, "narrowing_key.value");
 
 // A bit for each selector of a hook, or for each scope.
 struct weir_mask {

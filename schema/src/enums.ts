@@ -42,6 +42,7 @@ export const recordFlag = enumeration('record_flag', 'Bits of a record header, a
     128,
     'the process is the one that the socket of an argument belongs to, not the one that was running',
   ],
+  withheld: [256, 'it only keeps the table of processes whole: nobody is shown it, and nothing keeps it'],
 });
 
 export const execFlag = enumeration('exec_flag', 'Bits about a process, as bit values.', {
@@ -176,8 +177,16 @@ export const lossStage = enumeration(
     filter: [6, 'a filter that fails closed held it back'],
     sink: [7, 'a sink could not take it'],
     upload: [8, 'the control plane refused the segment'],
+    throttled: [9, 'a throttle of the node held it back in the kernel'],
   },
 );
+
+export const throttleScope = enumeration('throttle_scope', 'Whose events a throttle counts together.', {
+  thread: [0, 'those of a thread'],
+  process: [1, 'those of a process'],
+  cgroup: [2, 'those of all processes of a cgroup: of a container, of a service'],
+  policy: [3, 'those of a policy, of whatever process'],
+});
 
 /** Columns of the process's namespaces, in the order of the arrays that hold them. */
 export const namespaceKind = enumeration(
@@ -207,5 +216,6 @@ export const enumerations = [
   severity,
   verdict,
   lossStage,
+  throttleScope,
   namespaceKind,
 ];

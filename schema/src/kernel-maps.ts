@@ -45,6 +45,9 @@ export const sharedMapNames = [
   'lineage_strings',
   'lineage_pids',
   'lineage_seeds',
+  'throttle_limits',
+  'throttle_windows',
+  'throttled',
 ] as const;
 
 export const dimensionKind = enumeration('dimension_kind', 'How a dimension looks its key up.', {
@@ -169,6 +172,7 @@ export const hookFeature = enumeration(
       'events name the process that their socket belongs to; selectors may say which that is',
     ],
     long_texts: [8192, 'a value is longer than a trie takes: texts are followed byte by byte'],
+    throttle: [16384, 'a throttle of the node holds events back'],
   },
 );
 
@@ -495,6 +499,72 @@ export const bindingCounts = layout('binding_counts', 'Counts of one policy on o
   field('lost', 'u64', 'events that the ring buffer had no room for'),
   field('enforced', 'u64', 'calls denied, signalled, or told to an enforcer'),
   field('enforce_failed', 'u64', 'calls for which that could not be done'),
+  field('throttled', 'u64', 'events that a throttle of the node held back'),
+]);
+
+export const throttleLimit = layout(
+  'throttle_limit',
+  'What the throttle of one throttle_scope lets through.',
+  [
+    field('events', 'u64', 'of one kind in any window, below 2^20; 0 where this scope has no limit'),
+    field('window_ns', 'u64', 'above 0'),
+  ],
+);
+
+export const throttleKey = layout('throttle_key', 'Whose events are counted together.', [
+  field('scope', 'u32', 'throttle_scope'),
+  field('id', 'u32', 'thread, process or policy; 0 of a cgroup'),
+  field(
+    'instance',
+    'u64',
+    'start of the thread or process, boot-time clock; id of the cgroup; 0 of a policy',
+  ),
+  field('kind', 'u32', 'event_kind; 0 where it is told who is throttled, for events of whatever kind'),
+  field('reserved', 'u32', '0'),
+]);
+
+export const narrowingAttribute = enumeration(
+  'narrowing_attribute',
+  'What of a process decides whether it is told of.',
+  {
+    binary: [0, 'path of the binary'],
+    uid: [1, 'real user id'],
+    pid_namespace: [2, 'inode number of the pid namespace'],
+    mnt_namespace: [3, 'inode number of the mount namespace'],
+    cgroup: [4, 'id of its cgroup, or of the nearest one around it that is that of a workload'],
+  },
+);
+
+export const narrowing = layout('narrowing', 'Which processes are told of (.rodata).', [
+  field(
+    'allowed',
+    'u32',
+    'bit n: who is in rule n is told of, and who is in no rule of these is not; 0: all are',
+  ),
+  field('denied', 'u32', 'bit n: who is in rule n is not told of'),
+  field('uses', 'u32', 'bit n: a rule looks at the narrowing_attribute n'),
+  field(
+    'defaults',
+    { array: 'u32', count: 5 },
+    'by narrowing_attribute: bit n: rule n does not look at it; what a look-up that finds nothing gives',
+  ),
+]);
+
+export const narrowingKey = layout('narrowing_key', 'Key of the rules that hold for a number.', [
+  field('attribute', 'u32', 'narrowing_attribute'),
+  field('reserved', 'u32', '0'),
+  field('value', 'u64', ''),
+]);
+
+export const throttled = layout('throttled', 'Who is throttled, and what was held back since that began.', [
+  field('since_ns', 'u64', 'when the first event was held back, boot-time clock'),
+  field('last_ns', 'u64', 'when the last one was'),
+  field('held_back', 'u64', 'events'),
+  field('cgroup_id', 'u64', 'of who made the first; 0 of a policy'),
+  field('start_ns', 'u64', 'of its process; 0 of a policy'),
+  field('pid', 'u32', 'of its process; 0 of a policy'),
+  field('tid', 'u32', 'of its thread; 0 of a policy'),
+  field('cgroup_name', { array: 'u8', count: 128 }, "last part of its cgroup's path, closed by NUL"),
 ]);
 
 /** Counters of the kernel stage, per CPU; index in the map `counters`. */
@@ -525,6 +595,11 @@ export const kernelCounter = enumeration('kernel_counter', 'Per-CPU counters of 
     'calls whose return a policy asked for, and whose return was not seen or not kept track of',
   ],
   produced_tamper: [19, 'of produced: signals to the agent'],
+  throttled: [
+    22,
+    'events that a throttle of the node held back; of these, exec, clone and exit are produced all the same, withheld',
+  ],
+  narrowed: [23, 'of produced: exec, clone and exit that are withheld, as the agent was told to'],
 });
 
 /** Where in the kernel stage a read or a copy failed; index in the map `failures`. */
@@ -552,6 +627,11 @@ export const failurePlace = enumeration(
 export const kernelMaps = [
   hookCounts,
   bindingCounts,
+  throttleLimit,
+  throttleKey,
+  throttled,
+  narrowing,
+  narrowingKey,
   mask,
   hookArgument,
   userArgument,
@@ -584,6 +664,7 @@ export const kernelEnumerations = [
   userArgumentKind,
   scopeAttribute,
   lineageUse,
+  narrowingAttribute,
   kernelCounter,
   failurePlace,
 ];

@@ -182,13 +182,14 @@ export const lossRecord = layout('loss_record', 'Events were lost. Made by the a
 
 export const throttleRecord = layout(
   'throttle_record',
-  'A rate limit began (1) or ended (2) to hold events back.',
+  'A throttle began (1) or ended (2) to hold events back. Made by the agent. The header names the process whose events they are, and its cgroup; those of a policy are of no process.',
   [
     ...header,
     field('type', 'u32', '1 start, 2 stop'),
-    field('reserved', 'u32', '0'),
+    field('scope', 'u32', 'throttle_scope'),
     field('held_back', 'u64', 'how many events, at stop'),
-    field('cgroup_name', 'span', 'of the cgroup'),
+    field('cgroup_name', 'span', 'of the cgroup; empty where they are those of a policy'),
+    field('policy_name', 'span', 'of the policy whose events they are, else empty'),
   ],
 );
 

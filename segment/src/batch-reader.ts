@@ -79,6 +79,7 @@ import {
   TAMPER_RECORD_MESSAGE_AT,
   THROTTLE_RECORD_BYTES,
   THROTTLE_RECORD_CGROUP_NAME_AT,
+  THROTTLE_RECORD_POLICY_NAME_AT,
 } from '@weir/schema';
 import { SegmentError } from './error.js';
 import {
@@ -132,7 +133,13 @@ const recordShapes: ReadonlyMap<number, Shape> = new Map<number, Shape>([
   [EventKind.usdt, hook],
   [
     EventKind.throttle,
-    { bytes: THROTTLE_RECORD_BYTES, spans: [['cgroup_name', THROTTLE_RECORD_CGROUP_NAME_AT]] },
+    {
+      bytes: THROTTLE_RECORD_BYTES,
+      spans: [
+        ['cgroup_name', THROTTLE_RECORD_CGROUP_NAME_AT],
+        ['policy_name', THROTTLE_RECORD_POLICY_NAME_AT],
+      ],
+    },
   ],
   [EventKind.rateLimitInfo, { bytes: RECORD_HEADER_BYTES, spans: [] }],
   [EventKind.loss, { bytes: LOSS_RECORD_BYTES, spans: [] }],

@@ -192,9 +192,10 @@ export interface HookDescription extends Common<HookRecord>, Joined {
 export interface LossDescription extends Omit<Common<LossRecord>, 'reserved'>, Joined {
   kind: typeof EventKind.loss;
 }
-export interface ThrottleDescription extends Omit<Common<ThrottleRecord>, 'reserved'>, Joined {
+export interface ThrottleDescription extends Common<ThrottleRecord>, Joined {
   kind: typeof EventKind.throttle;
   cgroupName?: Text;
+  policyName?: Text;
 }
 export interface AlertDescription extends Common<AlertRecord>, Joined {
   kind: typeof EventKind.alert;
@@ -436,9 +437,13 @@ export class BatchWriter {
         return at;
       }
       case EventKind.throttle: {
-        const { cgroupName, ...plain } = event;
+        const { cgroupName, policyName, ...plain } = event;
         const at = out.take(THROTTLE_RECORD_BYTES, 8);
-        const record = makeThrottleRecord({ ...plain, cgroupName: text(cgroupName, at) });
+        const record = makeThrottleRecord({
+          ...plain,
+          cgroupName: text(cgroupName, at),
+          policyName: text(policyName, at),
+        });
         writeThrottleRecord(out.view, at, record);
         return at;
       }

@@ -56,6 +56,7 @@ import {
   type SocketArgument,
   type Span,
   severityNames,
+  throttleScopeNames,
   USER_NAMESPACE_ARGUMENT_BYTES,
   type UserNamespaceArgument,
 } from '@weir/schema';
@@ -204,6 +205,15 @@ export interface DecodedHook {
   readonly userStack: readonly bigint[];
 }
 
+/** That a throttle began or ended to hold events back. */
+export interface ThrottleFacts {
+  readonly type: 'start' | 'stop';
+  readonly scope: string;
+  readonly heldBack: bigint;
+  readonly cgroupName: string;
+  readonly policyName: string;
+}
+
 export interface DecodedRecord {
   readonly eventId: string;
   /** event_kind. */
@@ -234,11 +244,7 @@ export interface DecodedRecord {
   readonly exit?: { readonly status: number; readonly signal: number };
   readonly hook?: DecodedHook;
   readonly loss?: { readonly stage: string; readonly count: bigint };
-  readonly throttle?: {
-    readonly type: 'start' | 'stop';
-    readonly heldBack: bigint;
-    readonly cgroupName: string;
-  };
+  readonly throttle?: ThrottleFacts;
   readonly alert?: { readonly causeSequence: bigint; readonly causeCpu: number; readonly severity: string };
   readonly tamper?: { readonly message: string };
 }
@@ -490,9 +496,16 @@ export class BatchDecoder {
         return { loss: { stage: nameOf(stage, lossStageNames), count } };
       }
       case EventKind.throttle: {
-        const { type, heldBack, cgroupName } = readThrottleRecord(view, at);
-        const name = this.#text(cgroupName, at);
-        return { throttle: { type: type === 1 ? 'start' : 'stop', heldBack, cgroupName: name } };
+        const { type, scope, heldBack, cgroupName, policyName } = readThrottleRecord(view, at);
+        return {
+          throttle: {
+            type: type === 1 ? 'start' : 'stop',
+            scope: nameOf(scope, throttleScopeNames),
+            heldBack,
+            cgroupName: this.#text(cgroupName, at),
+            policyName: this.#text(policyName, at),
+          },
+        };
       }
       case EventKind.alert: {
         const { causeSequence, causeCpu, severity } = readAlertRecord(view, at);
@@ -591,4 +604,10 @@ export class BatchDecoder {
 /** Decodes record `i` of a checked batch. For many records of one batch, a {@link BatchDecoder} is cheaper. */
 export function decodeRecord(batch: BatchReader, i: number): DecodedRecord {
   return new BatchDecoder(batch).record(i);
+}
+
+/** What a throttle event says, in words. */
+export function throttleText({ type, scope, cgroupName, policyName, heldBack }: ThrottleFacts): string {
+  const whose = policyName === '' ? `cgroup=${cgroupName}` : `policy=${policyName}`;
+  return `${type} by ${scope} ${whose}${type === 'stop' ? `, ${heldBack} events held back` : ''}`;
 }

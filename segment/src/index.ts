@@ -35,6 +35,7 @@ export {
   eventId,
   execId,
   flagNames,
+  throttleText,
 } from './decode.js';
 export { SegmentError, type SegmentErrorCode } from './error.js';
 export { type Frame, frameBytes, frameParts, readFrame, readWholeFrames, timeRange } from './frame.js';

@@ -28,6 +28,8 @@ const agentRooms = {
   process: ['identity'],
   tamper: [],
   actions: [],
+  throttle: [],
+  narrowing: [],
   policy: [],
   spool: [],
   export: [],

@@ -8,6 +8,7 @@ import {
   type DecodedProcess,
   type DecodedRecord,
   printable,
+  throttleText,
 } from '@weir/segment';
 import { argumentText } from './arguments.js';
 import { argumentsText } from './json.js';
@@ -84,6 +85,8 @@ function rest(record: DecodedRecord): string {
       return `${execution(record)} ${ended(record.exit?.status ?? 0, record.exit?.signal ?? 0)}`.trimStart();
     case 'loss':
       return `${record.loss?.count} events lost: ${record.loss?.stage}`;
+    case 'throttle':
+      return record.throttle === undefined ? '' : part(throttleText(record.throttle));
     case 'tamper':
       return part(record.tamper?.message ?? '');
     default:

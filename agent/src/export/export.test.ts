@@ -9,6 +9,7 @@ import {
   MODULE_ARGUMENT_BYTES,
   makeCredentialArgument,
   PERF_EVENT_ARGUMENT_BYTES,
+  ThrottleScope,
   writeCredentialArgument,
   writeModuleArgument,
   writePerfEventArgument,
@@ -572,5 +573,37 @@ describe('texts', () => {
     expect(permissionText(0o100755)).toBe('-rwxr-xr-x');
     expect(permissionText(0o040700)).toBe('drwx------');
     expect(argumentsText(['-c', 'a b', ''])).toBe('-c "a b" ""');
+  });
+});
+
+describe('throttles', () => {
+  const decoder = batch((writer) => {
+    const common = { kind: EventKind.throttle, timeNs: 5n, cgroupId: 9n } as const;
+    writer.event({ ...common, type: 1, scope: ThrottleScope.cgroup, cgroupName: 'pod-1' });
+    writer.event({
+      ...common,
+      type: 2,
+      scope: ThrottleScope.policy,
+      policyName: 'shop/guard',
+      heldBack: 1n << 40n,
+    });
+  });
+
+  it('are told as Tetragon tells them, and more beside it', () => {
+    expect(json(decoder)).toMatchObject({
+      process_throttle: { type: 'THROTTLE_START', cgroup: 'pod-1' },
+      weir: { scope: 'cgroup' },
+      node_name: 'my-node',
+    });
+    const { process_throttle, weir } = json(decoder, 1);
+    expect(process_throttle).toEqual({ type: 'THROTTLE_STOP' });
+    expect(weir).toMatchObject({ scope: 'policy', policy_name: 'shop/guard', held_back: '1099511627776' });
+  });
+
+  it('are a line each', () => {
+    expect(compactEvent(decoder, 0)).toContain('start by cgroup cgroup=pod-1');
+    expect(compactEvent(decoder, 1)).toContain(
+      'stop by policy policy=shop/guard, 1099511627776 events held back',
+    );
   });
 });

@@ -332,8 +332,9 @@ export class JsonEncoder {
   /** What consumers of Tetragon do not know, under a name of its own. */
   #more(record: DecodedRecord): string {
     const flags = record.flagBits & ~RecordFlag.protected;
-    const { annotation, hook } = record;
-    if (flags === 0 && annotation === undefined && (hook === undefined || hook.actionError === 0)) return '';
+    const { annotation, hook, throttle } = record;
+    const hasDenied = hook !== undefined && hook.actionError !== 0;
+    if (flags === 0 && annotation === undefined && !hasDenied && throttle === undefined) return '';
     return `,"weir":${jsonText(
       compact({
         event_id: record.eventId,
@@ -341,6 +342,7 @@ export class JsonEncoder {
         error: hook?.actionError,
         signal: hook === undefined || hook.actionSignal === 0 ? undefined : signalName(hook.actionSignal),
         ...annotationJson(annotation),
+        ...throttleJson(throttle),
       }),
     )}`;
   }
@@ -368,7 +370,7 @@ export class JsonEncoder {
     }
     if (record.throttle !== undefined) {
       const type = record.throttle.type === 'start' ? 'THROTTLE_START' : 'THROTTLE_STOP';
-      return jsonText({ type, cgroup: record.throttle.cgroupName }).slice(1, -1);
+      return jsonText(compact({ type, cgroup: record.throttle.cgroupName })).slice(1, -1);
     }
     if (record.alert !== undefined) {
       const { severity, causeCpu, causeSequence } = record.alert;
@@ -397,6 +399,17 @@ const recordFlagNames = Object.fromEntries(
     name.replace(/[A-Z]/g, (letter) => `_${letter.toLowerCase()}`),
   ]),
 );
+
+/** Beside what Tetragon tells: whose events a throttle counts, and how many it held back. */
+function throttleJson(throttle: DecodedRecord['throttle']): Record<string, unknown> {
+  if (throttle === undefined) return {};
+  const { type, scope, policyName, heldBack } = throttle;
+  return {
+    scope,
+    policy_name: policyName === '' ? undefined : policyName,
+    held_back: type === 'stop' ? heldBack.toString() : undefined,
+  };
+}
 
 function annotationJson(annotation: DecodedAnnotation | undefined): Record<string, unknown> {
   if (annotation === undefined) return {};

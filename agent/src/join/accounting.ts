@@ -22,7 +22,7 @@ export interface CpuBooks {
   readonly next: number;
   /** Records that came and went on to be judged. */
   readonly handled: number;
-  /** Of these, dropped by a verdict. */
+  /** Of these, dropped by a verdict, or withheld from the start. */
   readonly dropped: number;
   /** Numbers that never came, and were told of. */
   readonly lost: number;

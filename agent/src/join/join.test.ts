@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Runs records through the join and the survivors, and reads the batch back as the archive would.
 import { uptime } from 'node:os';
-import { BATCH_HEADER_OFFSETS_AT_AT, EventKind, ExecFlag } from '@weir/schema';
+import { BATCH_HEADER_OFFSETS_AT_AT, EventKind, ExecFlag, RecordFlag } from '@weir/schema';
 import { BatchDecoder, BatchReader, BatchWriter, type EventDescription, validateBatch } from '@weir/segment';
 import { describe, expect, it } from 'vitest';
 import { Users } from '../identity/users.js';
@@ -88,6 +88,37 @@ const clone = (pid: number, startNs: bigint, parentPid: number, parentStartNs: b
   }) as EventDescription;
 
 describe('join', () => {
+  it('takes from withheld records what it needs to know of processes, and lays them nowhere', () => {
+    const { join, accounting, table } = setup();
+    const flags = RecordFlag.withheld;
+    const { joined, decoder } = run(join, [
+      exec(10, 1000n, 1100n, { binary: '/usr/bin/bash', arguments: ['quiet'], flags, sequence: 0n }),
+      { ...clone(11, 2000n, 10, 1000n), flags, sequence: 1n } as EventDescription,
+      exec(11, 2000n, 2100n, { binary: '/bin/true', sequence: 2n }),
+      {
+        kind: EventKind.exit,
+        pid: 10,
+        tid: 10,
+        startNs: 1000n,
+        timeNs: 2200n,
+        status: 3,
+        flags,
+        sequence: 3n,
+      },
+    ]);
+    expect([joined.records, joined.withheld, decoder.recordCount]).toEqual([1, 3, 1]);
+    const told = decoder.record(0);
+    expect([told.process?.binary, told.parent?.binary]).toEqual(['/bin/true', '/usr/bin/bash']);
+    expect(told.parent?.arguments).toEqual(['quiet']);
+    expect(told.flags).toEqual([]);
+    expect(accounting.totals()).toMatchObject({ next: 4, handled: 4 });
+    expect(accounting.handledInBatch[0]).toBe(4);
+    expect([...table.slots()].filter((slot) => table.isExited(slot))).toHaveLength(1);
+
+    const only = run(join, [exec(12, 1n, 2n, { binary: '/bin/ls', flags, sequence: 4n })]);
+    expect([only.joined.records, only.joined.withheld, only.decoder.recordCount]).toEqual([0, 1, 0]);
+  });
+
   it('gives an exec its process and its parent, each laid once', () => {
     const { join } = setup();
     const { decoder } = run(join, [

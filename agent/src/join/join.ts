@@ -56,6 +56,8 @@ export interface JoinOptions {
 export interface Joined {
   readonly byteLength: number;
   readonly records: number;
+  /** Records that came, are in the books, and only brought the table of processes up to date. */
+  readonly withheld: number;
 }
 
 /** One slot's memory, seen in the ways that are needed. */
@@ -140,10 +142,13 @@ export class Join {
     return this.handle.add(record);
   }
 
-  /** Lays what the records refer to behind them. Undefined where there is no record. */
+  /**
+   * Lays what the records refer to behind them. Undefined where there is no record. A batch of none but withheld ones is
+   * empty, and goes the way of all: its books are written, and then the ring has its room back.
+   */
   finish(slot: SlotViews): Joined | undefined {
-    const { records, recordsEnd, processes, bindings, bindingStringBytes } = this.handle.measure();
-    if (records === 0) return undefined;
+    const { records, recordsEnd, processes, bindings, bindingStringBytes, withheld } = this.handle.measure();
+    if (records + withheld === 0) return undefined;
     const { bytes, view } = slot;
     const processesAt = (recordsEnd + records * 4 + 7) & ~7;
     const bindingsAt = processesAt + processes * PROCESS_ENTRY_BYTES;
@@ -170,7 +175,7 @@ export class Join {
     const byteLength = (end + 7) & ~7;
     bytes.fill(0, end, byteLength);
     view.setUint32(BATCH_HEADER_BYTE_LENGTH_AT, byteLength, true);
-    return { byteLength, records };
+    return { byteLength, records, withheld };
   }
 
   #text(slot: SlotViews, at: number, text: Uint8Array, end: number): number {

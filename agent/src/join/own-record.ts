@@ -1,10 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
-// Owns the records that the agent makes itself: that events were lost, that somebody interfered with it.
+// Owns the records that the agent makes itself: that events were lost or are held back, that somebody interfered with it.
 import {
   EventKind,
   LOSS_RECORD_BYTES,
   LOSS_RECORD_COUNT_AT,
   LOSS_RECORD_STAGE_AT,
+  makeThrottleRecord,
   RECORD_HEADER_CPU_AT,
   RECORD_HEADER_FLAGS_AT,
   RECORD_HEADER_KIND_AT,
@@ -12,10 +13,15 @@ import {
   RECORD_HEADER_SIZE_AT,
   RECORD_HEADER_TIME_NS_AT,
   RecordFlag,
+  readRecordHeader,
   TAMPER_RECORD_BYTES,
   TAMPER_RECORD_MESSAGE_AT,
+  THROTTLE_RECORD_BYTES,
+  ThrottleScope,
+  writeThrottleRecord,
 } from '@weir/schema';
 import { AGENT_CPU } from '@weir/segment';
+import type { ThrottleChange } from '../throttle/throttles.js';
 
 /** When a record was made, and its number: the boot-time clock, made to rise. */
 export interface OwnTime {
@@ -54,5 +60,30 @@ export function tamperRecord(message: string, time: OwnTime): Uint8Array {
   view.setUint32(TAMPER_RECORD_MESSAGE_AT, TAMPER_RECORD_BYTES, true);
   view.setUint32(TAMPER_RECORD_MESSAGE_AT + 4, text.length, true);
   record.set(text, TAMPER_RECORD_BYTES);
+  return record;
+}
+
+/** A throttle began or ended to hold events back. */
+export function throttleRecord(facts: Omit<ThrottleChange, 'timeNs'>, time: OwnTime): Uint8Array {
+  const cgroup = Buffer.from(facts.cgroupName, 'latin1');
+  const policy = Buffer.from(facts.policyName).subarray(0, MESSAGE_BYTES_MAX);
+  const policyAt = THROTTLE_RECORD_BYTES + cgroup.length;
+  const { record, view } = ownRecord(EventKind.throttle, policyAt + policy.length, time);
+  const header = readRecordHeader(view, 0);
+  const { type, cgroupName: _, policyName: __, ...plain } = facts;
+  writeThrottleRecord(
+    view,
+    0,
+    makeThrottleRecord({
+      ...header,
+      ...plain,
+      scope: ThrottleScope[facts.scope],
+      type: type === 'start' ? 1 : 2,
+      cgroupName: { offset: cgroup.length === 0 ? 0 : THROTTLE_RECORD_BYTES, length: cgroup.length },
+      policyName: { offset: policy.length === 0 ? 0 : policyAt, length: policy.length },
+    }),
+  );
+  record.set(cgroup, THROTTLE_RECORD_BYTES);
+  record.set(policy, policyAt);
   return record;
 }

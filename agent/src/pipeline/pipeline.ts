@@ -54,6 +54,8 @@ export interface PipelineStats {
   annotationsLost: number;
   filterErrors: number;
   discarded: number;
+  /** Of processes, that only keep their table whole. */
+  withheld: number;
   /** Own records that found no room in the queue. */
   ownLost: number;
   /** Records that were neither judged nor kept: the host was closed under them. */
@@ -77,8 +79,9 @@ interface Work {
   readonly output: Output;
   readonly position: number;
   readonly books: Uint8Array | undefined;
-  /** Records of each CPU in it. */
+  /** Records of each CPU that were handled with it; those that are withheld are not in it. */
   readonly handled: Float64Array;
+  readonly withheld: number;
   released: boolean;
 }
 
@@ -116,6 +119,7 @@ export class Pipeline {
     annotationsLost: 0,
     filterErrors: 0,
     discarded: 0,
+    withheld: 0,
     ownLost: 0,
     unjudged: 0,
   };
@@ -232,6 +236,7 @@ export class Pipeline {
     this.#lastBatchMs = performance.now();
     this.stats.batches++;
     this.stats.records += joined.records;
+    this.stats.withheld += joined.withheld;
     // As of this batch: later ones are joined before this one is written.
     const books = this.#options.store === undefined ? undefined : accounting.encode();
     const work: Work = {
@@ -241,6 +246,7 @@ export class Pipeline {
       position: drained.position,
       books,
       handled: accounting.handledInBatch.slice(),
+      withheld: joined.withheld,
       released: false,
     };
     host
@@ -270,7 +276,7 @@ export class Pipeline {
     stats.alerts += result.alertCount;
     stats.annotationsLost += result.annotationsLost;
     stats.filterErrors += result.errors;
-    if (result.dropped > 0) this.#noteDropped(result, work);
+    if (result.dropped + work.withheld > 0) this.#noteDropped(result, work);
     this.#archived?.note(views, result.slot.verdicts);
     const length = this.#survivors.extract(
       views,
@@ -305,7 +311,7 @@ export class Pipeline {
   /** Told of a batch that failed: its records are lost. It must be done with the bytes when it returns. */
   onUnjudged: ((batch: Uint8Array) => void) | undefined;
 
-  /** All of the batch but those that were not dropped: these are few, and are looked at anyhow. */
+  /** All that was handled with the batch but those that were not dropped: these are few, and are looked at anyhow. */
   #noteDropped(result: BatchResult, { views, handled }: Work): void {
     const { words, view } = views;
     const offsetsAt = view.getUint32(BATCH_HEADER_OFFSETS_AT_AT, true) >> 2;

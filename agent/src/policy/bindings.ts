@@ -43,6 +43,16 @@ export class BindingTable {
     return this.#byId.get(bindingId);
   }
 
+  /** Name of a policy by its number, after its namespace where it has one; undefined where it is long gone. */
+  policyName(policyId: number): string | undefined {
+    for (const binding of this.#byId.values()) {
+      const { policyName, policyNamespace } = binding;
+      if (binding.policyId === policyId)
+        return policyNamespace === '' ? policyName : `${policyNamespace}/${policyName}`;
+    }
+    return undefined;
+  }
+
   get size(): number {
     return this.#byId.size;
   }

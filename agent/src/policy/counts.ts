@@ -12,6 +12,7 @@ export interface PolicyCounts {
   readonly lost: bigint;
   readonly enforced: bigint;
   readonly enforceFailed: bigint;
+  readonly throttled: bigint;
 }
 
 /** Of a hook, since it was attached. */

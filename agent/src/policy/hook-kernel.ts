@@ -26,6 +26,7 @@ import { systemCallEntries } from './kernel-names.js';
 import { newMappingMark, openMappingEvents } from './mappings.js';
 import { type Denial, type Prevention, Preventions, u64 } from './prevention.js';
 import { SocketOwners } from './socket-owners.js';
+import { throttledSpec } from './throttled-spec.js';
 import { attachUser, type UserRequest } from './user-hooks.js';
 
 export interface LoadRequest {
@@ -66,6 +67,8 @@ export interface HookKernelOptions {
   readonly hostRoot?: string;
   /** Maps that the hooks share with other objects: events, counters, process_states and the like. */
   readonly sharedMaps: Readonly<Record<string, BpfMap>>;
+  /** Whether a throttle of the node holds events back. */
+  readonly throttles?: boolean;
   /** Other sizes of maps than the object's own, by name. */
   readonly maxEntries?: Readonly<Record<string, number>>;
 }
@@ -91,6 +94,9 @@ const mapNames = [
   'lineage_strings',
   'lineage_pids',
   'lineage_seeds',
+  'throttle_limits',
+  'throttle_windows',
+  'throttled',
 ] as const;
 type MapName = (typeof mapNames)[number];
 /** Maps of the object that a second instance of it has to share with the first. */
@@ -174,8 +180,9 @@ export class HookKernel {
    * Loads and attaches a program. It does nothing before `setState` names its spec_id.
    * @throws {PolicyLoadError} with the reason in words
    */
-  attach(request: LoadRequest): HookProgram {
+  attach(given: LoadRequest): HookProgram {
     this.open();
+    const request = this.#options.throttles === true ? { ...given, spec: throttledSpec(given.spec) } : given;
     const { symbol } = request;
     if (request.user !== undefined) return this.#attachUser(request, request.user);
     if (request.isMapping === true) return this.#attachMapping(request);

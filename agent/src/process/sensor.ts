@@ -18,6 +18,19 @@ export interface SensorOptions {
   readonly agentPid: number;
   /** Folder on a BPF file system in which the counters are pinned, so that they outlive the agent. */
   readonly pinFolder?: string;
+  /** Entries of `throttle_limits`; none: nothing is throttled, and no room is taken to count what passes. */
+  readonly throttles?: readonly MapEntry[];
+  /** Which processes are told of; without it all are. */
+  readonly narrowing?: {
+    readonly config: Uint8Array;
+    readonly strings: readonly MapEntry[];
+    readonly numbers: readonly MapEntry[];
+  };
+}
+
+interface MapEntry {
+  readonly key: Uint8Array;
+  readonly value: Uint8Array;
 }
 
 /** True where a folder is on a BPF file system. */
@@ -43,6 +56,8 @@ interface SensorProgram {
 
 export class Sensor {
   readonly maps: Readonly<Record<string, BpfMap>>;
+  /** Rules of narrowing by numbers; no other program has it. */
+  readonly narrowingNumbers: BpfMap;
   /** True where the counters were there before: sequences go on. */
   readonly countersPinned: boolean;
   readonly #programs: SensorProgram[];
@@ -50,8 +65,14 @@ export class Sensor {
   readonly #value: Uint8Array;
   #closed = false;
 
-  private constructor(maps: Record<string, BpfMap>, programs: readonly SensorProgram[], pinned: boolean) {
+  private constructor(
+    maps: Record<string, BpfMap>,
+    narrowingNumbers: BpfMap,
+    programs: readonly SensorProgram[],
+    pinned: boolean,
+  ) {
     this.maps = maps;
+    this.narrowingNumbers = narrowingNumbers;
     this.#programs = [...programs];
     this.countersPinned = pinned;
     this.#value = new Uint8Array((maps.counters as BpfMap).valueBytes);
@@ -75,15 +96,28 @@ export class Sensor {
   static #load(options: SensorOptions, pin: string | undefined, pinned: boolean): Sensor {
     const wakeupBytes = new Uint8Array(8);
     new DataView(wakeupBytes.buffer).setBigUint64(0, BigInt(Math.floor(options.ringBytes / 4)), true);
+    const throttles = options.throttles ?? [];
     const object = openObject({
       path: options.objectPath,
-      maxEntries: { events: options.ringBytes },
-      rodata: { wakeup_bytes: wakeupBytes, agent_pid: u32(options.agentPid) },
+      maxEntries: { events: options.ringBytes, ...(throttles.length === 0 ? { throttle_windows: 1 } : {}) },
+      rodata: {
+        wakeup_bytes: wakeupBytes,
+        agent_pid: u32(options.agentPid),
+        throttles: u32(throttles.length === 0 ? 0 : 1),
+        ...(options.narrowing === undefined ? {} : { narrowing: options.narrowing.config }),
+      },
       ...(pin === undefined ? {} : { pinnedMaps: { counters: pin } }),
     });
     try {
       object.load();
       const maps = Object.fromEntries(sharedMapNames.map((name) => [name, object.map(name)]));
+      for (const { key, value } of throttles) maps.throttle_limits?.update(key, value);
+      const { narrowing } = options;
+      const numbers = object.map('narrowing_numbers');
+      for (const { key, value } of narrowing?.numbers ?? []) numbers.update(key, value);
+      const strings = object.map('narrowing_strings');
+      for (const { key, value } of narrowing?.strings ?? []) strings.update(key, value);
+      strings.close();
       const programs = programNames.map((name) => {
         const program = object.program(name);
         return {
@@ -94,7 +128,7 @@ export class Sensor {
           id: program.id,
         };
       });
-      return new Sensor(maps, programs, pinned);
+      return new Sensor(maps, numbers, programs, pinned);
     } finally {
       object.close();
     }
@@ -159,5 +193,6 @@ export class Sensor {
     this.detach();
     for (const program of this.#programs) program.close();
     for (const map of Object.values(this.maps)) map.close();
+    this.narrowingNumbers.close();
   }
 }

@@ -96,6 +96,17 @@ export interface AgentStatus {
   /** What was found to be changed by another hand: how often, and what is so now. */
   readonly tamper: { readonly count: number; readonly current: readonly string[] };
   readonly losses: Readonly<Record<string, number>>;
+  /** Limits by throttle_scope, and who is throttled now; absent where there is no limit. */
+  readonly throttles?: {
+    readonly limits: Readonly<Record<string, string>>;
+    readonly current: readonly {
+      readonly scope: string;
+      readonly cgroup: string;
+      readonly policy: string;
+      readonly pid: number;
+      readonly heldBack: number;
+    }[];
+  };
   readonly processes: {
     readonly entries: number;
     readonly entriesMax: number;
@@ -146,6 +157,7 @@ export interface HookState {
       readonly lost: number;
       readonly enforced: number;
       readonly enforceFailed: number;
+      readonly throttled: number;
     };
   }[];
 }

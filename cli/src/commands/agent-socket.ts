@@ -50,6 +50,19 @@ export async function withAgent(
   }
 }
 
+/** The limits of the node's throttles, and who is throttled now. */
+function throttleLines({ throttles }: AgentStatus): string[] {
+  if (throttles === undefined) return [];
+  const limits = Object.entries(throttles.limits).map(([scope, limit]) => `${scope} ${limit}`);
+  return [
+    `throttles: ${limits.map(cell).join(', ')}`,
+    ...throttles.current.map(({ scope, cgroup, policy, heldBack }) => {
+      const whose = policy === '' ? `cgroup ${cell(cgroup)}` : `policy ${cell(policy)}`;
+      return `throttled by ${cell(scope)}: ${whose}, ${heldBack} events held back so far`;
+    }),
+  ];
+}
+
 function showStatus(output: Output, status: AgentStatus): void {
   const now = Date.now();
   output.line(
@@ -91,6 +104,7 @@ function showStatus(output: Output, status: AgentStatus): void {
       ? 'lost: none'
       : `lost: ${losses.map(([stage, count]) => `${cell(stage)} ${count}`).join(', ')}`,
   );
+  for (const line of throttleLines(status)) output.line(line);
   for (const finding of status.tamper.current) output.line(`tampered with: ${cell(finding)}`);
   if (status.tamper.count > 0) output.line(`tampering: found ${status.tamper.count} times`);
   for (const { policy, action, done, failed, rateLimited, noRoom, lastError } of status.actions) {

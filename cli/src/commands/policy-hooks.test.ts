@@ -11,7 +11,15 @@ test('each policy on each hook has a row, with what is not known marked', () => 
     undecided: 1,
     memoryBytes: 4097,
   };
-  const counts = { matches: 8, posted: 5, rateLimited: 1, lost: 2, enforced: 3, enforceFailed: 4 };
+  const counts = {
+    matches: 8,
+    posted: 5,
+    rateLimited: 1,
+    lost: 2,
+    enforced: 3,
+    enforceFailed: 4,
+    throttled: 0,
+  };
   const rows = hookRows([
     {
       ...hook,

@@ -33,7 +33,7 @@ export function hookRows(hooks: readonly HookState[]): (string | number)[][] {
         hook.hits,
         count(counts?.matches),
         count(counts?.posted),
-        count(counts?.rateLimited),
+        count(counts && counts.rateLimited + counts.throttled),
         count(counts?.enforced),
         count(counts?.lost),
         count(counts && counts.enforceFailed + hook.skipped),

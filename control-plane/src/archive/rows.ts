@@ -9,6 +9,7 @@ import {
   type DecodedArgument,
   type DecodedProcess,
   type DecodedRecord,
+  throttleText,
 } from '@weir/segment';
 import { ArchiveError } from './error.js';
 
@@ -296,7 +297,8 @@ function textBytes(process: DecodedProcess): number {
 
 /** What the event itself says: of a filter, of the agent; the policy's message is in its binding. */
 function messageOf(record: DecodedRecord): string | null {
-  return orNull(record.annotation?.message ?? record.tamper?.message ?? '');
+  const throttled = record.throttle === undefined ? '' : throttleText(record.throttle);
+  return orNull(record.annotation?.message ?? record.tamper?.message ?? throttled);
 }
 
 const textTypes: ReadonlySet<string> = new Set([

@@ -301,14 +301,22 @@ describe('typed accessors', () => {
     writer.event({ kind: EventKind.exec, pid: 9, process, parent: grandparent });
     writer.event({ kind: EventKind.clone, pid: 9, namespacePid: 6 });
     writer.event({ kind: EventKind.loss, pid: 0, stage: LossStage.spoolFull, count: 1n << 40n });
-    writer.event({ kind: EventKind.throttle, pid: 0, type: 2, heldBack: 8n, cgroupName: 'pod1' });
+    writer.event({
+      kind: EventKind.throttle,
+      pid: 0,
+      type: 2,
+      scope: 3,
+      heldBack: 8n,
+      cgroupName: 'pod1',
+      policyName: 'p',
+    });
     writer.event({ kind: EventKind.tamper, pid: 0, message: 'a map was changed' });
     const { labels } = await judge(host, writer.finish());
     expect(labels).toEqual([
       { a: '/root', b: '12', c: 'admin', d: '/init', e: 'eu-1', f: '0', g: 'memfd', h: '4' },
       { a: '6' },
       { a: '5', b: '1099511627776' },
-      { a: 'stop', b: '8', c: 'pod1' },
+      { a: 'stop', b: '8', c: 'pod1', d: 'p', e: '3' },
       { a: 'a map was changed' },
     ]);
   });

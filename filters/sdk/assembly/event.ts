@@ -80,6 +80,9 @@ import {
   throttleRecordCgroupNameLength,
   throttleRecordCgroupNameOffset,
   throttleRecordHeldBack,
+  throttleRecordPolicyNameLength,
+  throttleRecordPolicyNameOffset,
+  throttleRecordScope,
   throttleRecordType,
 } from './generated/layout';
 import { batchAt, bindingAt, emptyAt, processAt } from './memory';
@@ -512,6 +515,21 @@ export class Event {
       this.record,
       throttleRecordCgroupNameOffset(this.record),
       throttleRecordCgroupNameLength(this.record),
+    );
+  }
+
+  /** Throttle events: whose events are counted together; see ThrottleScope. -1 for other kinds. */
+  get throttleScope(): i32 {
+    return this.kind == EventKind.throttle ? <i32>throttleRecordScope(this.record) : -1;
+  }
+
+  /** Throttle events: name of the policy, where its events are counted together; else empty. */
+  get throttlePolicy(): Bytes {
+    if (this.kind != EventKind.throttle) return viewOf(this.record, 0, 0);
+    return viewOf(
+      this.record,
+      throttleRecordPolicyNameOffset(this.record),
+      throttleRecordPolicyNameLength(this.record),
     );
   }
 

@@ -15,6 +15,7 @@ export {
   NamespaceKind,
   RecordFlag,
   Severity,
+  ThrottleScope,
 } from './generated/layout';
 export { NetworkList, TextList } from './list';
 export { debug, info, warn } from './log';

@@ -80,6 +80,8 @@ export const RecordFlag = {
   orphan: 64,
   /** the process is the one that the socket of an argument belongs to, not the one that was running */
   socketOwner: 128,
+  /** it only keeps the table of processes whole: nobody is shown it, and nothing keeps it */
+  withheld: 256,
 } as const;
 export type RecordFlag = (typeof RecordFlag)[keyof typeof RecordFlag];
 /** Names of record_flag, by number, as events and the archive spell them. */
@@ -92,6 +94,7 @@ export const recordFlagNames: Readonly<Record<number, string>> = {
   32: 'filter_error',
   64: 'orphan',
   128: 'socket_owner',
+  256: 'withheld',
 };
 
 /** Bits about a process, as bit values. */
@@ -421,6 +424,8 @@ export const LossStage = {
   sink: 7,
   /** the control plane refused the segment */
   upload: 8,
+  /** a throttle of the node held it back in the kernel */
+  throttled: 9,
 } as const;
 export type LossStage = (typeof LossStage)[keyof typeof LossStage];
 /** Names of loss_stage, by number, as events and the archive spell them. */
@@ -434,6 +439,27 @@ export const lossStageNames: Readonly<Record<number, string>> = {
   6: 'filter',
   7: 'sink',
   8: 'upload',
+  9: 'throttled',
+};
+
+/** Whose events a throttle counts together. */
+export const ThrottleScope = {
+  /** those of a thread */
+  thread: 0,
+  /** those of a process */
+  process: 1,
+  /** those of all processes of a cgroup: of a container, of a service */
+  cgroup: 2,
+  /** those of a policy, of whatever process */
+  policy: 3,
+} as const;
+export type ThrottleScope = (typeof ThrottleScope)[keyof typeof ThrottleScope];
+/** Names of throttle_scope, by number, as events and the archive spell them. */
+export const throttleScopeNames: Readonly<Record<number, string>> = {
+  0: 'thread',
+  1: 'process',
+  2: 'cgroup',
+  3: 'policy',
 };
 
 /** Index of a namespace in the arrays of inode numbers. */
@@ -494,6 +520,8 @@ export const HookFeature = {
   socketOwners: 2048,
   /** a value is longer than a trie takes: texts are followed byte by byte */
   longTexts: 8192,
+  /** a throttle of the node holds events back */
+  throttle: 16384,
 } as const;
 export type HookFeature = (typeof HookFeature)[keyof typeof HookFeature];
 /** Names of hook_feature, by number, as events and the archive spell them. */
@@ -512,6 +540,7 @@ export const hookFeatureNames: Readonly<Record<number, string>> = {
   4096: 'set',
   2048: 'socket_owners',
   8192: 'long_texts',
+  16384: 'throttle',
 };
 
 /** Bits of a selector, as bit values. */
@@ -774,6 +803,29 @@ export const lineageUseNames: Readonly<Record<number, string>> = {
   8: 'namespace_pid',
 };
 
+/** What of a process decides whether it is told of. */
+export const NarrowingAttribute = {
+  /** path of the binary */
+  binary: 0,
+  /** real user id */
+  uid: 1,
+  /** inode number of the pid namespace */
+  pidNamespace: 2,
+  /** inode number of the mount namespace */
+  mntNamespace: 3,
+  /** id of its cgroup, or of the nearest one around it that is that of a workload */
+  cgroup: 4,
+} as const;
+export type NarrowingAttribute = (typeof NarrowingAttribute)[keyof typeof NarrowingAttribute];
+/** Names of narrowing_attribute, by number, as events and the archive spell them. */
+export const narrowingAttributeNames: Readonly<Record<number, string>> = {
+  0: 'binary',
+  1: 'uid',
+  2: 'pid_namespace',
+  3: 'mnt_namespace',
+  4: 'cgroup',
+};
+
 /** Per-CPU counters of the kernel stage. */
 export const KernelCounter = {
   /** records for which a sequence number was taken */
@@ -816,6 +868,10 @@ export const KernelCounter = {
   returnsLost: 18,
   /** of produced: signals to the agent */
   producedTamper: 19,
+  /** events that a throttle of the node held back; of these, exec, clone and exit are produced all the same, withheld */
+  throttled: 22,
+  /** of produced: exec, clone and exit that are withheld, as the agent was told to */
+  narrowed: 23,
 } as const;
 export type KernelCounter = (typeof KernelCounter)[keyof typeof KernelCounter];
 /** Names of kernel_counter, by number, as events and the archive spell them. */
@@ -840,6 +896,8 @@ export const kernelCounterNames: Readonly<Record<number, string>> = {
   17: 'rate_limited',
   18: 'returns_lost',
   19: 'produced_tamper',
+  22: 'throttled',
+  23: 'narrowed',
 };
 
 /** Where in the kernel stage something could not be read; per-CPU counts. Their sum is the counter unreadable. */
@@ -2176,12 +2234,13 @@ export const THROTTLE_RECORD_CGROUP_ID_AT = 56;
 export const THROTTLE_RECORD_PARENT_INDEX_AT = 64;
 export const THROTTLE_RECORD_ANNOTATION_AT = 68;
 export const THROTTLE_RECORD_TYPE_AT = 72;
-export const THROTTLE_RECORD_RESERVED_AT = 76;
+export const THROTTLE_RECORD_SCOPE_AT = 76;
 export const THROTTLE_RECORD_HELD_BACK_AT = 80;
 export const THROTTLE_RECORD_CGROUP_NAME_AT = 88;
-export const THROTTLE_RECORD_BYTES = 96;
+export const THROTTLE_RECORD_POLICY_NAME_AT = 96;
+export const THROTTLE_RECORD_BYTES = 104;
 
-/** A rate limit began (1) or ended (2) to hold events back. */
+/** A throttle began (1) or ended (2) to hold events back. Made by the agent. The header names the process whose events they are, and its cgroup; those of a policy are of no process. */
 export interface ThrottleRecord {
   /** bytes of the whole record, payload included, a multiple of 8 */
   size: number;
@@ -2213,15 +2272,17 @@ export interface ThrottleRecord {
   annotation: number;
   /** 1 start, 2 stop */
   type: number;
-  /** 0 */
-  reserved: number;
+  /** throttle_scope */
+  scope: number;
   /** how many events, at stop */
   heldBack: bigint;
-  /** of the cgroup */
+  /** of the cgroup; empty where they are those of a policy */
   cgroupName: Span;
+  /** of the policy whose events they are, else empty */
+  policyName: Span;
 }
 
-/** Reads 96 bytes. @throws {RangeError} where they reach past the view. */
+/** Reads 104 bytes. @throws {RangeError} where they reach past the view. */
 export function readThrottleRecord(view: DataView, at: number): ThrottleRecord {
   return {
     size: view.getUint32(at, true),
@@ -2239,13 +2300,14 @@ export function readThrottleRecord(view: DataView, at: number): ThrottleRecord {
     parentIndex: view.getUint32(at + 64, true),
     annotation: view.getUint32(at + 68, true),
     type: view.getUint32(at + 72, true),
-    reserved: view.getUint32(at + 76, true),
+    scope: view.getUint32(at + 76, true),
     heldBack: view.getBigUint64(at + 80, true),
     cgroupName: { offset: view.getUint32(at + 88, true), length: view.getUint32(at + 88 + 4, true) },
+    policyName: { offset: view.getUint32(at + 96, true), length: view.getUint32(at + 96 + 4, true) },
   };
 }
 
-/** Writes 96 bytes. @throws {RangeError} where they reach past the view. */
+/** Writes 104 bytes. @throws {RangeError} where they reach past the view. */
 export function writeThrottleRecord(view: DataView, at: number, value: ThrottleRecord): void {
   view.setUint32(at, value.size, true);
   view.setUint16(at + 4, value.kind, true);
@@ -2262,10 +2324,12 @@ export function writeThrottleRecord(view: DataView, at: number, value: ThrottleR
   view.setUint32(at + 64, value.parentIndex, true);
   view.setUint32(at + 68, value.annotation, true);
   view.setUint32(at + 72, value.type, true);
-  view.setUint32(at + 76, value.reserved, true);
+  view.setUint32(at + 76, value.scope, true);
   view.setBigUint64(at + 80, value.heldBack, true);
   view.setUint32(at + 88, value.cgroupName.offset, true);
   view.setUint32(at + 88 + 4, value.cgroupName.length, true);
+  view.setUint32(at + 96, value.policyName.offset, true);
+  view.setUint32(at + 96 + 4, value.policyName.length, true);
 }
 
 /** Makes a ThrottleRecord of zeros, with the given fields set. */
@@ -3090,7 +3154,8 @@ export const BINDING_COUNTS_RATE_LIMITED_AT = 16;
 export const BINDING_COUNTS_LOST_AT = 24;
 export const BINDING_COUNTS_ENFORCED_AT = 32;
 export const BINDING_COUNTS_ENFORCE_FAILED_AT = 40;
-export const BINDING_COUNTS_BYTES = 48;
+export const BINDING_COUNTS_THROTTLED_AT = 48;
+export const BINDING_COUNTS_BYTES = 56;
 
 /** Counts of one policy on one hook, on one CPU. */
 export interface BindingCounts {
@@ -3106,9 +3171,11 @@ export interface BindingCounts {
   enforced: bigint;
   /** calls for which that could not be done */
   enforceFailed: bigint;
+  /** events that a throttle of the node held back */
+  throttled: bigint;
 }
 
-/** Reads 48 bytes. @throws {RangeError} where they reach past the view. */
+/** Reads 56 bytes. @throws {RangeError} where they reach past the view. */
 export function readBindingCounts(view: DataView, at: number): BindingCounts {
   return {
     matches: view.getBigUint64(at, true),
@@ -3117,10 +3184,11 @@ export function readBindingCounts(view: DataView, at: number): BindingCounts {
     lost: view.getBigUint64(at + 24, true),
     enforced: view.getBigUint64(at + 32, true),
     enforceFailed: view.getBigUint64(at + 40, true),
+    throttled: view.getBigUint64(at + 48, true),
   };
 }
 
-/** Writes 48 bytes. @throws {RangeError} where they reach past the view. */
+/** Writes 56 bytes. @throws {RangeError} where they reach past the view. */
 export function writeBindingCounts(view: DataView, at: number, value: BindingCounts): void {
   view.setBigUint64(at, value.matches, true);
   view.setBigUint64(at + 8, value.posted, true);
@@ -3128,11 +3196,230 @@ export function writeBindingCounts(view: DataView, at: number, value: BindingCou
   view.setBigUint64(at + 24, value.lost, true);
   view.setBigUint64(at + 32, value.enforced, true);
   view.setBigUint64(at + 40, value.enforceFailed, true);
+  view.setBigUint64(at + 48, value.throttled, true);
 }
 
 /** Makes a BindingCounts of zeros, with the given fields set. */
 export function makeBindingCounts(fields: Partial<BindingCounts> = {}): BindingCounts {
   return { ...readBindingCounts(zeros, 0), ...fields };
+}
+
+export const THROTTLE_LIMIT_EVENTS_AT = 0;
+export const THROTTLE_LIMIT_WINDOW_NS_AT = 8;
+export const THROTTLE_LIMIT_BYTES = 16;
+
+/** What the throttle of one throttle_scope lets through. */
+export interface ThrottleLimit {
+  /** of one kind in any window, below 2^20; 0 where this scope has no limit */
+  events: bigint;
+  /** above 0 */
+  windowNs: bigint;
+}
+
+/** Reads 16 bytes. @throws {RangeError} where they reach past the view. */
+export function readThrottleLimit(view: DataView, at: number): ThrottleLimit {
+  return {
+    events: view.getBigUint64(at, true),
+    windowNs: view.getBigUint64(at + 8, true),
+  };
+}
+
+/** Writes 16 bytes. @throws {RangeError} where they reach past the view. */
+export function writeThrottleLimit(view: DataView, at: number, value: ThrottleLimit): void {
+  view.setBigUint64(at, value.events, true);
+  view.setBigUint64(at + 8, value.windowNs, true);
+}
+
+/** Makes a ThrottleLimit of zeros, with the given fields set. */
+export function makeThrottleLimit(fields: Partial<ThrottleLimit> = {}): ThrottleLimit {
+  return { ...readThrottleLimit(zeros, 0), ...fields };
+}
+
+export const THROTTLE_KEY_SCOPE_AT = 0;
+export const THROTTLE_KEY_ID_AT = 4;
+export const THROTTLE_KEY_INSTANCE_AT = 8;
+export const THROTTLE_KEY_KIND_AT = 16;
+export const THROTTLE_KEY_RESERVED_AT = 20;
+export const THROTTLE_KEY_BYTES = 24;
+
+/** Whose events are counted together. */
+export interface ThrottleKey {
+  /** throttle_scope */
+  scope: number;
+  /** thread, process or policy; 0 of a cgroup */
+  id: number;
+  /** start of the thread or process, boot-time clock; id of the cgroup; 0 of a policy */
+  instance: bigint;
+  /** event_kind; 0 where it is told who is throttled, for events of whatever kind */
+  kind: number;
+  /** 0 */
+  reserved: number;
+}
+
+/** Reads 24 bytes. @throws {RangeError} where they reach past the view. */
+export function readThrottleKey(view: DataView, at: number): ThrottleKey {
+  return {
+    scope: view.getUint32(at, true),
+    id: view.getUint32(at + 4, true),
+    instance: view.getBigUint64(at + 8, true),
+    kind: view.getUint32(at + 16, true),
+    reserved: view.getUint32(at + 20, true),
+  };
+}
+
+/** Writes 24 bytes. @throws {RangeError} where they reach past the view. */
+export function writeThrottleKey(view: DataView, at: number, value: ThrottleKey): void {
+  view.setUint32(at, value.scope, true);
+  view.setUint32(at + 4, value.id, true);
+  view.setBigUint64(at + 8, value.instance, true);
+  view.setUint32(at + 16, value.kind, true);
+  view.setUint32(at + 20, value.reserved, true);
+}
+
+/** Makes a ThrottleKey of zeros, with the given fields set. */
+export function makeThrottleKey(fields: Partial<ThrottleKey> = {}): ThrottleKey {
+  return { ...readThrottleKey(zeros, 0), ...fields };
+}
+
+export const THROTTLED_SINCE_NS_AT = 0;
+export const THROTTLED_LAST_NS_AT = 8;
+export const THROTTLED_HELD_BACK_AT = 16;
+export const THROTTLED_CGROUP_ID_AT = 24;
+export const THROTTLED_START_NS_AT = 32;
+export const THROTTLED_PID_AT = 40;
+export const THROTTLED_TID_AT = 44;
+export const THROTTLED_CGROUP_NAME_AT = 48;
+export const THROTTLED_BYTES = 176;
+
+/** Who is throttled, and what was held back since that began. */
+export interface Throttled {
+  /** when the first event was held back, boot-time clock */
+  sinceNs: bigint;
+  /** when the last one was */
+  lastNs: bigint;
+  /** events */
+  heldBack: bigint;
+  /** of who made the first; 0 of a policy */
+  cgroupId: bigint;
+  /** of its process; 0 of a policy */
+  startNs: bigint;
+  /** of its process; 0 of a policy */
+  pid: number;
+  /** of its thread; 0 of a policy */
+  tid: number;
+  /** last part of its cgroup's path, closed by NUL */
+  cgroupName: readonly number[];
+}
+
+/** Reads 176 bytes. @throws {RangeError} where they reach past the view. */
+export function readThrottled(view: DataView, at: number): Throttled {
+  return {
+    sinceNs: view.getBigUint64(at, true),
+    lastNs: view.getBigUint64(at + 8, true),
+    heldBack: view.getBigUint64(at + 16, true),
+    cgroupId: view.getBigUint64(at + 24, true),
+    startNs: view.getBigUint64(at + 32, true),
+    pid: view.getUint32(at + 40, true),
+    tid: view.getUint32(at + 44, true),
+    cgroupName: Array.from({ length: 128 }, (_, i) => view.getUint8(at + 48 + i * 1)),
+  };
+}
+
+/** Writes 176 bytes. @throws {RangeError} where they reach past the view. */
+export function writeThrottled(view: DataView, at: number, value: Throttled): void {
+  view.setBigUint64(at, value.sinceNs, true);
+  view.setBigUint64(at + 8, value.lastNs, true);
+  view.setBigUint64(at + 16, value.heldBack, true);
+  view.setBigUint64(at + 24, value.cgroupId, true);
+  view.setBigUint64(at + 32, value.startNs, true);
+  view.setUint32(at + 40, value.pid, true);
+  view.setUint32(at + 44, value.tid, true);
+  value.cgroupName.slice(0, 128).forEach((item, i) => {
+    view.setUint8(at + 48 + i * 1, item);
+  });
+}
+
+/** Makes a Throttled of zeros, with the given fields set. */
+export function makeThrottled(fields: Partial<Throttled> = {}): Throttled {
+  return { ...readThrottled(zeros, 0), ...fields };
+}
+
+export const NARROWING_ALLOWED_AT = 0;
+export const NARROWING_DENIED_AT = 4;
+export const NARROWING_USES_AT = 8;
+export const NARROWING_DEFAULTS_AT = 12;
+export const NARROWING_BYTES = 32;
+
+/** Which processes are told of (.rodata). */
+export interface Narrowing {
+  /** bit n: who is in rule n is told of, and who is in no rule of these is not; 0: all are */
+  allowed: number;
+  /** bit n: who is in rule n is not told of */
+  denied: number;
+  /** bit n: a rule looks at the narrowing_attribute n */
+  uses: number;
+  /** by narrowing_attribute: bit n: rule n does not look at it; what a look-up that finds nothing gives */
+  defaults: readonly number[];
+}
+
+/** Reads 32 bytes. @throws {RangeError} where they reach past the view. */
+export function readNarrowing(view: DataView, at: number): Narrowing {
+  return {
+    allowed: view.getUint32(at, true),
+    denied: view.getUint32(at + 4, true),
+    uses: view.getUint32(at + 8, true),
+    defaults: Array.from({ length: 5 }, (_, i) => view.getUint32(at + 12 + i * 4, true)),
+  };
+}
+
+/** Writes 32 bytes. @throws {RangeError} where they reach past the view. */
+export function writeNarrowing(view: DataView, at: number, value: Narrowing): void {
+  view.setUint32(at, value.allowed, true);
+  view.setUint32(at + 4, value.denied, true);
+  view.setUint32(at + 8, value.uses, true);
+  value.defaults.slice(0, 5).forEach((item, i) => {
+    view.setUint32(at + 12 + i * 4, item, true);
+  });
+}
+
+/** Makes a Narrowing of zeros, with the given fields set. */
+export function makeNarrowing(fields: Partial<Narrowing> = {}): Narrowing {
+  return { ...readNarrowing(zeros, 0), ...fields };
+}
+
+export const NARROWING_KEY_ATTRIBUTE_AT = 0;
+export const NARROWING_KEY_RESERVED_AT = 4;
+export const NARROWING_KEY_VALUE_AT = 8;
+export const NARROWING_KEY_BYTES = 16;
+
+/** Key of the rules that hold for a number. */
+export interface NarrowingKey {
+  /** narrowing_attribute */
+  attribute: number;
+  /** 0 */
+  reserved: number;
+  value: bigint;
+}
+
+/** Reads 16 bytes. @throws {RangeError} where they reach past the view. */
+export function readNarrowingKey(view: DataView, at: number): NarrowingKey {
+  return {
+    attribute: view.getUint32(at, true),
+    reserved: view.getUint32(at + 4, true),
+    value: view.getBigUint64(at + 8, true),
+  };
+}
+
+/** Writes 16 bytes. @throws {RangeError} where they reach past the view. */
+export function writeNarrowingKey(view: DataView, at: number, value: NarrowingKey): void {
+  view.setUint32(at, value.attribute, true);
+  view.setUint32(at + 4, value.reserved, true);
+  view.setBigUint64(at + 8, value.value, true);
+}
+
+/** Makes a NarrowingKey of zeros, with the given fields set. */
+export function makeNarrowingKey(fields: Partial<NarrowingKey> = {}): NarrowingKey {
+  return { ...readNarrowingKey(zeros, 0), ...fields };
 }
 
 export const MASK_WORDS_AT = 0;

@@ -40,7 +40,15 @@ async function checkScopes(hooks: Hooks, { folder, run }: ScenarioContext): Prom
   }
 }
 
-const nothing = { matches: 0n, posted: 0n, rateLimited: 0n, lost: 0n, enforced: 0n, enforceFailed: 0n };
+const nothing = {
+  matches: 0n,
+  posted: 0n,
+  rateLimited: 0n,
+  lost: 0n,
+  enforced: 0n,
+  enforceFailed: 0n,
+  throttled: 0n,
+};
 
 function countsOf(hooks: Hooks, name: string) {
   const policies = hooks.set.report().flatMap((hook) => hook.policies);

@@ -30,6 +30,7 @@ export enum RecordFlag {
   filterError = 32,
   orphan = 64,
   socketOwner = 128,
+  withheld = 256,
 }
 
 /** Bits about a process, as bit values. */
@@ -157,6 +158,15 @@ export enum LossStage {
   filter = 6,
   sink = 7,
   upload = 8,
+  throttled = 9,
+}
+
+/** Whose events a throttle counts together. */
+export enum ThrottleScope {
+  thread = 0,
+  process = 1,
+  cgroup = 2,
+  policy = 3,
 }
 
 /** Index of a namespace in the arrays of inode numbers. */
@@ -612,8 +622,8 @@ export const lossRecordBytes: u32 = 88;
 /** how many */
 @inline export function lossRecordCount(at: usize): u64 { return load<u64>(at, 80); }
 
-// A rate limit began (1) or ended (2) to hold events back.
-export const throttleRecordBytes: u32 = 96;
+// A throttle began (1) or ended (2) to hold events back. Made by the agent. The header names the process whose events they are, and its cgroup; those of a policy are of no process.
+export const throttleRecordBytes: u32 = 104;
 /** bytes of the whole record, payload included, a multiple of 8 */
 @inline export function throttleRecordSize(at: usize): u32 { return load<u32>(at, 0); }
 /** event_kind */
@@ -644,13 +654,16 @@ export const throttleRecordBytes: u32 = 96;
 @inline export function throttleRecordAnnotation(at: usize): u32 { return load<u32>(at, 68); }
 /** 1 start, 2 stop */
 @inline export function throttleRecordType(at: usize): u32 { return load<u32>(at, 72); }
-/** 0 */
-@inline export function throttleRecordReserved(at: usize): u32 { return load<u32>(at, 76); }
+/** throttle_scope */
+@inline export function throttleRecordScope(at: usize): u32 { return load<u32>(at, 76); }
 /** how many events, at stop */
 @inline export function throttleRecordHeldBack(at: usize): u64 { return load<u64>(at, 80); }
-/** of the cgroup */
+/** of the cgroup; empty where they are those of a policy */
 @inline export function throttleRecordCgroupNameOffset(at: usize): u32 { return load<u32>(at, 88); }
 @inline export function throttleRecordCgroupNameLength(at: usize): u32 { return load<u32>(at, 92); }
+/** of the policy whose events they are, else empty */
+@inline export function throttleRecordPolicyNameOffset(at: usize): u32 { return load<u32>(at, 96); }
+@inline export function throttleRecordPolicyNameLength(at: usize): u32 { return load<u32>(at, 100); }
 
 // A filter derived it. Its text and labels are in the annotation.
 export const alertRecordBytes: u32 = 88;
