@@ -4,23 +4,75 @@
 import assert from 'node:assert/strict';
 import { closeSync, mkdirSync, openSync, rmdirSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { RecordFlag } from '@weir/schema';
-import { policyOf, withHooks } from '../guest/hooks.js';
-import { scenario } from '../scenario.js';
+import { ArgumentFlag, RecordFlag } from '@weir/schema';
+import { type Hooks, policyOf, withHooks } from '../guest/hooks.js';
+import { type ScenarioContext, scenario } from '../scenario.js';
+
+/** A name in memory that is not resident is not to be had where the call begins: that is said, and is no "no". */
+async function checkAbsent(hooks: Hooks, { folder, run }: ScenarioContext): Promise<void> {
+  const opened = join(folder, 'opened');
+  writeFileSync(opened, '');
+  let files = 0;
+  // Each time another file: what was read once is resident.
+  const open = async () => {
+    const name = join(folder, `name-${++files}`);
+    writeFileSync(name, `${opened}\0`);
+    await run('sync');
+    writeFileSync('/proc/sys/vm/drop_caches', '1');
+    return (await run('absent', [name])).stdout;
+  };
+  const policy = (name: string, selector: object, options: Parameters<typeof policyOf>[4] = []) =>
+    policyOf(
+      name,
+      'sys_openat',
+      ['nop', 'string'],
+      [{ matchBinaries: [{ operator: 'Postfix', values: ['/absent'] }], ...selector }],
+      options,
+    );
+  const equal = (value: string) => ({ matchArgs: [{ index: 1, operator: 'Equal', values: [value] }] });
+  await hooks.apply(policy('all', {}), policy('equal', equal(opened)));
+  hooks.events();
+  const before = hooks.counter('undecided');
+  assert.equal(await open(), '0\n0\n');
+  const events = hooks.events().filter(({ args }) => args[0]?.text === opened || args[0]?.text === '');
+  assert.deepEqual(
+    events.map(({ policy: name, args }) => [
+      name,
+      args[0]?.text,
+      (args[0]?.flags ?? 0) & ArgumentFlag.unreadable,
+    ]),
+    [
+      ['all', '', ArgumentFlag.unreadable],
+      ['all', opened, 0],
+      ['equal', opened, 0],
+    ],
+  );
+  assert.equal(hooks.counter('undecided') - before, 1n);
+
+  const deny = { ...equal('/secret'), matchActions: [{ action: 'Override', argError: -13 }] };
+  await hooks.apply(policy('denies', deny, [{ name: 'on-undecided', value: 'deny' }]));
+  assert.equal(await open(), '13\n0\n');
+}
+
+const part = 'd'.repeat(250);
+
+/** A file whose path is longer than any that is read: where it begins is not known. It is in the working folder. */
+function makeDeep(folder: string): number {
+  process.chdir(folder);
+  let depth = 0;
+  for (; folder.length + depth * 251 <= 4096 + 250; depth++) {
+    mkdirSync(part);
+    process.chdir(part);
+  }
+  writeFileSync('deep', '');
+  return depth;
+}
 
 export default scenario(
   'what cannot be decided is let through, or denied where the policy says so',
   { timeoutMs: 120_000 },
-  async ({ folder, log }) => {
-    // A file whose path is longer than any that is read: where it begins is not known.
-    const part = 'd'.repeat(250);
-    process.chdir(folder);
-    let depth = 0;
-    for (; folder.length + depth * 251 <= 4096 + 250; depth++) {
-      mkdirSync(part);
-      process.chdir(part);
-    }
-    writeFileSync('deep', '');
+  async (context) => {
+    const { folder, log } = context;
     const near = join(folder, 'near');
     writeFileSync(near, '');
     const open = (path: string): string => {
@@ -44,7 +96,11 @@ export default scenario(
     const denies = { ...secret, matchActions: [{ action: 'Override', argError: -13 }] };
     const deny = { 'on-undecided': 'deny' };
 
+    let depth = 0;
     await withHooks(async (hooks) => {
+      await checkAbsent(hooks, context);
+
+      depth = makeDeep(folder);
       const result = () => [open('deep'), open(near)];
       const before = hooks.counter('undecided');
       await hooks.apply(guard('allows', {}, [denies]));
