@@ -586,6 +586,13 @@ describe('validate', () => {
       /kernel object/,
     ],
     [
+      "a kernel's list of buffers at a system call",
+      kprobe('call: sys_close, args: [{index: 0, type: iov_iter}]'),
+      'wrong-type',
+      'spec.kprobes[0].args[0].type',
+      /kernel object/,
+    ],
+    [
       "a kernel's credentials at a system call",
       kprobe('call: sys_setuid, args: [{index: 0, type: cred}]'),
       'wrong-type',

@@ -112,6 +112,7 @@ const markerArguments = 12;
 
 /** Objects of the kernel, beside files and sockets. */
 const kernelTypes = new Set([
+  'iov_iter',
   'cred',
   'filename',
   'net_device',

@@ -11,6 +11,7 @@ export {
   type ReferenceHit,
   referenceHits,
 } from '../reference.js';
+export { policyOfDocument } from './document.js';
 export { interpretPlan, interpretScopes } from './interpret.js';
 export { mutateStructure, mutateText, PolicyTrees } from './mutate.js';
 export {
