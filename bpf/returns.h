@@ -169,6 +169,9 @@ __noinline int forget_returned(__u64 here) {
         __u64 context = frame->context;
         struct weir_call_key key;
 
+        // Of the same call where another program is on the same function: each tells of its own only.
+        if (context == here && frame->hook_id != spec.hook_id)
+            continue;
         if (!context || !has_returned(context, here, stack))
             continue;
         call_key_of(&key, frame, context);
