@@ -29,6 +29,7 @@ const git = (...patterns) =>
 
 command('types', 'npx', ['--no-install', 'tsc', '-b']);
 command('generated code is what the schema generates', 'node', ['schema/dist/generate.js', '--check']);
+command('the conformance table is what the planner says', 'node', ['test/conformance/table.mjs', '--check']);
 command('format and lint', 'npx', [
   '--no-install',
   'biome',

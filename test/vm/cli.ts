@@ -76,7 +76,10 @@ async function runScenarios(
     throw new Error(`there is no scenario ${unknown.join(', ')}; --list shows those that are`);
   }
   const chosen = all.filter(
-    ({ scenario, file }) => names.length === 0 || names.includes(scenario.name) || names.includes(file),
+    ({ scenario, file }) =>
+      (names.length === 0 && scenario.onDemand !== true) ||
+      names.includes(scenario.name) ||
+      names.includes(file),
   );
   const plans = planBoots(chosen, kernels).filter(
     (plan) => variant === undefined || plan.variant === variant,

@@ -16,7 +16,11 @@ const bootAllowanceMs = 240_000;
 
 /** Declares the tests of all scenarios on a kernel. */
 export async function declareScenarioTests(kernel: KernelName): Promise<void> {
-  const plans = planBoots(await loadScenarios(), [kernel]);
+  const all = await loadScenarios();
+  const plans = planBoots(
+    all.filter(({ scenario }) => scenario.onDemand !== true),
+    [kernel],
+  );
   let preparation: Preparation | undefined;
   let unavailable: string | null = null;
 

@@ -15,6 +15,8 @@ export interface ScenarioOptions {
   readonly variants?: readonly VariantName[];
   /** How long it may take in the guest; 60 s by default. What is running then is killed. */
   readonly timeoutMs?: number;
+  /** Runs only where it is named: it takes longer than every run of the tests may. */
+  readonly onDemand?: boolean;
   /** Gives the guest a network card that reaches this host's loopback at 10.0.2.2. */
   readonly network?: boolean;
   /**

@@ -1,13 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
-// Calls what hooks are on, with arguments of every kind, one deed a line of its standard input, fields parted
+// Does what the cells of the conformance matrix ask for, one deed a line of its standard input, fields parted
 // by tabs, and says of each what came of it.
 //
 //   FLAGS LINK VERB ARGUMENTS...
 //
 // Flags: k does it in a child, which may be killed; x does it in a child that executes LINK first, a name of
-// this program; a asks for the enforcer before; - is none. The answer is "RESULT ENFORCED SIGNALS": what the
-// call returned or the negative errno, what getsid(2) returned afterwards, on which the enforcers are, and
-// how often SIGUSR2 came; or "killed". Objects are made and removed by the deed itself.
+// this program; aN asks for the enforcer of the policy N before; - is none. The answer is "RESULT ENFORCED
+// SIGNALS": what the call returned or the negative errno, what getsid(2) returned afterwards, on which the
+// enforcers are, and how often SIGUSR2 came; or "killed". Objects are made and removed by the deed itself.
 
 #define _GNU_SOURCE
 #include <arpa/inet.h>
@@ -18,7 +18,6 @@
 #include <linux/perf_event.h>
 #include <net/if.h>
 #include <netinet/in.h>
-#include <sched.h>
 #include <signal.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -44,6 +43,16 @@ enum { FIELDS_MAX = 16, LINE_MAX_BYTES = 2048, UDP_LITE = 136 };
 #define KEPT __attribute__((noinline, noclone, used))
 
 static volatile sig_atomic_t signals;
+/* Asks for the enforcer of a policy, by its number among those that are in force together: a priority of
+ * input. */
+static void ask(const char *flags) {
+    const char *asks = strchr(flags, 'a');
+    long policy = asks ? atol(asks + 1) : 0;
+
+    if (asks)
+        syscall(SYS_ioprio_set, 1, 0, ((1 + policy / 8) << 13) | (policy % 8));
+}
+
 /* Inherited by every child: what probe functions are asked of. */
 static int probe_type = -1;
 
@@ -335,7 +344,7 @@ static long perform(char **field) {
     // With the flag SB_NOUSER, which is refused behind the security hook and before the file system is looked
     // for.
     if (strcmp(verb, "mount") == 0)
-        return call(mount(field[1], "/mnt", "weir", 1U << 31, NULL));
+        return call(mount(field[1], "/mnt", "ext4", 0, NULL));
     if (strcmp(verb, "umask") == 0)
         return call(umask(022));
     if (strcmp(verb, "hostname") == 0)
@@ -403,15 +412,13 @@ static void in_child(const char *flags, const char *name, char **field) {
 
     if (child == 0) {
         if (executes) {
-            if (strchr(flags, 'a'))
-                sched_getscheduler(0);
+            ask(flags);
             field[0] = "nothing";
             execute(field[1], field, "-");
         }
         if (strchr(flags, 'x'))
             execute(name, field, flags);
-        if (strchr(flags, 'a'))
-            sched_getscheduler(0);
+        ask(flags);
         answer(perform(field));
         _exit(0);
     }
@@ -444,8 +451,7 @@ int main(int argc, char **argv) {
     sigaction(SIGUSR2, &action, NULL);
     find_probes();
     if (argc > 2) {
-        if (strchr(argv[1], 'a'))
-            sched_getscheduler(0);
+        ask(argv[1]);
         answer(strcmp(argv[2], "nothing") == 0 ? 0 : perform(argv + 2));
         return 0;
     }
@@ -463,8 +469,7 @@ int main(int argc, char **argv) {
             in_child(field[0], field[1], field + 2);
             continue;
         }
-        if (strchr(field[0], 'a'))
-            sched_getscheduler(0);
+        ask(field[0]);
         answer(perform(field + 2));
     }
     return 0;
