@@ -203,6 +203,7 @@ struct hook_work {
     struct weir_mask enforced;
     struct weir_mask found; // by a look-up that puts its mask together
     struct weir_mask set;   // that a scope looks at; the bytes that texts begin with
+    __u32 set_word;         // that a look-up of the set has come to; not in a context, as text_walk is not
     struct text_walk text_walk;
     struct class_key class_key; // its scopes are those that the process is in
     struct weir_argument arguments[HOOK_ARGUMENTS_MAX];

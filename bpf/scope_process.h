@@ -250,9 +250,7 @@ __noinline int fill_parent_binary(__u32 slot) {
 struct set_look_up {
     __u32 slot;
     __u32 dimension_id;
-    __u32 word; // of the set, of which `left` is what is still to be looked up
-    __u32 reserved;
-    __u64 left;
+    __u64 left; // of the word of the set, what is still to be looked up
 };
 
 /* ORs the mask of one member, or goes on to the next word. Returns 1, which ends the loop, after the last. */
@@ -264,15 +262,15 @@ static long look_up_member(__u32 index, void *context) {
     if (!work)
         return 1;
     if (look_up->left == 0) {
-        __u32 next = look_up->word + 1;
+        __u32 next = work->set_word + 1;
 
         if (next >= WEIR_LIMIT_MASK_WORDS)
             return 1;
-        look_up->word = next;
+        work->set_word = next;
         look_up->left = work->set.words[next];
         return 0;
     }
-    __u32 member = look_up->word * WORD_BITS + lowest_bit(look_up->left);
+    __u32 member = work->set_word * WORD_BITS + lowest_bit(look_up->left);
     const struct weir_mask *found = look_up_integer(look_up->dimension_id, member, PURPOSE_BIT);
 
     if (found) {
@@ -300,6 +298,7 @@ __noinline int look_up_set(__u32 slot, __u32 scope_slot, __u32 d, __u32 dimensio
     barrier_var(d);
     mask_clear(&work->found);
     if (asked && mask_and(&work->set, asked, WEIR_LIMIT_MASK_WORDS)) {
+        work->set_word = 0;
         struct set_look_up look_up = {
             .slot = slot,
             .dimension_id = dimension_id,
