@@ -99,6 +99,12 @@ KEPT long cell_marked(long value, long cell) {
     return 0;
 }
 
+/* Also what a process that was killed has left. */
+static void remove_path(const char *path) {
+    if (rmdir(path) != 0)
+        unlink(path);
+}
+
 /* A file of a kind by its letter: r regular, d folder, p pipe, b the disk of the root. Already there is well.
  */
 static long make_file(const char *kind, const char *path) {
@@ -151,6 +157,7 @@ static long on_file(char **field) {
     const char *verb = field[0], *kind = field[1], *path = field[2];
     long result;
 
+    remove_path(path);
     make_file(kind, path);
     if (strcmp(verb, "chmod") == 0)
         result = call(chmod(path, 0600));
@@ -160,8 +167,7 @@ static long on_file(char **field) {
         result = call(setxattr(path, "user.weir", "x", 1, 0));
     else
         result = on_descriptor(verb, kind, path);
-    if (rmdir(path) != 0)
-        unlink(path);
+    remove_path(path);
     return result;
 }
 
@@ -406,8 +412,11 @@ static void execute(const char *path, char **field, const char *asks) {
 static void in_child(const char *flags, const char *name, char **field) {
     int executes = strcmp(field[0], "exec") == 0, status = 0;
 
-    if (executes && link(name, field[1]) != 0 && errno != EEXIST)
-        exit(3);
+    if (executes) {
+        remove_path(field[1]);
+        if (link(name, field[1]) != 0)
+            exit(3);
+    }
     pid_t child = fork();
 
     if (child == 0) {
