@@ -43,7 +43,7 @@ static __always_inline __u32 lowest_candidate(const struct weir_mask *mask) {
 
 #pragma unroll
     for (int word = WEIR_LIMIT_MASK_WORDS - 1; word >= 0; word--) {
-        __u64 bits = mask->words[word];
+        __u64 bits = (__u32)word < spec.word_count ? mask->words[word] : 0;
 
         if (bits) {
             lowest = bits;
@@ -69,6 +69,8 @@ __noinline int drop_candidates(__u32 slot, __u32 last, __u32 returns) {
         __u32 first = word * WORD_BITS;
         __u64 dropped = 0;
 
+        if (word >= spec.word_count)
+            break;
         if (last >= first + WORD_BITS - 1)
             dropped = ~0ULL;
         else if (last >= first)
@@ -275,8 +277,10 @@ __noinline int post(__u32 slot, __u32 config_id, __u32 bit, __u32 event_kind) {
     __builtin_memset(record, 0, sizeof(*record));
     struct task_struct *task = bpf_get_current_task_btf();
 
-    header_fill((void *)record, task, event_kind, flags);
-    record->exec_ns = process_exec_ns(task->group_leader);
+    struct task_struct *leader = task->group_leader;
+
+    header_fill_of((void *)record, task, leader, bpf_get_current_cgroup_id(), event_kind, flags);
+    record->exec_ns = process_exec_ns(leader);
     if (HOOK_HAS(WEIR_HOOK_FEATURE_SOCKET_OWNERS))
         tell_owner(slot, shown);
     record->binding_id = entry->binding_id + work->call_place;

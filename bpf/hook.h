@@ -378,7 +378,7 @@ static __always_inline int run_hook(void *ctx, argument_matcher match, permissio
 
     // The scope: its mask, or NULL where it is still to be evaluated.
     const struct weir_mask *in_scope =
-        config->scope_generation == 0 ? &config->unscoped : cached_scope_mask(config);
+        HOOK_HAS(WEIR_HOOK_FEATURE_SCOPED) ? cached_scope_mask(config) : &config->unscoped;
 
     if (in_scope && mask_empty(in_scope, words))
         return 0;
@@ -407,7 +407,7 @@ static __always_inline int run_hook(void *ctx, argument_matcher match, permissio
         mask_clear(&work->candidates);
         if (in_scope)
             mask_copy(&work->candidates, in_scope, words);
-        else
+        else if (HOOK_HAS(WEIR_HOOK_FEATURE_SCOPED))
             evaluate_candidates(slot, config_index);
         if (!mask_empty(&work->candidates, words) && match(ctx, slot, config_index)) {
             struct enforcement all = {

@@ -131,10 +131,12 @@ static __always_inline bool mount_is_detached(const struct mount *mount) {
     return inum == 0 || inum == WEIR_MNT_NS_ANON_INO;
 }
 
-// One step of the walk, as in __prepend_path(): over a mount, or up one name. Returns 1 at the end.
-static long path_step(__u32 index, void *context) {
-    struct path_walk *walk = context;
-    (void)index;
+// One step of the walk, as in __prepend_path(): over a mount, or up one name. Returns 1 at the end. Not
+// static: the verifier comes to the callback of a loop again and again (37 times on 6.18), and so looks at
+// this once.
+__noinline int path_step_once(struct path_walk *walk) {
+    if (!walk) // the verifier wants it asked
+        return 1;
     const struct mount *mount = (const void *)walk->mount;
     const struct dentry *dentry = (const void *)walk->dentry;
 
@@ -187,6 +189,11 @@ static long path_step(__u32 index, void *context) {
     return 0;
 }
 
+static long path_step(__u32 index, void *context) {
+    (void)index;
+    return path_step_once(context) ? 1 : 0;
+}
+
 static __always_inline bool dentry_is_unhashed(const struct dentry *dentry) {
     return BPF_CORE_READ(dentry, d_hash.pprev) == NULL;
 }
@@ -200,8 +207,13 @@ static __always_inline __u32 path_prepend_word(struct scratch *scratch, __u32 at
     return at;
 }
 
-// Puts a number before the text, in decimal.
-static __always_inline __u32 path_prepend_number(struct scratch *scratch, __u32 at, __u64 number) {
+// Puts a number before the text, in decimal. Not static: its many ends are looked at once, and not each with
+// what comes after.
+__noinline int path_prepend_number(__u32 slot, __u32 at, __u64 number) {
+    struct scratch *scratch = path_scratch(slot);
+
+    if (!scratch)
+        return at;
     // 20 digits at most (2^64).
     for (int i = 0; i < 20; i++) {
         at -= 1;
@@ -216,17 +228,22 @@ static __always_inline __u32 path_prepend_number(struct scratch *scratch, __u32 
 static __always_inline bool path_is_memfd(const struct scratch *scratch, __u32 at) {
     // "/memfd:": seven bytes.
     static const char memfd[8] = "/memfd:";
+    __u8 difference = 0; // with one end, for the verifier
+
     for (__u32 i = 0; i < 7; i++)
-        if (scratch->path[(at + i) & (WEIR_PATH_END - 1)] != (__u8)memfd[i])
-            return false;
-    return true;
+        difference |= scratch->path[(at + i) & (WEIR_PATH_END - 1)] ^ (__u8)memfd[i];
+    return difference == 0;
 }
 
 // The text of what has no place in a tree, as its d_dname() makes it. Told apart by the magic number of the
 // file system: the functions themselves are static, and their addresses would have to come from
-// /proc/kallsyms.
-static __always_inline void path_read_pseudo(struct scratch *scratch, const struct dentry *dentry,
-                                             __u32 options, struct path_text *text) {
+// /proc/kallsyms. A function of its own: see path_read_at. Returns 0.
+__noinline int path_read_pseudo(__u32 slot, __u64 dentry_at, __u32 options, struct path_text *text) {
+    struct scratch *scratch = path_scratch(slot);
+    const struct dentry *dentry = (const void *)dentry_at;
+
+    if (!scratch || !text) // the verifier wants it asked
+        return 0;
     const struct inode *inode = BPF_CORE_READ(dentry, d_inode);
     unsigned long magic = BPF_CORE_READ(dentry, d_sb, s_magic);
     __u32 at = WEIR_PATH_END;
@@ -234,7 +251,7 @@ static __always_inline void path_read_pseudo(struct scratch *scratch, const stru
 
     if (magic == WEIR_PIPEFS_MAGIC || magic == WEIR_SOCKFS_MAGIC || magic == WEIR_NSFS_MAGIC) {
         at = path_prepend_word(scratch, at, "]", 1);
-        at = path_prepend_number(scratch, at, BPF_CORE_READ(inode, i_ino));
+        at = path_prepend_number(slot, at, BPF_CORE_READ(inode, i_ino));
         at = path_prepend_word(scratch, at, ":[", 2);
         if (magic == WEIR_PIPEFS_MAGIC) {
             at = path_prepend_word(scratch, at, "pipe", 4);
@@ -277,6 +294,7 @@ static __always_inline void path_read_pseudo(struct scratch *scratch, const stru
             text->flags |= PATH_MEMFD;
     }
     text->at = at;
+    return 0;
 }
 
 /**
@@ -306,14 +324,14 @@ __noinline int path_read_at(__u32 slot, __u64 vfsmount_at, __u64 dentry_at, __u3
         return 0;
     }
     if (vfsmount) {
-        struct task_struct *task = bpf_get_current_task_btf();
+        // By helpers, which are quicker to load: see header_fill_of.
+        struct task_struct *task = (void *)bpf_get_current_task();
+        struct path root = {};
         // A kernel thread has a root too. A task that is past exit_fs() has none: the walk then ends at the
         // root of its mount namespace.
-        struct fs_struct *fs = task->fs;
-        if (fs) {
-            walk.root_dentry = (__u64)fs->root.dentry;
-            walk.root_vfsmount = (__u64)fs->root.mnt;
-        }
+        BPF_CORE_READ_INTO(&root, task, fs, root);
+        walk.root_dentry = (__u64)root.dentry;
+        walk.root_vfsmount = (__u64)root.mnt;
         walk.mount = vfsmount_at - bpf_core_field_offset(struct mount, mnt);
         walk.mount_root = (__u64)BPF_CORE_READ(vfsmount, mnt_root);
 
@@ -323,7 +341,7 @@ __noinline int path_read_at(__u32 slot, __u64 vfsmount_at, __u64 dentry_at, __u3
         if (parent == dentry_at && dentry_at != walk.mount_root)
             operations = BPF_CORE_READ(dentry, d_op);
         if (operations && BPF_CORE_READ(operations, d_dname)) {
-            path_read_pseudo(scratch, dentry, options, text);
+            path_read_pseudo(slot, dentry_at, options, text);
             if (text->flags & PATH_UNREADABLE)
                 text->at = WEIR_PATH_END;
             text->length = WEIR_PATH_END - text->at;

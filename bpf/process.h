@@ -76,9 +76,9 @@ static __always_inline struct process_state *process_state_get(struct scratch *s
     struct path_text text = {.at = WEIR_PATH_END};
     // The leader may have ended and have no memory any more: the current thread has the same. A kernel thread
     // can borrow the memory of a process (kthread_use_mm) and is no part of it.
-    struct mm_struct *mm = task->mm;
+    struct mm_struct *mm = BPF_CORE_READ(task, mm);
     if (mm && !(task->flags & WEIR_PF_KTHREAD)) {
-        struct file *file = mm->exe_file;
+        struct file *file = BPF_CORE_READ(mm, exe_file);
         if (file) {
             path_read_file(scratch, slot, file, PATH_OPTION_NO_SUFFIX, &text);
         } else {

@@ -33,6 +33,17 @@ static __always_inline void scope_store(struct process_state *state, __u32 gener
     *(volatile __u64 *)&state->scope_generation = (__u64)class_id << 32 | generation;
 }
 
+#define HOOK_SCOPES_BY_LINEAGE                                                                               \
+    (HOOK_SCOPES_BY(WEIR_SCOPE_ATTRIBUTE_LINEAGE) || HOOK_SCOPES_BY(WEIR_SCOPE_ATTRIBUTE_PARENT_LINEAGE))
+#define HOOK_SCOPES_BY_CHANGES                                                                               \
+    (HOOK_SCOPES_BY(WEIR_SCOPE_ATTRIBUTE_NAMESPACE_CHANGES) ||                                               \
+     HOOK_SCOPES_BY(WEIR_SCOPE_ATTRIBUTE_CAP_PERMITTED_CHANGES))
+#define HOOK_SCOPES_BY_SETS                                                                                  \
+    (HOOK_SCOPES_BY_LINEAGE || HOOK_SCOPES_BY_CHANGES || HOOK_SCOPES_BY(WEIR_SCOPE_ATTRIBUTE_CAP_PERMITTED))
+#define HOOK_SCOPES_BY_NUMBERS                                                                               \
+    (HOOK_SCOPES_BY(WEIR_SCOPE_ATTRIBUTE_NAMESPACE_UTS) || HOOK_SCOPES_BY(WEIR_SCOPE_ATTRIBUTE_PID) ||       \
+     HOOK_SCOPES_BY(WEIR_SCOPE_ATTRIBUTE_NAMESPACE_PID) || HOOK_SCOPES_BY(WEIR_SCOPE_ATTRIBUTE_WORKLOAD))
+
 /* What the evaluation of all dimensions shares; the context of bpf_loop, which keeps no pointers. */
 struct scope_evaluation {
     __u32 slot;
@@ -83,18 +94,20 @@ __noinline int evaluate_scope_dimension(__u32 slot, __u32 generation, __u32 d) {
     __u32 kind = config->dimensions[d].kind;
     __u32 attribute = config->dimensions[d].argument;
 
-    if (kind == WEIR_DIMENSION_KIND_INTEGER) {
-        __u32 value = attribute >= WEIR_SCOPE_ATTRIBUTE_NAMESPACE_UTS
+    if (HOOK_SCOPES_BY_NUMBERS && kind == WEIR_DIMENSION_KIND_INTEGER) {
+        __u32 value = HOOK_SCOPES_BY(WEIR_SCOPE_ATTRIBUTE_NAMESPACE_UTS) &&
+                              attribute >= WEIR_SCOPE_ATTRIBUTE_NAMESPACE_UTS
                           ? namespace_inode(attribute - WEIR_SCOPE_ATTRIBUTE_NAMESPACE_UTS, &known)
                           : process_number(attribute, &known);
 
         found = look_up_integer(id, known ? value : 0, known ? PURPOSE_VALUE : PURPOSE_UNDECIDED);
-    } else if (kind == WEIR_DIMENSION_KIND_SET) {
+    } else if (HOOK_SCOPES_BY_SETS && kind == WEIR_DIMENSION_KIND_SET) {
         known = process_set(attribute, &work->set);
         look_up_set(slot, scope_slot, d, id);
         found = known ? &work->found : look_up_integer(id, 0, PURPOSE_UNDECIDED);
     } else {
-        bool of_parent = attribute == WEIR_SCOPE_ATTRIBUTE_PARENT_BINARY;
+        bool of_parent = HOOK_SCOPES_BY(WEIR_SCOPE_ATTRIBUTE_PARENT_BINARY) &&
+                         attribute == WEIR_SCOPE_ATTRIBUTE_PARENT_BINARY;
 
         found = look_up_binary(slot, kind, of_parent, id, &known);
     }
@@ -210,13 +223,11 @@ __noinline int evaluate_candidates(__u32 slot, __u32 config_index) {
         return 0;
     }
     // Here and not where it is looked up, for the stack that all frames share.
-    if (scopes->attributes & 1 << WEIR_SCOPE_ATTRIBUTE_PARENT_BINARY)
+    if (HOOK_SCOPES_BY(WEIR_SCOPE_ATTRIBUTE_PARENT_BINARY))
         fill_parent_binary(slot);
-    if (scopes->attributes & (1 << WEIR_SCOPE_ATTRIBUTE_LINEAGE | 1 << WEIR_SCOPE_ATTRIBUTE_PARENT_LINEAGE))
+    if (HOOK_SCOPES_BY_LINEAGE)
         sync_current_lineage(slot);
-    if (scopes->attributes >> WEIR_SCOPE_ATTRIBUTE_NAMESPACE_CHANGES &
-        ((1 << (WEIR_SCOPE_ATTRIBUTE_CAP_INHERITABLE_CHANGES + 1 - WEIR_SCOPE_ATTRIBUTE_NAMESPACE_CHANGES)) -
-         1))
+    if (HOOK_SCOPES_BY_CHANGES)
         fill_baseline(slot);
 
     struct scope_evaluation evaluation = {

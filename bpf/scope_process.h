@@ -10,6 +10,7 @@
 #include "lineage.h"
 #include "match.h"
 #include "process.h"
+#include "spec.h"
 
 /*
  * Inode number of a namespace of the current thread, 0 where this kernel has none of the kind. A thread that
@@ -88,7 +89,7 @@ __noinline int process_workload(bool *known) {
 static __always_inline __u32 process_number(__u32 attribute, bool *known) {
     struct task_struct *task = bpf_get_current_task_btf();
 
-    if (attribute == WEIR_SCOPE_ATTRIBUTE_WORKLOAD)
+    if (HOOK_SCOPES_BY(WEIR_SCOPE_ATTRIBUTE_WORKLOAD) && attribute == WEIR_SCOPE_ATTRIBUTE_WORKLOAD)
         return process_workload(known);
     return attribute == WEIR_SCOPE_ATTRIBUTE_PID ? task->tgid : own_namespace_pid(task->group_leader, known);
 }
@@ -175,7 +176,8 @@ static __always_inline bool process_set(__u32 attribute, struct weir_mask *set) 
     bool known = true;
 
     mask_clear(set);
-    if (attribute == WEIR_SCOPE_ATTRIBUTE_NAMESPACE_CHANGES) {
+    if (HOOK_SCOPES_BY(WEIR_SCOPE_ATTRIBUTE_NAMESPACE_CHANGES) &&
+        attribute == WEIR_SCOPE_ATTRIBUTE_NAMESPACE_CHANGES) {
         set->words[0] = namespace_changes(&known);
         return known;
     }

@@ -18,6 +18,7 @@ const volatile __u64 function_offset = 0;
 #define HOOK_READS(argument_type) (spec.types & (1ULL << (argument_type)))
 #define HOOK_TAKES(argument_source) (spec.sources & (1U << (argument_source)))
 #define HOOK_LOOKS_UP(dimension_kind) (spec.kinds & (1U << (dimension_kind)))
+#define HOOK_SCOPES_BY(scope_attribute) (spec.scope_attributes & (1U << (scope_attribute)))
 #define HOOK_COMPARES(argument_part) (spec.parts & (1U << (argument_part)))
 
 #endif

@@ -226,6 +226,7 @@ enum weir_hook_feature {
     WEIR_HOOK_FEATURE_SOCKET_OWNERS = 2048, // events name the process that their socket belongs to; selectors may say which that is
     WEIR_HOOK_FEATURE_LONG_TEXTS = 8192, // a value is longer than a trie takes: texts are followed byte by byte
     WEIR_HOOK_FEATURE_THROTTLE = 16384, // a throttle of the node holds events back
+    WEIR_HOOK_FEATURE_SCOPED = 65536, // a selector holds for some processes only
 };
 
 // Bits of a selector, as bit values.
@@ -1129,7 +1130,7 @@ struct weir_hook_spec {
     __u32 sources; // bit n: an argument has the argument_source n
     __u32 kinds; // bit n: a dimension has the dimension_kind n
     __u32 parts; // bit n: a dimension looks at the argument_part n
-    __u32 reserved; // 0
+    __u32 scope_attributes; // bit n: a scope looks at the scope_attribute n, or at one like it: of sets of capabilities, of changes of them and of namespaces the first stands for all; 0 where no selector of the hook has a scope
     struct weir_hook_argument arguments[8]; // up to 8, hidden ones included
     struct weir_dimension dimensions[32];
     struct weir_field_plan fields[8]; // by argument; all 0 where it is no field
@@ -1147,7 +1148,7 @@ _Static_assert(__builtin_offsetof(struct weir_hook_spec, types) == 32, "hook_spe
 _Static_assert(__builtin_offsetof(struct weir_hook_spec, sources) == 40, "hook_spec.sources");
 _Static_assert(__builtin_offsetof(struct weir_hook_spec, kinds) == 44, "hook_spec.kinds");
 _Static_assert(__builtin_offsetof(struct weir_hook_spec, parts) == 48, "hook_spec.parts");
-_Static_assert(__builtin_offsetof(struct weir_hook_spec, reserved) == 52, "hook_spec.reserved");
+_Static_assert(__builtin_offsetof(struct weir_hook_spec, scope_attributes) == 52, "hook_spec.scope_attributes");
 _Static_assert(__builtin_offsetof(struct weir_hook_spec, arguments) == 56, "hook_spec.arguments");
 _Static_assert(__builtin_offsetof(struct weir_hook_spec, dimensions) == 120, "hook_spec.dimensions");
 _Static_assert(__builtin_offsetof(struct weir_hook_spec, fields) == 376, "hook_spec.fields");
@@ -1186,18 +1187,14 @@ _Static_assert(__builtin_offsetof(struct weir_hook_config, defaults) == 1168, "h
 struct weir_scope_config {
     __u32 generation; // above 0, never reused; the dimension d has the id (2^31 + generation * dimensions_per_hook + d) mod 2^32
     __u32 dimension_count; // dimensions in use
-    __u32 attributes; // bit n: a dimension looks at the scope_attribute n
-    __u32 reserved; // 0
     struct weir_dimension dimensions[32];
     struct weir_mask defaults[32]; // mask of each dimension where its look-up finds nothing
 };
-_Static_assert(sizeof(struct weir_scope_config) == 2320, "scope_config");
+_Static_assert(sizeof(struct weir_scope_config) == 2312, "scope_config");
 _Static_assert(__builtin_offsetof(struct weir_scope_config, generation) == 0, "scope_config.generation");
 _Static_assert(__builtin_offsetof(struct weir_scope_config, dimension_count) == 4, "scope_config.dimension_count");
-_Static_assert(__builtin_offsetof(struct weir_scope_config, attributes) == 8, "scope_config.attributes");
-_Static_assert(__builtin_offsetof(struct weir_scope_config, reserved) == 12, "scope_config.reserved");
-_Static_assert(__builtin_offsetof(struct weir_scope_config, dimensions) == 16, "scope_config.dimensions");
-_Static_assert(__builtin_offsetof(struct weir_scope_config, defaults) == 272, "scope_config.defaults");
+_Static_assert(__builtin_offsetof(struct weir_scope_config, dimensions) == 8, "scope_config.dimensions");
+_Static_assert(__builtin_offsetof(struct weir_scope_config, defaults) == 264, "scope_config.defaults");
 
 // What processes inherit and pass on: lineages are numbers that keep their meaning over changes of policies.
 struct weir_lineage_config {

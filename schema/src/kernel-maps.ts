@@ -173,6 +173,7 @@ export const hookFeature = enumeration(
     ],
     long_texts: [8192, 'a value is longer than a trie takes: texts are followed byte by byte'],
     throttle: [16384, 'a throttle of the node holds events back'],
+    scoped: [65536, 'a selector holds for some processes only'],
   },
 );
 
@@ -268,7 +269,11 @@ export const hookSpec = layout(
     field('sources', 'u32', 'bit n: an argument has the argument_source n'),
     field('kinds', 'u32', 'bit n: a dimension has the dimension_kind n'),
     field('parts', 'u32', 'bit n: a dimension looks at the argument_part n'),
-    field('reserved', 'u32', '0'),
+    field(
+      'scope_attributes',
+      'u32',
+      'bit n: a scope looks at the scope_attribute n, or at one like it: of sets of capabilities, of changes of them and of namespaces the first stands for all; 0 where no selector of the hook has a scope',
+    ),
     field(
       'arguments',
       { struct: hookArgument, count: limits.slots_per_hook },
@@ -329,8 +334,6 @@ export const scopeConfig = layout(
       'above 0, never reused; the dimension d has the id (2^31 + generation * dimensions_per_hook + d) mod 2^32',
     ),
     field('dimension_count', 'u32', 'dimensions in use'),
-    field('attributes', 'u32', 'bit n: a dimension looks at the scope_attribute n'),
-    field('reserved', 'u32', '0'),
     field('dimensions', { struct: dimension, count: limits.dimensions_per_hook }, ''),
     field(
       'defaults',

@@ -14,7 +14,7 @@ export function digestOf(part: HookPlan | ScopePlan): string {
 }
 
 /** Of what a program is made: hooks of the same shape can share it over configurations. */
-export function shapeOf(hook: HookPlan): string {
+export function shapeOf(hook: HookPlan, scopes: ScopePlan): string {
   const prevention = preventionOf(hook);
   const kind = prevention === undefined ? 'observe' : prevention.isNeeded ? 'override' : 'prevent';
   // Whether a call of a list may be missing is judged where its program is attached.
@@ -22,7 +22,8 @@ export function shapeOf(hook: HookPlan): string {
   // Where these lie goes into the program.
   const set = settings(hook);
   const sets = set.length === 0 ? '' : ` sets ${set.join(' ')}`;
-  return `${hook.denies ? 'enforce' : kind}${listed}${sets} ${Buffer.from(encodeSpec(hook, 0, 0)).toString('base64')}`;
+  const spec = encodeSpec(hook, 0, 0, undefined, undefined, scopes);
+  return `${hook.denies ? 'enforce' : kind}${listed}${sets} ${Buffer.from(spec).toString('base64')}`;
 }
 
 /** Whether all policies on a hook can do without it. */

@@ -4,6 +4,7 @@ import type { HookPlan, ScopePlan, StringDimension } from '@weir/policy';
 import {
   Action,
   ArgumentPart,
+  ArgumentSource,
   ArgumentType,
   DimensionKind,
   HOOK_CONFIG_BYTES,
@@ -211,6 +212,44 @@ describe('the constants of a program', () => {
     expect(shape(64)).not.toBe(shape(65));
     expect([1, 64, 65, 128, 129, 512].map(wordsFor)).toEqual([1, 1, 2, 2, 4, 8]);
   });
+
+  it('say which types, sources and look-ups it has, by which the rest is left out of its program', () => {
+    const spec = readHookSpec(view(encodeSpec(hook, 4, 9)), 0);
+    expect([spec.types, spec.sources, spec.kinds, spec.parts]).toEqual([
+      (1n << BigInt(ArgumentType.int32)) | (1n << BigInt(ArgumentType.file)),
+      1 << ArgumentSource.parameter,
+      (1 << DimensionKind.integer) | (1 << DimensionKind.forward),
+      1 << ArgumentPart.whole,
+    ]);
+  });
+
+  it('say what the scopes of all hooks look at, by what has code of its own, unless it asks for none', () => {
+    const lookUp = { kind: 'integer' as const, defaultMask: 0n, entries: [] };
+    const scopes = {
+      dimensions: [
+        ScopeAttribute.binary,
+        ScopeAttribute.capInheritable,
+        ScopeAttribute.capEffectiveChanges,
+        ScopeAttribute.workload,
+        ScopeAttribute.namespaceUts + NamespaceKind.user,
+      ].map((argument) => ({ ...lookUp, argument })),
+    };
+    const specOf = (plan: HookPlan) =>
+      readHookSpec(view(encodeSpec(plan, 4, 9, undefined, undefined, scopes)), 0);
+    const scoped = specOf(hook);
+    expect(scoped.scopeAttributes).toBe(
+      [
+        ScopeAttribute.binary,
+        ScopeAttribute.capPermitted,
+        ScopeAttribute.capPermittedChanges,
+        ScopeAttribute.workload,
+        ScopeAttribute.namespaceUts,
+      ].reduce((bits, attribute) => bits | (1 << attribute), 0),
+    );
+    expect(scoped.features & HookFeature.scoped).toBe(HookFeature.scoped);
+    const plain = specOf({ ...hook, selectors: [selector(1, 0, null)] });
+    expect([plain.scopeAttributes, plain.features & HookFeature.scoped]).toEqual([0, 0]);
+  });
 });
 
 describe('a configuration', () => {
@@ -289,7 +328,10 @@ describe('a configuration', () => {
     expect(entryOf(limited('process'))).toEqual([SelectorFlag.ratePerProcess, 60]);
     expect(entryOf(limited('global'))).toEqual([SelectorFlag.rateGlobal, 60]);
     const features = (plan: HookPlan) => readHookSpec(view(encodeSpec(plan, 0, 0)), 0).features;
-    expect([features(hook), features(limited('global'))]).toEqual([0, HookFeature.rateLimit]);
+    expect([features(hook), features(limited('global'))]).toEqual([
+      HookFeature.scoped,
+      HookFeature.rateLimit,
+    ]);
   });
 
   it('holds what cannot be decided for the selectors that deny it, where they are not in monitor mode', () => {

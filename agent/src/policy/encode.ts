@@ -35,9 +35,11 @@ import {
   makeHookConfig,
   makeHookSpec,
   makeScopeConfig,
+  namespaceKindNames,
   RANGE_KEY_BYTES,
   RANGE_PAGE_BYTES,
   SCOPE_CONFIG_BYTES,
+  ScopeAttribute,
   writeHookConfig,
   writeHookSpec,
   writeRangeKey,
@@ -170,7 +172,7 @@ function sourceOf(hook: HookPlan, argument: PlannedArgument): number {
 
 /**
  * The constants of a hook's program. With a specId of 0 it is the shape by which programs are compared. Of a tracepoint
- * it wants the places of its arguments.
+ * it wants the places of its arguments; of all the scopes of all hooks, since each works out in which a process is.
  */
 export function encodeSpec(
   hook: HookPlan,
@@ -178,6 +180,7 @@ export function encodeSpec(
   specId: number,
   places: readonly (ArgumentPlace | undefined)[] = [],
   fieldOf: (hook: HookPlan, argument: PlannedArgument) => FieldPlan = fieldPlanOf,
+  scopes: Pick<ScopePlan, 'dimensions'> = { dimensions: [] },
 ): Uint8Array {
   const bytes = new Uint8Array(HOOK_SPEC_BYTES);
   const planned = orderedDimensions(hook);
@@ -218,13 +221,34 @@ export function encodeSpec(
       sources: bitsOf(all.map(({ source }) => source)),
       kinds: bitsOf(dimensions.map(({ kind }) => kind)),
       parts: bitsOf(dimensions.map(({ part }) => part)),
-      reserved: 0,
+      scopeAttributes: scopeBits(hook, scopes),
       arguments: all,
       fields: hook.arguments.map((argument) => fieldOf(hook, argument)),
       dimensions,
     }),
   );
   return bytes;
+}
+
+function isScoped({ selectors }: HookPlan): boolean {
+  return selectors.some(({ scope }) => scope !== null);
+}
+
+/** What scopes look at, where the selectors of a hook have any: of attributes that share code the first. */
+function scopeBits(hook: HookPlan, { dimensions }: Pick<ScopePlan, 'dimensions'>): number {
+  if (!isScoped(hook)) return 0;
+  const families = [
+    ScopeAttribute.capPermitted,
+    ScopeAttribute.capPermittedChanges,
+    ScopeAttribute.namespaceUts,
+  ];
+  const sizes = [3, 3, Object.keys(namespaceKindNames).length];
+  return bitsOf(
+    dimensions.map(
+      ({ argument }) =>
+        families.find((first, i) => argument >= first && argument < first + (sizes[i] ?? 0)) ?? argument,
+    ),
+  );
 }
 
 /** A number that has the bit n for each n among these. */
@@ -318,6 +342,7 @@ function featuresOf(hook: HookPlan): number {
   if (returns) features |= HookFeature.returns;
   if (returns && syscall) features |= HookFeature.systemCall;
   if (hook.dimensions.some(hasLongTexts)) features |= HookFeature.longTexts;
+  if (isScoped(hook)) features |= HookFeature.scoped;
   if (deniersOfUndecided(hook) !== 0n) features |= HookFeature.holdsUndecided;
   for (const { rateLimit, stacks, actions, isEnforcer, set } of selectors) {
     if (set !== undefined) features |= HookFeature.set;
@@ -350,7 +375,6 @@ export function encodeScopeConfig(scopes: ScopePlan, generation: number): Uint8A
     makeScopeConfig({
       generation,
       dimensionCount: scopes.dimensions.length,
-      attributes: scopes.dimensions.reduce((bits, { argument }) => (bits | (1 << argument)) >>> 0, 0),
       dimensions: scopes.dimensions.map((dimension) =>
         makeDimension({
           kind: kinds[dimension.kind],

@@ -101,6 +101,29 @@ describe.skipIf(reason !== undefined)('policies on this kernel', () => {
     return (values ?? []).reduce((sum, value) => sum + Buffer.from(value).readBigUInt64LE(), 0n);
   }
 
+  it('gives a hook another program where the scopes of others look at more, and holds on to what it matched', async () => {
+    const from = (...more: object[]) => ({
+      ...path('Prefix', folder),
+      matchBinaries: [{ operator: 'In', values: [process.execPath] }],
+      ...Object.assign({}, ...more),
+    });
+    const first = policy('first', [from()]);
+    const other = (selector: object) => policy('other', [selector], 'sys_unlinkat');
+    const programId = () => set.hooks().find(({ policies }) => policies.includes('first'))?.program.programId;
+    await apply(first);
+    const alone = programId();
+    await apply(first, other(from()));
+    expect(programId()).toBe(alone);
+    events();
+    await apply(
+      first,
+      other(from({ matchNamespaces: [{ namespace: 'Pid', operator: 'NotIn', values: ['1'] }] })),
+    );
+    expect(programId()).not.toBe(alone);
+    open('a');
+    expect(events()).toEqual([{ policy: 'first', selector: 0, text: `${folder}a` }]);
+  });
+
   it('makes one event of a hit, of the first selector of each policy', async () => {
     const outcomes = await apply(
       policy('a', [path('Equal', `${folder}x`), path('Prefix', folder)]),

@@ -426,8 +426,11 @@ export class PolicySet {
       const onHook = [...chosen.values()].filter(
         ({ id }) => hook === undefined || hook.bindings.some(({ policyId }) => policyId === id),
       );
-      const fresh = onHook.filter((candidate) => !this.#isInForce(candidate));
-      for (const { key } of fresh.length > 0 ? fresh : onHook) fallBack(key, reasonOf(error));
+      const isFresh = (candidate: Candidate) => !this.#isInForce(candidate);
+      const fresh = onHook.filter(isFresh);
+      // A hook of those in force alone has another program because of the scopes of those that are new.
+      const blamed = fresh.length > 0 ? fresh : [...chosen.values()].filter(isFresh);
+      for (const { key } of blamed.length > 0 ? blamed : onHook) fallBack(key, reasonOf(error));
     };
     const prepared = new Map<string, PreparedHook>();
     const skipped = new Map<string, string[]>();
@@ -441,9 +444,9 @@ export class PolicySet {
     for (const hook of planned.hooks) {
       const active = this.#hooks.get(hook.key);
       try {
-        const shape = shapeOf(hook);
+        const shape = shapeOf(hook, planned.scopes);
         if (active?.shape === shape) continue;
-        prepared.set(hook.key, this.#attach(hook, shape, active));
+        prepared.set(hook.key, this.#attach(hook, planned.scopes, shape, active));
       } catch (error) {
         const isMissing = error instanceof PolicyLoadError && error.code === 'no-function';
         if (isMissing && ignoresMissing(hook)) {
@@ -474,7 +477,7 @@ export class PolicySet {
     return true;
   }
 
-  #attach(hook: HookPlan, shape: string, active: ActiveHook | undefined): PreparedHook {
+  #attach(hook: HookPlan, scopes: ScopePlan, shape: string, active: ActiveHook | undefined): PreparedHook {
     const hookId = active?.hookId ?? this.#freeHookIds.pop() ?? this.#hookIds++;
     const specId = ++this.#specIds;
     try {
@@ -492,7 +495,7 @@ export class PolicySet {
         tracepoint: hook.tracepoint,
         calls: hook.calls,
         ignoreMissing: ignoresMissing(hook),
-        spec: encodeSpec(hook, hookId, specId, placesOf(hook)),
+        spec: encodeSpec(hook, hookId, specId, placesOf(hook), undefined, scopes),
         lastParameter: Math.max(
           -1,
           ...hook.arguments.flatMap(({ field, index, buffer }) => [

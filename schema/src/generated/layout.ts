@@ -522,6 +522,8 @@ export const HookFeature = {
   longTexts: 8192,
   /** a throttle of the node holds events back */
   throttle: 16384,
+  /** a selector holds for some processes only */
+  scoped: 65536,
 } as const;
 export type HookFeature = (typeof HookFeature)[keyof typeof HookFeature];
 /** Names of hook_feature, by number, as events and the archive spell them. */
@@ -541,6 +543,7 @@ export const hookFeatureNames: Readonly<Record<number, string>> = {
   2048: 'socket_owners',
   8192: 'long_texts',
   16384: 'throttle',
+  65536: 'scoped',
 };
 
 /** Bits of a selector, as bit values. */
@@ -3673,7 +3676,7 @@ export const HOOK_SPEC_TYPES_AT = 32;
 export const HOOK_SPEC_SOURCES_AT = 40;
 export const HOOK_SPEC_KINDS_AT = 44;
 export const HOOK_SPEC_PARTS_AT = 48;
-export const HOOK_SPEC_RESERVED_AT = 52;
+export const HOOK_SPEC_SCOPE_ATTRIBUTES_AT = 52;
 export const HOOK_SPEC_ARGUMENTS_AT = 56;
 export const HOOK_SPEC_DIMENSIONS_AT = 120;
 export const HOOK_SPEC_FIELDS_AT = 376;
@@ -3705,8 +3708,8 @@ export interface HookSpec {
   kinds: number;
   /** bit n: a dimension looks at the argument_part n */
   parts: number;
-  /** 0 */
-  reserved: number;
+  /** bit n: a scope looks at the scope_attribute n, or at one like it: of sets of capabilities, of changes of them and of namespaces the first stands for all; 0 where no selector of the hook has a scope */
+  scopeAttributes: number;
   /** up to 8, hidden ones included */
   arguments: readonly HookArgument[];
   dimensions: readonly Dimension[];
@@ -3729,7 +3732,7 @@ export function readHookSpec(view: DataView, at: number): HookSpec {
     sources: view.getUint32(at + 40, true),
     kinds: view.getUint32(at + 44, true),
     parts: view.getUint32(at + 48, true),
-    reserved: view.getUint32(at + 52, true),
+    scopeAttributes: view.getUint32(at + 52, true),
     arguments: Array.from({ length: 8 }, (_, i) => readHookArgument(view, at + 56 + i * 8)),
     dimensions: Array.from({ length: 32 }, (_, i) => readDimension(view, at + 120 + i * 8)),
     fields: Array.from({ length: 8 }, (_, i) => readFieldPlan(view, at + 376 + i * 56)),
@@ -3750,7 +3753,7 @@ export function writeHookSpec(view: DataView, at: number, value: HookSpec): void
   view.setUint32(at + 40, value.sources, true);
   view.setUint32(at + 44, value.kinds, true);
   view.setUint32(at + 48, value.parts, true);
-  view.setUint32(at + 52, value.reserved, true);
+  view.setUint32(at + 52, value.scopeAttributes, true);
   value.arguments.slice(0, 8).forEach((item, i) => {
     writeHookArgument(view, at + 56 + i * 8, item);
   });
@@ -3865,11 +3868,9 @@ export function makeHookConfig(fields: Partial<HookConfig> = {}): HookConfig {
 
 export const SCOPE_CONFIG_GENERATION_AT = 0;
 export const SCOPE_CONFIG_DIMENSION_COUNT_AT = 4;
-export const SCOPE_CONFIG_ATTRIBUTES_AT = 8;
-export const SCOPE_CONFIG_RESERVED_AT = 12;
-export const SCOPE_CONFIG_DIMENSIONS_AT = 16;
-export const SCOPE_CONFIG_DEFAULTS_AT = 272;
-export const SCOPE_CONFIG_BYTES = 2320;
+export const SCOPE_CONFIG_DIMENSIONS_AT = 8;
+export const SCOPE_CONFIG_DEFAULTS_AT = 264;
+export const SCOPE_CONFIG_BYTES = 2312;
 
 /** The scopes (what depends on the process alone) of all hooks. */
 export interface ScopeConfig {
@@ -3877,38 +3878,30 @@ export interface ScopeConfig {
   generation: number;
   /** dimensions in use */
   dimensionCount: number;
-  /** bit n: a dimension looks at the scope_attribute n */
-  attributes: number;
-  /** 0 */
-  reserved: number;
   dimensions: readonly Dimension[];
   /** mask of each dimension where its look-up finds nothing */
   defaults: readonly Mask[];
 }
 
-/** Reads 2320 bytes. @throws {RangeError} where they reach past the view. */
+/** Reads 2312 bytes. @throws {RangeError} where they reach past the view. */
 export function readScopeConfig(view: DataView, at: number): ScopeConfig {
   return {
     generation: view.getUint32(at, true),
     dimensionCount: view.getUint32(at + 4, true),
-    attributes: view.getUint32(at + 8, true),
-    reserved: view.getUint32(at + 12, true),
-    dimensions: Array.from({ length: 32 }, (_, i) => readDimension(view, at + 16 + i * 8)),
-    defaults: Array.from({ length: 32 }, (_, i) => readMask(view, at + 272 + i * 64)),
+    dimensions: Array.from({ length: 32 }, (_, i) => readDimension(view, at + 8 + i * 8)),
+    defaults: Array.from({ length: 32 }, (_, i) => readMask(view, at + 264 + i * 64)),
   };
 }
 
-/** Writes 2320 bytes. @throws {RangeError} where they reach past the view. */
+/** Writes 2312 bytes. @throws {RangeError} where they reach past the view. */
 export function writeScopeConfig(view: DataView, at: number, value: ScopeConfig): void {
   view.setUint32(at, value.generation, true);
   view.setUint32(at + 4, value.dimensionCount, true);
-  view.setUint32(at + 8, value.attributes, true);
-  view.setUint32(at + 12, value.reserved, true);
   value.dimensions.slice(0, 32).forEach((item, i) => {
-    writeDimension(view, at + 16 + i * 8, item);
+    writeDimension(view, at + 8 + i * 8, item);
   });
   value.defaults.slice(0, 32).forEach((item, i) => {
-    writeMask(view, at + 272 + i * 64, item);
+    writeMask(view, at + 264 + i * 64, item);
   });
 }
 
