@@ -30,6 +30,7 @@ import type {
 import { binaryTerms, processTerms, scopeAttributeChanges } from './process-terms.js';
 import { joinComparisons } from './ranges.js';
 import { rateLimitOf } from './rate-limit.js';
+import { inReadingOrder } from './reading-order.js';
 import { type Reading, readingOf } from './readings.js';
 import {
   binariesMeanNext,
@@ -566,7 +567,7 @@ class Planner {
         ({ monitor, actions }) =>
           !monitor && (actions & ((1 << ActionBit.sigkill) | (1 << ActionBit.override))) !== 0,
       );
-    return {
+    return inReadingOrder({
       key,
       ...(hook.page === 0 ? {} : { page: hook.page }),
       eventKind: eventKindOf(hook.call),
@@ -598,7 +599,7 @@ class Planner {
       selectors: hook.selectors,
       bindings: hook.bindings,
       dimensions,
-    };
+    });
   }
 
   private finishScopes(): ScopePlan {
