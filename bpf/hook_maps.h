@@ -188,6 +188,7 @@ struct hook_work {
     __u32 entry_action;
     __u32 return_action;
     __u64 user_value;       // what read_user_value() has read
+    __u64 process_state;    // where that of the process lies, whose scopes are worked out
     __u32 socket_arguments; // of the selector that acts
     __u64 bytes_left;       // of the buffer that is being read
     // Where a path that is read lies; here, as there is little stack.

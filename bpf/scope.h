@@ -55,20 +55,31 @@ struct scope_evaluation {
  * as it would have to be. */
 static __always_inline const struct weir_mask *look_up_binary(__u32 slot, __u32 kind, bool of_parent,
                                                               __u32 id, bool *known) {
-    struct task_struct *task = bpf_get_current_task_btf();
-    struct process_state *state = process_state_find(task->group_leader);
+    struct hook_work *work = hook_work_of(slot);
     struct text_slot *text = text_of(slot, TURNED_TEXT);
+
+    if (!work || !text) {
+        *known = false;
+        return NULL;
+    }
+    // By its address: a loop's context keeps no pointers, and to ask for it again takes long to load (see
+    // header_fill_of).
+    const struct process_state *state = (const void *)work->process_state;
     bool is_forward = kind == WEIR_DIMENSION_KIND_FORWARD;
     __u32 unknown =
         is_forward ? PROCESS_STATE_TRUNCATED | PROCESS_STATE_UNREADABLE : PROCESS_STATE_UNREADABLE;
 
+    __u32 flags = 0, length = 0;
+    long error = bpf_probe_read_kernel(&flags, sizeof(flags), &state->flags);
+
     if (of_parent)
         unknown <<= 4;
-    if (!state || !text || (state->flags & unknown)) {
+    error |= bpf_probe_read_kernel(&length, sizeof(length),
+                                   of_parent ? &state->parent_length : &state->binary_length);
+    if (error || (flags & unknown)) {
         *known = false;
         return look_up_integer(id, 0, PURPOSE_UNDECIDED);
     }
-    __u32 length = of_parent ? state->parent_length : state->binary_length;
     const __u8 *from = of_parent ? (is_forward ? state->parent_forward : state->parent_reverse)
                                  : (is_forward ? state->forward : state->reverse);
 
@@ -222,6 +233,7 @@ __noinline int evaluate_candidates(__u32 slot, __u32 config_index) {
         mask_or(&work->candidates, &config->holding);
         return 0;
     }
+    work->process_state = (__u64)state;
     // Here and not where it is looked up, for the stack that all frames share.
     if (HOOK_SCOPES_BY(WEIR_SCOPE_ATTRIBUTE_PARENT_BINARY))
         fill_parent_binary(slot);
