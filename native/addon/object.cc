@@ -59,6 +59,23 @@ int specialiseLoaded(struct bpf_program *program, struct bpf_prog_load_opts *opt
     return bpf_program__set_insns(program, text.instructions.data(), text.instructions.size());
 }
 
+// Has libbpf load in a program's place one that does nothing, of a type that each kernel takes.
+int loadNothing(struct bpf_program *program, struct bpf_prog_load_opts *options) {
+    const struct bpf_insn nothing[] = {{BPF_ALU64 | BPF_MOV | BPF_K, BPF_REG_0, 0, 0, 0},
+                                       {BPF_JMP | BPF_EXIT, 0, 0, 0, 0}};
+    options->expected_attach_type = static_cast<enum bpf_attach_type>(0);
+    options->attach_btf_id = 0;
+    options->prog_flags = 0;
+    options->func_info = nullptr;
+    options->func_info_cnt = 0;
+    options->line_info = nullptr;
+    options->line_info_cnt = 0;
+    const int failed = bpf_program__set_type(program, BPF_PROG_TYPE_SOCKET_FILTER);
+    return failed != 0 ? failed
+                       : bpf_program__set_insns(program, const_cast<struct bpf_insn *>(nothing),
+                                                sizeof(nothing) / sizeof(nothing[0]));
+}
+
 // Called by libbpf just before it loads a program: the only place where the relocated function and line
 // information can be had.
 int prepareLoad(struct bpf_program *program, struct bpf_prog_load_opts *options, long cookie) {
@@ -76,7 +93,10 @@ int prepareLoad(struct bpf_program *program, struct bpf_prog_load_opts *options,
     } else if ((cookie & SECTION_BTF_TRACEPOINT) != 0) {
         btf_id = tracepointBtfId(target);
     }
-    if (btf_id < 0) {
+    const bool is_template =
+        loading != nullptr && loading->only_templates.count(bpf_program__name(program)) != 0;
+    // A template's own function is of no matter: each clone names one.
+    if (btf_id < 0 && !is_template) {
         say("program " + std::string(bpf_program__name(program)) + ": the kernel has no " + target + " for " +
             section + "\n");
         return btf_id;
@@ -104,7 +124,7 @@ int prepareLoad(struct bpf_program *program, struct bpf_prog_load_opts *options,
     text.line_info =
         copyOf(options->line_info, static_cast<size_t>(options->line_info_cnt) * options->line_info_rec_size);
     copy->btf_fd = options->prog_btf_fd;
-    const int failed = specialiseLoaded(program, options, text);
+    const int failed = is_template ? loadNothing(program, options) : specialiseLoaded(program, options, text);
     loading->templates[copy->name] = std::move(copy);
     return failed;
 }
@@ -248,7 +268,22 @@ bool applyMaps(Napi::Env env, struct bpf_object *object, Napi::Object options) {
     return true;
 }
 
-bool applyPrograms(Napi::Env env, struct bpf_object *object, Napi::Object options) {
+// Sets which programs are loaded. False with a pending exception.
+bool setAutoload(Napi::Env env, struct bpf_object *object, const char *option, Napi::Array wanted) {
+    for (uint32_t index = 0; index < wanted.Length(); index++) {
+        const std::string name = wanted.Get(index).ToString();
+        struct bpf_program *program = bpf_object__find_program_by_name(object, name.c_str());
+        if (program == nullptr) {
+            throwError(env, "NOT_FOUND", std::string(option) + ": the object has no program " + name, 0);
+            return false;
+        }
+        bpf_program__set_autoload(program, true);
+    }
+    return true;
+}
+
+bool applyPrograms(Napi::Env env, ObjectState &state, Napi::Object options) {
+    struct bpf_object *object = state.object;
     Napi::Object rodata = options.Get("rodata").As<Napi::Object>();
     Napi::Array names = rodata.GetPropertyNames();
     for (uint32_t index = 0; index < names.Length(); index++) {
@@ -259,24 +294,20 @@ bool applyPrograms(Napi::Env env, struct bpf_object *object, Napi::Object option
             return false;
         }
     }
-    if (!options.Get("autoload").IsArray()) {
-        return true;
-    }
-    Napi::Array wanted = options.Get("autoload").As<Napi::Array>();
-    struct bpf_program *program = nullptr;
-    bpf_object__for_each_program(program, object) {
-        bpf_program__set_autoload(program, false);
-    }
-    for (uint32_t index = 0; index < wanted.Length(); index++) {
-        const std::string name = wanted.Get(index).ToString();
-        program = bpf_object__find_program_by_name(object, name.c_str());
-        if (program == nullptr) {
-            throwError(env, "NOT_FOUND", "autoload: the object has no program " + name, 0);
+    if (options.Get("autoload").IsArray()) {
+        struct bpf_program *program = nullptr;
+        bpf_object__for_each_program(program, object) {
+            bpf_program__set_autoload(program, false);
+        }
+        if (!setAutoload(env, object, "autoload", options.Get("autoload").As<Napi::Array>())) {
             return false;
         }
-        bpf_program__set_autoload(program, true);
     }
-    return true;
+    Napi::Array templates = options.Get("templates").As<Napi::Array>();
+    for (uint32_t index = 0; index < templates.Length(); index++) {
+        state.only_templates.insert(templates.Get(index).ToString());
+    }
+    return setAutoload(env, object, "templates", templates);
 }
 
 } // namespace
@@ -370,7 +401,7 @@ Napi::Value openObject(const Napi::CallbackInfo &info) {
         return env.Undefined();
     }
     state.license = licenseOf(path);
-    if (!applyMaps(env, state.object, options) || !applyPrograms(env, state.object, options)) {
+    if (!applyMaps(env, state.object, options) || !applyPrograms(env, state, options)) {
         state.close();
         return env.Undefined();
     }

@@ -7,6 +7,7 @@
 #include "specialise.h"
 
 #include <map>
+#include <set>
 #include <vector>
 
 struct bpf_object;
@@ -35,6 +36,8 @@ struct ObjectState {
     int rodata_fd = -1;
     std::vector<char> rodata;
     std::map<std::string, std::shared_ptr<Template>> templates;
+    // Programs that are only to be cloned.
+    std::set<std::string> only_templates;
     // What libbpf hands to the kernel of the program that it loads just now; it keeps no copy.
     ProgramText loaded_text;
     // Places of the variables of .rodata.

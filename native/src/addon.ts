@@ -117,6 +117,7 @@ export interface RawAddon {
     maxEntries: Record<string, number>;
     rodata: Record<string, Uint8Array>;
     autoload: readonly string[] | undefined;
+    templates: readonly string[];
   }): RawObject;
   createMap(
     type: number,

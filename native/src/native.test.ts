@@ -142,9 +142,21 @@ describe.skipIf(reason !== undefined)('addon', () => {
       expect(clone({ uses_unknown: u32(2), uses_called: u32(7) })).toBe('PROGRAM_LOAD_FAILED');
       expect(clone({ uses_unknown: u32(4) })).toBe('none');
       expect(clone({ uses_unknown: u32(4), uses_callback: u64(1n << 40n) })).toBe('PROGRAM_LOAD_FAILED');
-      expect(codeOf(() => later(openObject({ path, rodata: { uses_unknown: u32(1) } })).load())).toBe(
-        'OBJECT_LOAD_FAILED',
+      const whole = { path, rodata: { uses_unknown: u32(1) } };
+      expect(codeOf(() => later(openObject(whole)).load())).toBe('OBJECT_LOAD_FAILED');
+    });
+
+    it('come of templates that the kernel has not seen themselves', () => {
+      const whole = { path, rodata: { uses_unknown: u32(1) }, autoload: [] };
+      expect(codeOf(() => openObject({ ...whole, templates: ['nothing'] }))).toBe('NOT_FOUND');
+      const object = later(openObject({ ...whole, templates: ['choose'] }).load());
+      const template = later(object.program('choose'));
+      expect(codeOf(() => template.attach())).toBe('ATTACH_FAILED');
+      expect(codeOf(() => cloneProgram(template))).toBe('PROGRAM_LOAD_FAILED');
+      const program = later(
+        cloneProgram(template, { rodata: { uses_unknown: u32(0), uses_called: u32(7) } }),
       );
+      expect(program.testRun({ context: u32(3) })).toBe(30 + 3 * 65536);
     });
   });
 

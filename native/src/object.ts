@@ -17,6 +17,11 @@ export interface OpenObjectOptions {
   readonly rodata?: Readonly<Record<string, Uint8Array>>;
   /** Only these programs are loaded; without it, those that the object says. */
   readonly autoload?: readonly string[];
+  /**
+   * Programs that are only to be cloned. They are relocated with the others, and what the kernel gets in their place does
+   * nothing: it is for the clones to say whether it takes them.
+   */
+  readonly templates?: readonly string[];
 }
 
 /** An object file. `load` once; `close` frees it, detaching nothing that has a link or a handle of its own. */
@@ -123,6 +128,7 @@ export function openObject(options: OpenObjectOptions): BpfObject {
         maxEntries: { ...options.maxEntries },
         rodata: { ...options.rodata },
         autoload: options.autoload,
+        templates: [...(options.templates ?? [])],
       }),
     ),
     options.path,

@@ -151,7 +151,9 @@ function u32(value: number): Uint8Array {
 /** The kernel as hooks see it. One an agent; `close` detaches nothing that PolicySet has not detached before. */
 export class HookKernel {
   readonly #options: HookKernelOptions;
-  readonly #objects = new Map<ProgramKind, { object: BpfObject; template: BpfProgram }>();
+  /** By path. */
+  readonly #objects = new Map<string, BpfObject>();
+  readonly #templates = new Map<ProgramKind, BpfProgram>();
   readonly #refusals = new Map<ProgramKind, unknown>();
   readonly #maps = new Map<string, BpfMap>();
   /** Configurations as they were written last, by map and index. */
@@ -167,13 +169,12 @@ export class HookKernel {
     this.#options = options;
   }
 
-  /** Opens the maps, and with them the object in one instance at least. @throws {NativeError} where nothing loads. */
+  /** Opens the maps and the object with most templates. @throws {NativeError} where nothing loads. */
   open(): void {
     if (this.#flip !== undefined) return;
-    const object = this.#load(['set_hook_state']);
+    const object = this.#load(this.#options.objectPath, ['set_hook_state']);
     for (const name of [...mapNames, ...workingMaps]) this.#maps.set(name, object.map(name));
     this.#flip = object.program('set_hook_state');
-    object.close();
   }
 
   /**
@@ -445,20 +446,17 @@ export class HookKernel {
     }
   }
 
-  /** The template of a kind, loaded at its first use: some kernels refuse some. */
+  /** The template of a kind. Some kernels refuse some kinds, whatever the function: they are asked at its first use. */
   #template(kind: ProgramKind): BpfProgram {
-    const ready = this.#objects.get(kind);
-    if (ready !== undefined) return ready.template;
+    const ready = this.#templates.get(kind);
+    if (ready !== undefined) return ready;
     if (this.#refusals.has(kind)) throw this.#refusals.get(kind);
     try {
-      const { objectPath } = this.#options;
-      const path =
-        kind === 'user' || kind === 'user-return' || kind === 'mapping'
-          ? (this.#options.userPath ?? join(dirname(objectPath), 'user.bpf.o'))
-          : objectPath;
-      const object = this.#load([templates[kind].name], path);
+      const path = this.#pathOf(kind);
+      const object = this.#objects.get(path) ?? this.#load(path, []);
       const template = object.program(templates[kind].name);
-      this.#objects.set(kind, { object, template });
+      cloneProgram(template).close();
+      this.#templates.set(kind, template);
       return template;
     } catch (error) {
       this.#refusals.set(kind, error);
@@ -466,16 +464,27 @@ export class HookKernel {
     }
   }
 
-  #load(autoload: readonly string[], path = this.#options.objectPath): BpfObject {
+  #pathOf(kind: ProgramKind): string {
+    const { objectPath, userPath } = this.#options;
+    if (kind !== 'user' && kind !== 'user-return' && kind !== 'mapping') return objectPath;
+    return userPath ?? join(dirname(objectPath), 'user.bpf.o');
+  }
+
+  /** Loads an object with all the templates that it has. */
+  #load(path: string, autoload: readonly string[]): BpfObject {
+    const kinds = Object.keys(templates) as ProgramKind[];
     const object = openObject({
       path,
       reuseMaps: this.#mapsOf(path),
       // Of maps that are made now: those that are reused have their size.
       maxEntries: this.#maps.size === 0 ? (this.#options.maxEntries ?? {}) : {},
       autoload,
+      templates: kinds.filter((kind) => this.#pathOf(kind) === path).map((kind) => templates[kind].name),
     });
     try {
-      return object.load();
+      object.load();
+      this.#objects.set(path, object);
+      return object;
     } catch (error) {
       object.close();
       throw error;
@@ -685,10 +694,9 @@ export class HookKernel {
     this.#closed = true;
     this.#preventions?.close();
     this.#socketOwners?.close();
-    for (const { object, template } of this.#objects.values()) {
-      template.close();
-      object.close();
-    }
+    for (const template of this.#templates.values()) template.close();
+    for (const object of this.#objects.values()) object.close();
+    this.#templates.clear();
     this.#objects.clear();
     this.#flip?.close();
     for (const map of this.#maps.values()) map.close();

@@ -180,7 +180,8 @@ export class Preventions {
       const object = openObject({
         path: this.#options.objectPath,
         reuseMaps: this.#options.maps,
-        autoload: ['deny_marked', 'clear_mark'],
+        autoload: [],
+        templates: ['deny_marked', 'clear_mark'],
       });
       try {
         object.load();
