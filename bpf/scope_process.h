@@ -142,8 +142,8 @@ __noinline int fill_baseline(__u32 slot) {
     struct process_state *state = process_state_find(bpf_get_current_task_btf()->group_leader);
     bool known = true;
 
-    (void)slot;
-    if (!state || (state->flags & PROCESS_STATE_BASELINE))
+    // An argument that is not looked at would be left out at the call, and the verifier wants it there.
+    if (slot >= WEIR_SCRATCH_SLOTS || !state || (state->flags & PROCESS_STATE_BASELINE))
         return 0;
 #pragma clang loop unroll(disable)
     for (__u32 kind = 0; kind < WEIR_NAMESPACE_KIND_USER + 1; kind++) {
@@ -164,8 +164,7 @@ __noinline int sync_current_lineage(__u32 slot) {
     struct process_state *state = process_state_find(leader);
     const struct weir_lineage_config *config = lineage_config();
 
-    (void)slot;
-    if (state && config)
+    if (slot < WEIR_SCRATCH_SLOTS && state && config) // see fill_baseline
         lineage_sync(state, leader, config);
     return 0;
 }

@@ -66,11 +66,23 @@ describe('the order of arguments', () => {
       ).map((policy) => ({ id: 1, policy })),
     ).hooks;
     if (hook === undefined) throw new Error('no hook');
-    const { arguments: read, dimensions } = inReadingOrder({
+    const {
+      arguments: read,
+      dimensions,
+      selectors,
+    } = inReadingOrder({
       ...hook,
       arguments: [string, capability, uint64, int64, uint64].map(argument),
       dimensions: [compare(2, 1), compare(3, 2), compare(4, 4)],
+      selectors: hook.selectors.map((selector) => ({
+        ...selector,
+        sockets: { track: 0 },
+        returnSockets: { untrack: 4 },
+      })),
     });
+    expect(selectors.map(({ sockets, returnSockets }) => [sockets, returnSockets])).toEqual([
+      [{ track: 4 }, { untrack: 0 }],
+    ]);
     expect(read.map(({ index }) => index)).toEqual([4, 1, 2, 3, 0]);
     expect(dimensions).toEqual([compare(2, 1), compare(3, 2), compare(0, 0)]);
   });

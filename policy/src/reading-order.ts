@@ -2,7 +2,7 @@
 // Owns the order in which a hook's arguments are read. A selector that no argument can satisfy any more ends the
 // matching, so what is quick to read and decides something comes first, and what events only show comes last.
 import { ArgumentType } from '@weir/schema';
-import type { Dimension, HookPlan } from './plan-types.js';
+import type { Dimension, HookPlan, PlannedSockets } from './plan-types.js';
 
 const numbers: ReadonlySet<number> = new Set([
   ArgumentType.int8,
@@ -48,12 +48,18 @@ export function inReadingOrder(hook: HookPlan): HookPlan {
     .sort((a, b) => (ranks[a] ?? 0) - (ranks[b] ?? 0) || a - b);
   if (order.every((position, place) => position === place)) return hook;
   const placeOf = (position: number) => order.indexOf(position);
+  const placed = ({ track, untrack }: PlannedSockets): PlannedSockets => ({
+    ...(track === undefined ? {} : { track: placeOf(track) }),
+    ...(untrack === undefined ? {} : { untrack: placeOf(untrack) }),
+  });
   return {
     ...hook,
     arguments: order.flatMap((position) => hook.arguments[position] ?? []),
     selectors: hook.selectors.map((selector) => ({
       ...selector,
       shownArguments: selector.shownArguments.map(placeOf),
+      ...(selector.sockets === undefined ? {} : { sockets: placed(selector.sockets) }),
+      ...(selector.returnSockets === undefined ? {} : { returnSockets: placed(selector.returnSockets) }),
     })),
     dimensions: hook.dimensions.map((dimension) => {
       const other = otherOf(dimension);
