@@ -101,6 +101,77 @@ describe.skipIf(reason !== undefined)('policies on this kernel', () => {
     return (values ?? []).reduce((sum, value) => sum + Buffer.from(value).readBigUInt64LE(), 0n);
   }
 
+  // What is left of a program without the rest is another program to the verifier: one that only some hooks have.
+  const parts: Readonly<Record<string, object>> = {
+    binaries: { matchBinaries: [{ operator: 'Postfix', values: ['/nothing'] }] },
+    children: { matchBinaries: [{ operator: 'In', values: ['/nothing'], followChildren: true }] },
+    parents: { matchParentBinaries: [{ operator: 'In', values: ['/nothing'] }] },
+    processes: { matchPIDs: [{ operator: 'NotIn', values: [1], isNamespacePID: true }] },
+    namespaces: { matchNamespaces: [{ namespace: 'Net', operator: 'In', values: ['1'] }] },
+    capabilities: { matchCapabilities: [{ type: 'Effective', operator: 'In', values: ['CAP_BPF'] }] },
+    'changes of namespaces': { matchNamespaceChanges: [{ operator: 'In', values: ['Uts'] }] },
+    'changes of capabilities': {
+      matchCapabilityChanges: [{ type: 'Effective', operator: 'In', values: ['CAP_BPF'] }],
+    },
+  };
+  it.each(Object.keys(parts))('have programs for %s alone, and with each other part', async (name) => {
+    const onPersonality = (...names: string[]) =>
+      JSON.stringify({
+        apiVersion: 'cilium.io/v1alpha1',
+        kind: 'TracingPolicy',
+        metadata: { name: names.join('-').replaceAll(' ', '-') },
+        spec: {
+          kprobes: [
+            {
+              call: 'sys_personality',
+              syscall: true,
+              args: [{ index: 0, type: 'int' }],
+              selectors: names.map((one) => parts[one]),
+            },
+          ],
+        },
+      });
+    for (const other of Object.keys(parts).filter((one) => one >= name)) {
+      const [outcome] = await apply(other === name ? onPersonality(name) : onPersonality(name, other));
+      expect([other, outcome?.reason]).toEqual([other, undefined]);
+    }
+  });
+
+  it.each([
+    ['int', 'GT', '1'],
+    ['uint64', 'Mask', '4'],
+    ['string', 'Prefix', '/nothing'],
+    ['string', 'Postfix', '/nothing'],
+    ['fd', 'Equal', '/nothing'],
+    ['fd', 'FileType', 'reg'],
+    ['sockaddr', 'DAddr', '192.0.2.1'],
+    ['sockaddr', 'DPort', '1'],
+    ['sockaddr_un', 'Equal', '/nothing'],
+    ['bpf_attr', 'Equal', 'nothing'],
+    ['syscall64', undefined, undefined],
+  ])('have programs for an argument of type %s alone, looked at by %s', async (type, operator, value) => {
+    const [outcome] = await apply(
+      JSON.stringify({
+        apiVersion: 'cilium.io/v1alpha1',
+        kind: 'TracingPolicy',
+        metadata: { name: 'typed' },
+        spec: {
+          kprobes: [
+            {
+              call: 'sys_personality',
+              syscall: true,
+              args: [{ index: 0, type }],
+              selectors: [
+                operator === undefined ? {} : { matchArgs: [{ index: 0, operator, values: [value] }] },
+              ],
+            },
+          ],
+        },
+      }),
+    );
+    expect(outcome?.reason).toBeUndefined();
+  });
+
   it('gives a hook another program where the scopes of others look at more, and holds on to what it matched', async () => {
     const from = (...more: object[]) => ({
       ...path('Prefix', folder),
