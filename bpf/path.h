@@ -324,14 +324,14 @@ __noinline int path_read_at(__u32 slot, __u64 vfsmount_at, __u64 dentry_at, __u3
         return 0;
     }
     if (vfsmount) {
-        // By helpers, which are quicker to load: see header_fill_of.
-        struct task_struct *task = (void *)bpf_get_current_task();
-        struct path root = {};
+        struct task_struct *task = bpf_get_current_task_btf();
         // A kernel thread has a root too. A task that is past exit_fs() has none: the walk then ends at the
         // root of its mount namespace.
-        BPF_CORE_READ_INTO(&root, task, fs, root);
-        walk.root_dentry = (__u64)root.dentry;
-        walk.root_vfsmount = (__u64)root.mnt;
+        struct fs_struct *fs = task->fs;
+        if (fs) {
+            walk.root_dentry = (__u64)fs->root.dentry;
+            walk.root_vfsmount = (__u64)fs->root.mnt;
+        }
         walk.mount = vfsmount_at - bpf_core_field_offset(struct mount, mnt);
         walk.mount_root = (__u64)BPF_CORE_READ(vfsmount, mnt_root);
 
