@@ -17,6 +17,7 @@ import {
 } from '@weir/native';
 import { type HookPlan, syscallNumber } from '@weir/policy';
 import { type CallKey, HOOK_STATE_BYTES, limits, readCallKey } from '@weir/schema';
+import { callPlaces } from './call-places.js';
 import { Counts } from './counts.js';
 import type { EntryMap, MapEntry } from './entries.js';
 import { errnoOf, explainRefusal, PolicyLoadError } from './errors.js';
@@ -127,19 +128,6 @@ function checkParameters({ symbol, lastParameter }: LoadRequest, known: KernelFu
 function checkReturns({ symbol, returns }: LoadRequest, known: KernelFunction): void {
   if (returns && known.returns === 'void')
     throw new PolicyLoadError('attach', `${symbol} returns nothing on this kernel: leave return out`);
-}
-
-/** The table by which a program tells the calls of a list: at each number 1 + position in the list. */
-function callPlaces(calls: readonly string[]): Uint8Array {
-  const places = new Uint8Array(2 * limits.syscalls);
-  const view = new DataView(places.buffer);
-  calls.forEach((call, position) => {
-    const number = syscallNumber(call);
-    if (number === undefined || number >= limits.syscalls)
-      throw new PolicyLoadError('load', `the number of the system call ${call} is not known to this version`);
-    view.setUint16(2 * number, position + 1, true);
-  });
-  return places;
 }
 
 function u32(value: number): Uint8Array {
