@@ -5,8 +5,6 @@
 import { tryCells } from '../guest/conformance.js';
 import { scenario } from '../scenario.js';
 
-export default scenario(
-  'the rows of the conformance matrix',
-  { onDemand: true, timeoutMs: 600_000 },
-  (context) => tryCells(context, false),
+export default scenario('the rows of the conformance matrix', { timeoutMs: 600_000 }, (context) =>
+  tryCells(context, false),
 );
