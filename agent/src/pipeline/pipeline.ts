@@ -11,7 +11,7 @@ import { BATCH_HEADER_OFFSETS_AT_AT, LossStage, RECORD_HEADER_CPU_AT } from '@we
 import type { Accounting } from '../join/accounting.js';
 import { type Join, type SlotViews, slotViews } from '../join/join.js';
 import { ArchivedProcesses } from './archived.js';
-import { Survivors } from './survivors.js';
+import { Survivors, survivorBytes } from './survivors.js';
 
 /** Where batches of survivors go to be kept. The spool is one. */
 export interface BatchStore {
@@ -128,8 +128,7 @@ export class Pipeline {
     this.#options = options;
     this.#survivors = new Survivors(options.recordsMax, options.batchBytesMax);
     if (options.store !== undefined) this.#archived = new ArchivedProcesses();
-    // Alerts are added to what a slot holds.
-    const outputBytes = options.batchBytesMax + options.annotationBytesMax * 2;
+    const outputBytes = survivorBytes(options.batchBytesMax, options.annotationBytesMax);
     for (let index = 0; index < (options.outputsMax ?? 4); index++) {
       this.#outputs.push({ views: slotViews(new Uint8Array(new ArrayBuffer(outputBytes))) });
     }
@@ -278,6 +277,7 @@ export class Pipeline {
     stats.filterErrors += result.errors;
     if (result.dropped + work.withheld > 0) this.#noteDropped(result, work);
     this.#archived?.note(views, result.slot.verdicts);
+    const annotationsLost = this.#survivors.annotationsLost;
     const length = this.#survivors.extract(
       views,
       result.byteLength,
@@ -289,6 +289,7 @@ export class Pipeline {
       output.views,
     );
     stats.alertsLost = this.#survivors.alertsLost;
+    stats.annotationsLost += this.#survivors.annotationsLost - annotationsLost;
     this.#options.host.release(result.slot);
     work.released = true;
     const batch = output.views.bytes.subarray(0, length);

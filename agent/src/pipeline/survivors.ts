@@ -60,6 +60,10 @@ const ANNOTATION = RECORD_HEADER_ANNOTATION_AT / 4;
 const BINDING = HOOK_RECORD_BINDING_INDEX_AT / 4;
 const PROCESS_WORDS = PROCESS_ENTRY_BYTES / 4;
 const BINDING_WORDS = BINDING_ENTRY_BYTES / 4;
+/** An alert's record and its offset. */
+const ALERT_BYTES = ALERT_RECORD_BYTES + 4;
+/** Padding between the parts of a batch, and at its end. */
+const ALIGNMENT_BYTES = 32;
 
 const hookKinds = new Set<number>([
   EventKind.kprobe,
@@ -84,6 +88,15 @@ export interface Alerts {
   readonly at: number;
 }
 
+/**
+ * Bytes that hold the survivors of any batch: the batch; as much again, for text of it that annotations point at; and
+ * what is said of it, where each note (24 bytes in the slot) may be an alert, which takes a record (88), an offset (4)
+ * and up to 7 bytes before its annotation.
+ */
+export function survivorBytes(batchBytesMax: number, annotationBytesMax: number): number {
+  return batchBytesMax * 2 + annotationBytesMax * 6;
+}
+
 export class Survivors {
   readonly #processes: Uint32Array;
   readonly #processList: Uint32Array;
@@ -104,6 +117,8 @@ export class Survivors {
   #end = 0;
   /** Alerts for which there was no room: they are counted as lost. */
   alertsLost = 0;
+  /** Annotations for whose text there was no room: their records go on without. */
+  annotationsLost = 0;
 
   constructor(recordsMax: number, batchBytesMax: number) {
     const processesMax = Math.ceil(batchBytesMax / PROCESS_ENTRY_BYTES) + 1;
@@ -116,8 +131,8 @@ export class Survivors {
   }
 
   /**
-   * Writes what is kept of the batch in `source` into `target`, which has as many bytes as a slot and more for
-   * alerts.
+   * Writes what is kept of the batch in `source` into `target`, which has as many bytes as a slot, or `survivorBytes`
+   * so that nothing is lost.
    * @param keep value of a verdict byte that goes on
    * @param alertSequence numbers alerts; it is made to rise
    * @returns bytes of the new batch
@@ -150,7 +165,7 @@ export class Survivors {
     target.bytes.set(source.bytes.subarray(0, BATCH_HEADER_BYTES));
     this.#end = BATCH_HEADER_BYTES;
     let records = this.#records(count, verdicts, keep);
-    records = this.#alerts(alerts, records, alertSequence);
+    records = this.#alerts(alerts, records, alertSequence, target.bytes.length - byteLength);
     this.#finish(records);
     return this.#end;
   }
@@ -210,13 +225,18 @@ export class Survivors {
     return mapped;
   }
 
-  #alerts(alerts: Alerts, records: number, alertSequence: () => bigint): number {
+  /** Adds what alerts have room in what the batch itself leaves: they come before the text of annotations. */
+  #alerts(alerts: Alerts, records: number, alertSequence: () => bigint, room: number): number {
     const source = this.#source as SlotViews;
     const target = this.#target as SlotViews;
     const offsetsAt = source.view.getUint32(BATCH_HEADER_OFFSETS_AT_AT, true);
+    const most = Math.min(
+      this.#offsets.length,
+      records + Math.max(0, Math.floor((room - ALIGNMENT_BYTES) / ALERT_BYTES)),
+    );
     let count = records;
     for (let index = 0; index < alerts.count; index++) {
-      if (count === this.#offsets.length || this.#end + ALERT_RECORD_BYTES > target.bytes.length / 2) {
+      if (count === most) {
         this.alertsLost++;
         continue;
       }
@@ -317,12 +337,13 @@ export class Survivors {
       for (let word = 0; word < BINDING_WORDS; word++) to[put + word] = from[at + word] as number;
       this.#spans(to, put + BINDING_ENTRY_POLICY_NAME_AT / 4, put + BINDING_ENTRY_ARGUMENT_LABELS_AT / 4);
     }
-    this.#annotations(records);
     const { view } = target;
     for (const at of [BATCH_HEADER_NODE_NAME_AT, BATCH_HEADER_CLUSTER_NAME_AT, BATCH_HEADER_NODE_LABELS_AT]) {
       const length = view.getUint32(at + 4, true);
       if (length !== 0) view.setUint32(at, this.#bytes(view.getUint32(at, true), length), true);
     }
+    // Last: what has no room is theirs.
+    this.#annotations(records);
     const end = this.#end;
     this.#end = (end + 7) & ~7;
     target.bytes.fill(0, end, this.#end);
@@ -337,7 +358,7 @@ export class Survivors {
     view.setUint32(BATCH_HEADER_BINDINGS_AT_AT, this.#bindingCount === 0 ? 0 : bindingsAt, true);
   }
 
-  /** Moves the annotations of the records: the struct, its labels behind it, and their strings. */
+  /** Moves the annotations of the records: the struct, its labels behind it, and their strings, or none of these. */
   #annotations(records: number): void {
     const source = this.#source as SlotViews;
     const target = this.#target as SlotViews;
@@ -349,6 +370,16 @@ export class Survivors {
       const labels = source.view.getUint16(old + ANNOTATION_LABEL_COUNT_AT, true);
       const length = ANNOTATION_BYTES + labels * ANNOTATION_LABEL_BYTES;
       const at = (this.#end + 7) & ~7;
+      let most = length + source.view.getUint32(old + ANNOTATION_MESSAGE_AT + 4, true);
+      for (let label = old + ANNOTATION_BYTES; label < old + length; label += ANNOTATION_LABEL_BYTES) {
+        most += source.view.getUint32(label + 4, true);
+        most += source.view.getUint32(label + ANNOTATION_LABEL_VALUE_AT + 4, true);
+      }
+      if (at + most > target.bytes.length - 8) {
+        words[record + ANNOTATION] = 0;
+        this.annotationsLost++;
+        continue;
+      }
       target.bytes.fill(0, this.#end, at);
       target.bytes.set(source.bytes.subarray(old, old + length), at);
       this.#end = at + length;
