@@ -1,10 +1,15 @@
 // SPDX-License-Identifier: Apache-2.0
 // Modules that get in and then attack, in a real host between two filters that keep a count: no event is lost or
 // judged twice, the two keep their state and their verdicts, and whatever is done to the attacker names its reason.
+import { BatchReader } from '@weir/segment';
 import { afterEach, describe, expect, it } from 'vitest';
+import { slotViews } from '../../agent/src/join/join.js';
+import { Survivors, survivorBytes } from '../../agent/src/pipeline/survivors.js';
 import {
   assembleModule,
   closeHosts,
+  done,
+  eachRecord,
   judge,
   label,
   type ModuleText,
@@ -282,6 +287,69 @@ describe('a filter that floods', () => {
     expect(judged.annotationsLost).toBeGreaterThan(100);
     expect(judged.alerts.length).toBeGreaterThan(0);
     expect(host.status()[1]?.quarantine).toBeUndefined();
+  });
+
+  it('values of labels that overlap within the batch find an end, and cost no event and no alert', async () => {
+    const note = '(i32.add (i32.const 1024) (i32.mul (local.get $a) (i32.const 24)))';
+    const labels = '(i32.add (i32.const 8192) (i32.mul (local.get $a) (i32.const 256)))';
+    const flood: ModuleText = {
+      name: 'flood',
+      labels: ['x'],
+      rest: `
+        (data (i32.const 4096) "x")
+        (func $labels (param $to i32) (param $batch i32) (local $k i32)
+          (loop $next
+            (i32.store (local.get $to) (i32.const 4096))
+            (i32.store offset=4 (local.get $to) (i32.const 1))
+            (global.set $count (i32.add (global.get $count) (i32.const 1)))
+            (i32.store offset=8 (local.get $to)
+              (i32.add (local.get $batch) (i32.rem_u (global.get $count) (i32.const 1500))))
+            (i32.store offset=12 (local.get $to)
+              (i32.sub (i32.const 1024) (i32.and (i32.div_u (global.get $count) (i32.const 1500)) (i32.const 63))))
+            (local.set $to (i32.add (local.get $to) (i32.const 16)))
+            (local.set $k (i32.add (local.get $k) (i32.const 1)))
+            (br_if $next (i32.lt_u (local.get $k) (i32.const 16)))))`,
+      filter: `${eachRecord(`
+        (local.set $a (i32.const 0))
+        (loop $notes
+          (i32.store ${note} (local.get $i))
+          (i32.store8 offset=4 ${note} (i32.const 4))
+          (i32.store8 offset=5 ${note} (i32.const 1))
+          (i32.store16 offset=6 ${note} (i32.const 16))
+          (i32.store offset=8 ${note} ${labels})
+          (call $labels ${labels} (i32.load (local.get $call)))
+          (local.set $a (i32.add (local.get $a) (i32.const 1)))
+          (br_if $notes (i32.lt_u (local.get $a) (i32.const 8))))
+        (i32.store offset=20 (local.get $call) (i32.const 8))
+        (i32.store offset=24 (local.get $call) (i32.const 1024))`)} ${done}`,
+    };
+    const batchBytesMax = 2 * 1024 * 1024;
+    const annotationBytesMax = 512 * 1024;
+    const { host } = await start([flood], { batchBytesMax, annotationBytesMax });
+    const batch = makeBatch(
+      Array.from({ length: 60 }, (_, index) => ({ pid: index + 1, path: 'p'.repeat(100) })),
+    );
+    const slot = await host.acquireWhenFree();
+    slot.bytes.set(batch);
+    const result = await host.run(slot, batch.length);
+    expect(result).toMatchObject({ kept: 60, alertCount: 480 });
+    expect(result.annotationsLost).toBeGreaterThan(100);
+    const survivors = new Survivors(16_384, batchBytesMax);
+    const target = slotViews(new Uint8Array(survivorBytes(batchBytesMax, annotationBytesMax)));
+    const length = survivors.extract(
+      slotViews(slot.bytes),
+      result.byteLength,
+      slot.verdicts,
+      0,
+      result.kept,
+      { count: result.alertCount, at: result.alertsAt },
+      () => 1n,
+      target,
+    );
+    host.release(slot);
+    expect(new BatchReader(target.bytes.slice(0, length)).header.recordCount).toBe(540);
+    expect(survivors).toMatchObject({ alertsLost: 0, annotationsLost: 0 });
+    expect(host.status()[0]?.quarantine).toBeUndefined();
   });
 
   it('the log writes sixteen lines a batch, the rest is counted', async () => {

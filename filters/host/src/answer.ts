@@ -146,7 +146,7 @@ export class AnswerReader {
     }
   }
 
-  /** Where `length` bytes at an address of the filter lie in the slot: in the batch itself, or copied behind it. */
+  /** Where `length` bytes of a filter lie in the slot: in the batch itself, or copied behind it; -1 without room. */
   #place(
     instance: FilterInstance,
     batch: BatchView,
@@ -160,7 +160,9 @@ export class AnswerReader {
       throw new Lie(record, `text of ${length} bytes at ${address} lies outside of its memory`);
     }
     const batchAt = instance.area + FILTER_CALL_BYTES;
-    if (address >= batchAt && address + length <= batchAt + batch.byteLength) return address - batchAt;
+    if (address >= batchAt && address + length <= batchAt + batch.byteLength) {
+      return notes.point(address - batchAt, length);
+    }
     return notes.text(instance.bytes, address, length);
   }
 

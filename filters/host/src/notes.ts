@@ -50,6 +50,14 @@ function movedIn(
   return fields[low - 1]?.moved(at, length);
 }
 
+interface Mark {
+  readonly count: number;
+  readonly labels: number;
+  readonly textAt: number;
+  readonly pointLeft: number;
+  readonly lost: number;
+}
+
 export class Notes {
   /** Notes that did not fit, in this batch. */
   lost = 0;
@@ -59,6 +67,8 @@ export class Notes {
   #labelCount = 0;
   #records = 0;
   #textAt = 0;
+  /** Bytes of text in the batch itself that notes may still point at. */
+  #pointLeft = 0;
   #end = 0;
   #bytes: Uint8Array = new Uint8Array(0);
   readonly #notes: Int32Array;
@@ -67,8 +77,10 @@ export class Notes {
   readonly #last: Int32Array;
   readonly #notesMax: number;
   readonly #labelsMax: number;
+  readonly #pointMax: number;
 
-  constructor(recordsMax: number, annotationBytesMax: number) {
+  constructor(recordsMax: number, annotationBytesMax: number, batchBytesMax: number) {
+    this.#pointMax = batchBytesMax;
     this.#notesMax = Math.floor(annotationBytesMax / ANNOTATION_BYTES);
     this.#labelsMax = Math.floor(annotationBytesMax / ANNOTATION_LABEL_BYTES);
     this.#notes = new Int32Array(this.#notesMax * NOTE_WORDS);
@@ -82,6 +94,7 @@ export class Notes {
     this.#bytes = bytes;
     this.#textAt = at;
     this.#end = end;
+    this.#pointLeft = this.#pointMax;
     this.#count = 0;
     this.#labelCount = 0;
     this.lost = 0;
@@ -101,15 +114,22 @@ export class Notes {
   }
 
   /** A place to return to with `rollback`. */
-  mark(): { count: number; labels: number; textAt: number; lost: number } {
-    return { count: this.#count, labels: this.#labelCount, textAt: this.#textAt, lost: this.lost };
+  mark(): Mark {
+    return {
+      count: this.#count,
+      labels: this.#labelCount,
+      textAt: this.#textAt,
+      pointLeft: this.#pointLeft,
+      lost: this.lost,
+    };
   }
 
   /** Forgets all notes since the mark. */
-  rollback(mark: { count: number; labels: number; textAt: number; lost: number }): void {
+  rollback(mark: Mark): void {
     this.#count = mark.count;
     this.#labelCount = mark.labels;
     this.#textAt = mark.textAt;
+    this.#pointLeft = mark.pointLeft;
     this.lost = mark.lost;
   }
 
@@ -143,6 +163,17 @@ export class Notes {
     this.#bytes.set(source.subarray(at, at + length), to);
     this.#textAt = to + length;
     return to;
+  }
+
+  /**
+   * Takes account of text that lies in the batch at `at` and is pointed at there. It takes no room here, but whoever
+   * copies records out of the batch copies it for each note: all of it in a batch has at most as many bytes as a batch
+   * may have. Returns `at`, or -1 where that is reached.
+   */
+  point(at: number, length: number): number {
+    if (length > this.#pointLeft) return -1;
+    this.#pointLeft -= length;
+    return at;
   }
 
   /** Adds a note; labels follow by `label`. Returns false where there is no room. */

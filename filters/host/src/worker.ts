@@ -28,7 +28,7 @@ const control = new Int32Array(controlBuffer);
 const layout = slotBytes(bounds);
 const results = Control.ring + bounds.slots;
 const batch = new BatchView(bounds.recordsMax);
-const notes = new Notes(bounds.recordsMax, bounds.annotationBytesMax);
+const notes = new Notes(bounds.recordsMax, bounds.annotationBytesMax, bounds.batchBytesMax);
 const scratch = makeScratch(bounds.recordsMax);
 const { judgements, judgementWords } = scratch;
 
