@@ -87,6 +87,19 @@ describe('batches of 1, 7, 64 and 1000 events give the same', () => {
     expect(sums.errors).toBe(2);
   });
 
+  it('reasons of traps, whatever it logged of events before', async () => {
+    const { told } = await check({
+      name: 'logs',
+      rest: '(data (i32.const 4096) "fine")',
+      filter: `${eachRecord(`
+        (global.set $count (i32.add (global.get $count) (i32.const 1)))
+        (if (i32.eq (global.get $count) (i32.const 333)) (then (call $log (i32.const 4) (i32.const 4096) (i32.const 4))))
+        (if (i32.eq ${pid} (i32.const 5000000)) (then (unreachable)))`)} ${done}`,
+    });
+    expect(JSON.stringify(told)).toContain('unreachable');
+    expect(JSON.stringify(told)).not.toContain('fine');
+  });
+
   it('verdicts where its reserve runs out, and where it is tried again by the time of events', async () => {
     const { filters, kinds } = await check({
       name: 'burns',

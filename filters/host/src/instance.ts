@@ -52,6 +52,8 @@ export class FilterInstance {
   /** What the filter logged last at the gravest level, as it wrote it. */
   readonly #lastError = new Uint8Array(LOG_BYTES_MAX);
   #lastErrorBytes = -1;
+  /** The record that had been begun when it logged that. */
+  #lastErrorAt = 0;
   readonly #memory: WasmMemory;
   readonly #driver: Driver;
   readonly #save: (() => number) | undefined;
@@ -81,6 +83,7 @@ export class FilterInstance {
       if (grave === LEVEL_MAX) {
         this.#lastError.set(line);
         this.#lastErrorBytes = line.length;
+        this.#lastErrorAt = this.at;
       }
       onLog(grave, line);
     };
@@ -127,6 +130,11 @@ export class FilterInstance {
   get lastError(): string | undefined {
     if (this.#lastErrorBytes < 0) return undefined;
     return cleanText(this.#lastError.subarray(0, this.#lastErrorBytes));
+  }
+
+  /** The same, where it did so on the record that was begun last: why that trapped, whatever came before it. */
+  get lastErrorOfRecord(): string | undefined {
+    return this.#lastErrorAt === this.at ? this.lastError : undefined;
   }
 
   /** Has `lastError` be that of what comes next. */

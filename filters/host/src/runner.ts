@@ -392,7 +392,8 @@ export class FilterRunner {
       this.#spend(instance, 0);
     } catch (error) {
       cause = instance.cause;
-      trap = cause === 'trap' ? (instance.lastError ?? describeError(error)) : instance.limitReached(fuel);
+      trap =
+        cause === 'trap' ? (instance.lastErrorOfRecord ?? describeError(error)) : instance.limitReached(fuel);
       instance.refresh();
       // The record that it was at, whose fuel is not accounted for yet.
       next = instance.at + 1;
