@@ -40,7 +40,7 @@ const reports: FilterReport[] = [];
 
 beforeAll(async () => {
   folder = await mkdtemp(join(tmpdir(), 'weir-typed-'));
-  for (const name of ['typed', 'state', 'configured', 'redactor', 'reader']) {
+  for (const name of ['typed', 'state', 'configured', 'redactor', 'reader', 'messages']) {
     const { bytes } = await buildFilter({
       source: join(fixtures, name),
       outFile: join(folder, `${name}.wasm`),
@@ -637,6 +637,22 @@ describe('labels of an earlier filter', () => {
     expect(verdicts).toEqual([1, 0]);
     expect(records[0]?.annotation).toBeUndefined();
     expect(records[1]?.annotation?.severity).toBe('info');
+  });
+});
+
+describe('a message', () => {
+  it('that is said again and again traps before it leaves the room for text', async () => {
+    const budget = { fuelPerEvent: 10_000_000, averageFuel: 100_000_000, averageNs: 100_000_000 };
+    const host = await start([{ bytes: module('messages') }], budget);
+    const { records } = await judge(
+      host,
+      hookBatch(...[48n, 49n, 1n].map((value) => [{ type: ArgumentType.uint64, value }])),
+    );
+    expect(records.map((record) => record.annotation?.error)).toEqual([false, true, false]);
+    expect(records[1]?.annotation?.labels['filter.messages.error']).toMatch(
+      /one event writes more than 24576 bytes of text/,
+    );
+    expect(records[2]?.annotation?.message).toBe('x'.repeat(512));
   });
 });
 

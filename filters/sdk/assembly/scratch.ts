@@ -23,8 +23,9 @@ export function scratchUsed(): u32 {
   return used;
 }
 
-/** Where the next text goes. At load there is no bound but the whole: nothing is written there then. */
-export function scratchAt(): usize {
+/** Where the next text goes, of `most` bytes. Traps where one event, or all of loading, writes more than there is room for. */
+export function scratchAt(most: u32): usize {
+  if (used + most > SCRATCH_BYTES) throw new Error('one event writes more than 24576 bytes of text');
   return scratch + used;
 }
 

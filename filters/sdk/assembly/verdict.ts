@@ -131,7 +131,7 @@ function place(text: string, most: u32): u64 {
       slot = (slot + 1) & (INTERNED_MAX - 1);
     }
   }
-  const at = scratchAt();
+  const at = scratchAt(most);
   const bytes = writeText(text, at, most);
   takeScratch(bytes);
   return ((<u64>bytes) << 32) | <u32>at;
@@ -198,7 +198,10 @@ export class Verdict {
     return this;
   }
 
-  /** Says in words what was found; cut to 512 bytes. */
+  /**
+   * Says in words what was found; cut to 512 bytes. The last one counts; but text that is no literal takes room each
+   * time, and where one event writes more than 24576 bytes it traps.
+   */
   message(text: string): Verdict {
     addMessage(ownAnnotation(), text);
     return this;
