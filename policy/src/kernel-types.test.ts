@@ -31,9 +31,8 @@ describe('fields of arguments', () => {
     );
     const [hook] = plan([{ id: 1, policy }]).hooks;
     const owner = { path: 'mm.owner.comm', source: 'parameter' };
+    // What selectors ask about is read first; events show each where the policy has it.
     expect(hook?.arguments).toEqual([
-      { type: ArgumentType.linuxBinprm, index: 0, hidden: false },
-      { type: ArgumentType.string, index: 0, hidden: false, field: owner },
       {
         type: ArgumentType.uint32,
         index: 0,
@@ -47,13 +46,15 @@ describe('fields of arguments', () => {
         field: { path: 'comm', source: 'current_task' },
         data: true,
       },
+      { type: ArgumentType.linuxBinprm, index: 0, hidden: false },
+      { type: ArgumentType.string, index: 0, hidden: false, field: owner },
       { type: ArgumentType.string, index: 0, hidden: false, field: owner, data: true },
     ]);
-    expect(hook?.selectors[0]?.shownArguments).toEqual([0, 1, 1, 2, 3, 4]);
+    expect(hook?.selectors[0]?.shownArguments).toEqual([2, 3, 3, 0, 1, 4]);
     expect(hook?.bindings[0]?.argumentLabels).toEqual(['', 'who', '', '', 'task', '']);
     expect(hook?.dimensions.map(({ kind, argument }) => [kind, argument])).toEqual([
-      ['range', 2],
-      ['forward', 3],
+      ['range', 0],
+      ['forward', 1],
     ]);
   });
 

@@ -50,12 +50,13 @@ describe('plans of returns', () => {
     ]);
     const [hook] = hooks;
     expect(hook?.returns).toBe(true);
+    // What selectors ask about is read first.
     expect(hook?.arguments).toEqual([
-      { type: ArgumentType.int32, index: 0, hidden: false },
       { type: ArgumentType.int64, index: 0, hidden: false, returned: true },
+      { type: ArgumentType.int32, index: 0, hidden: false },
     ]);
     expect(hook?.bindings[0]?.argumentLabels).toEqual(['number', 'count']);
-    expect(hook?.dimensions.map(({ argument }) => argument)).toEqual([1]);
+    expect(hook?.dimensions.map(({ argument }) => argument)).toEqual([0]);
     expect(hook?.selectors[0]).toMatchObject({
       actions: 1 << Action.post,
       signal: 0,
@@ -63,7 +64,7 @@ describe('plans of returns', () => {
       showsReturn: true,
       returnActions: 1 << Action.signal,
       returnSignal: 10,
-      shownArguments: [0, 1],
+      shownArguments: [1, 0],
     });
   });
 

@@ -164,10 +164,11 @@ describe('places in programs', () => {
     const [hook] = hooks(policy);
     expect(hook?.returns).toBe(true);
     expect(hook?.arguments.map(({ type, returned, buffer }) => [type, returned, buffer?.copied])).toEqual([
-      [ArgumentType.charBuf, undefined, true],
       [ArgumentType.int32, true, undefined],
+      [ArgumentType.charBuf, undefined, true],
     ]);
     expect(hook?.selectors[0]).toMatchObject({ returns: true, showsReturn: true, returnSignal: 15 });
+    expect(hook?.selectors[0]?.shownArguments).toEqual([1, 0]);
     expect(hook?.bindings[0]?.argumentLabels).toEqual(['', 'result']);
     expect(check(policy).text).toContain('observes; uretprobe: sees it return');
     const unread = uprobe({ symbols: ['a'], return: true });
