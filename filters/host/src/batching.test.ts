@@ -42,9 +42,8 @@ function stream(): EventText[] {
 }
 
 /** What became of each event, and of the filters, where they came in batches of this size. */
-async function judgedBy(modules: readonly ModuleText[], size: number) {
+async function judgedBy(modules: readonly ModuleText[], size: number, events = stream()) {
   const { host, reports } = await start(modules);
-  const events = stream();
   const told: unknown[] = [];
   const sums = { errors: 0, heldBack: 0, alerts: 0 };
   for (let from = 0; from < events.length; from += size) {
@@ -69,8 +68,12 @@ async function judgedBy(modules: readonly ModuleText[], size: number) {
 }
 
 /** Judges the stream in batches of each size, and gives what became of it, which must be the same. */
-async function check(...modules: ModuleText[]) {
-  const [first, ...others] = await Promise.all(SIZES.map((size) => judgedBy(modules, size)));
+function check(...modules: ModuleText[]) {
+  return checkOn(stream(), modules);
+}
+
+async function checkOn(events: EventText[], modules: readonly ModuleText[]) {
+  const [first, ...others] = await Promise.all(SIZES.map((size) => judgedBy(modules, size, events)));
   for (const [index, other] of others.entries()) {
     expect(other, `batches of ${SIZES[index + 1]} against ${SIZES[0]}`).toEqual(first);
   }
@@ -132,5 +135,29 @@ describe('batches of 1, 7, 64 and 1000 events give the same', () => {
     });
     expect(sums.alerts).toBe(199);
     expect(filters[0]?.traps).toBe(1);
+  });
+
+  it('fuel of filters behind a redactor, which masks while it is in quarantine too', async () => {
+    const events = stream()
+      .slice(0, 200)
+      .map((event, index) => ({
+        ...event,
+        pid: index === 90 ? 5_000_000 : index,
+        arguments: ['a'.repeat(4000)],
+      }));
+    const { filters } = await checkOn(events, [
+      {
+        name: 'lies',
+        redacts: ['process.arguments'],
+        filter: `${eachRecord(`(if (i32.eq ${pid} (i32.const 5000000)) (then (i32.store8 (local.get $v) (i32.const 9))))`)} ${done}`,
+      },
+      {
+        name: 'burns',
+        // More than an event without long texts has.
+        filter: `${eachRecord(`${count} ${burn.replace(pid, '(i32.const 100000)')}`)} ${done}`,
+      },
+    ]);
+    expect(filters[0]).toMatchObject({ seen: 90, quarantine: { code: 'lying' } });
+    expect(filters[1]).toMatchObject({ seen: 200, dropped: 66, traps: 0, quarantine: undefined });
   });
 });

@@ -84,6 +84,8 @@ export interface EventText {
   flags?: number;
   policy?: string;
   path?: string;
+  /** Of its process, which it has then. */
+  arguments?: readonly string[];
   timeNs?: bigint;
 }
 
@@ -91,12 +93,16 @@ export function makeBatch(events: readonly EventText[]): Uint8Array {
   const writer = new BatchWriter({ node: 'node-1', cluster: 'test' });
   const policies = new Map<string, number>();
   for (const [index, event] of events.entries()) {
+    const process = event.arguments && {
+      process: writer.process({ pid: event.pid, startNs: 1n, execNs: 1n, arguments: event.arguments }),
+    };
     const common = {
       pid: event.pid,
       startNs: 1n,
       flags: event.flags ?? 0,
       timeNs: event.timeNs ?? 1_000_000_000n,
       sequence: BigInt(index),
+      ...process,
     };
     const kind = event.kind ?? 'kprobe';
     if (kind === 'kprobe') {

@@ -256,7 +256,11 @@ export class FilterRunner {
     if (this.quarantined && passesBy && !wakes) return 0;
     const judged = this.#select(batch, judgements, live);
     if (judged === 0 && !wakes) return 0;
-    this.#redactor?.begin();
+    if (this.#redactor !== undefined) {
+      // Measured as it was handed over, for the filters behind it too: what it masks is shorter.
+      batch.longOf(0);
+      this.#redactor.begin();
+    }
     this.#dropCount = 0;
     let heldBack = 0;
     let at = 0;
