@@ -64,6 +64,11 @@ function refused(name: string, module: Partial<ModuleText>, reason: RegExp): Run
   return { name, module: { filter: done, ...module }, outcome: 'refused', reason };
 }
 
+/** Sets $i to the record that it is called for, $v to the address of the verdict on it. */
+const ownVerdict = `
+  (local.set $i (i32.load offset=16 (local.get $call)))
+  (local.set $v (i32.add (i32.load offset=12 (local.get $call)) (local.get $i)))`;
+
 const fuel = /fuel/;
 const deep = /nest too deeply/;
 const memoryEnd = 40 * 65536;
@@ -261,6 +266,31 @@ export const runningAttacks: readonly RunningAttack[] = [
     '(i32.store offset=16 (local.get $call) (i32.const 99999)) (unreachable)',
     'trap',
     /unreachable/,
+  ),
+  // Lies: what it is called for. Another filter has dropped every third event before it.
+  lies(
+    'has itself called for what is not its to judge',
+    `${ownVerdict} (memory.fill (i32.add (local.get $v) (i32.const 1)) (i32.const 0) (i32.const 39)) ${done}`,
+    /which records from 0 on/,
+  ),
+  lies(
+    'traps on what is not its to judge',
+    `${ownVerdict} (if (i32.eq (local.get $i) (i32.const 2)) (then (unreachable)))
+     (memory.fill (i32.add (local.get $v) (i32.const 1)) (i32.const 0) (i32.const 39)) ${done}`,
+    /which records from 0 on/,
+  ),
+  lies(
+    'forges verdicts on events that it is not called for',
+    `${ownVerdict} (memory.fill (i32.add (local.get $v) (i32.const 1)) (i32.const 1) (i32.const 99)) ${done}`,
+    /which records from 0 on/,
+  ),
+  lies(
+    'trades an event of its own for one that is not, and speaks of that',
+    `${ownVerdict}
+     (if (i32.eqz (local.get $i)) (then
+       (i32.store8 offset=1 (local.get $v) (i32.const 1)) (i32.store8 offset=2 (local.get $v) (i32.const 0))))
+     (if (i32.eq (local.get $i) (i32.const 2)) (then ${annotation()})) ${done}`,
+    /which records from 0 on/,
   ),
   // Lies: annotations
   lies('has four billion annotations', `${annotation({ count: -1 })} ${done}`, /4294967295 annotations/),

@@ -160,4 +160,24 @@ describe('batches of 1, 7, 64 and 1000 events give the same', () => {
     expect(filters[0]).toMatchObject({ seen: 90, quarantine: { code: 'lying' } });
     expect(filters[1]).toMatchObject({ seen: 200, dropped: 66, traps: 0, quarantine: undefined });
   });
+
+  it('events, where a filter forges verdicts on those behind: that it did so shows where there are any', async () => {
+    const forges: ModuleText = {
+      name: 'forges',
+      filter: `
+        (local.set $v (i32.add (i32.load offset=12 (local.get $call)) (i32.load offset=16 (local.get $call))))
+        (memory.fill (i32.add (local.get $v) (i32.const 1)) (i32.const 1) (i32.const 99)) ${done}`,
+    };
+    const judged = await Promise.all(SIZES.map((size) => judgedBy([forges], size)));
+    expect(judged.map(({ filters }) => filters[0]?.quarantine?.code)).toEqual([
+      undefined,
+      'lying',
+      'lying',
+      'lying',
+    ]);
+    for (const { told, filters } of judged) {
+      expect(told).toEqual(judged[0]?.told);
+      expect(filters[0]?.dropped).toBe(0);
+    }
+  });
 });

@@ -225,6 +225,7 @@ export class FilterInstance {
   begin(reserve: number): void {
     this.#driver.reserve.value = reserve;
     this.#driver.spent.value = 0;
+    this.#driver.passed.value = 0;
     this.view.setUint32(this.area + FILTER_CALL_ANNOTATION_COUNT_AT, 0, true);
   }
 
@@ -254,6 +255,11 @@ export class FilterInstance {
   /** Fuel of the calls of the last run that returned. */
   get spent(): number {
     return this.#driver.spent.value;
+  }
+
+  /** Records that the last run passed over. */
+  get passed(): number {
+    return this.#driver.passed.value;
   }
 
   /** Whether anything is said of the record that was judged last. */

@@ -60,6 +60,8 @@ export class FilterRunner {
   readonly #binding: Binding;
   readonly #marks: Uint8Array;
   readonly #scratch: Scratch;
+  /** Whether it judges all records of the batch. */
+  #judgesAll = false;
   /** Drops of this turn so far. */
   #dropCount = 0;
   readonly #answers: AnswerReader;
@@ -256,6 +258,7 @@ export class FilterRunner {
     if (this.quarantined && passesBy && !wakes) return 0;
     const judged = this.#select(batch, judgements, live);
     if (judged === 0 && !wakes) return 0;
+    this.#judgesAll = judged === batch.recordCount;
     if (this.#redactor !== undefined) {
       // Measured as it was handed over, for the filters behind it too: what it masks is shorter.
       batch.longOf(0);
@@ -407,6 +410,7 @@ export class FilterRunner {
     const ended = trap !== undefined || instance.hasSaid || instance.answer !== FilterAnswer.done;
     const mark = ended ? notes.mark() : undefined;
     try {
+      this.#checkCalls(instance, from, next, ended);
       this.#readVerdicts(instance, batch, from, ended ? last : next);
       if (trap === undefined && ended) {
         this.#believe(instance, batch, last, next, notes);
@@ -478,11 +482,23 @@ export class FilterRunner {
     this.#answers.read(instance, batch, record, notes);
   }
 
+  /**
+   * Looks whether the loop within the module has called it for what it is to judge, and for nothing else: what is to be
+   * passed over stands in memory that the filter can write to. @throws {Lie} of the first record of the run
+   */
+  #checkCalls(instance: FilterInstance, from: number, next: number, ended: boolean): void {
+    const toPass = this.#judgesAll ? 0 : next - from - this.#toJudge(from, next);
+    if (instance.passed === toPass && (!ended || this.#marks[next - 1] === FilterMark.judge)) return;
+    throw new Lie(from, `it changed which records from ${from} on it is called for`);
+  }
+
   /** How many records from one to another it is to judge. */
   #toJudge(from: number, until: number): number {
+    const { markWords } = this.#scratch;
     let count = 0;
-    for (let index = from; index < until; index++) {
-      if (this.#marks[index] === FilterMark.judge) count++;
+    for (let word = from >> 2; word << 2 < until; word++) {
+      const judged = ~(markWords[word] as number) & within(word << 2, from, until);
+      count += Math.imul(judged & EACH_BYTE, EACH_BYTE) >>> 24;
     }
     return count;
   }

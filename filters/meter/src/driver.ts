@@ -4,7 +4,7 @@
 // What a filter may use so depends on the event alone, and not on what else lies in the batch.
 //
 //   run(call, verdicts, from, until, budget, share, capacity, spendMax) -> next
-//     for each record from `from` to `until` whose byte at `verdicts` is 0:
+//     for each record from `from` to `until` whose byte at `verdicts` is 0 (others are passed over, and counted):
 //       at = record; call.cursor = record; call.record_count = record + 1; call.annotation_count = 0
 //       fuel = budget; answer = weir_filter(call); used = budget - fuel
 //       spent += used
@@ -24,8 +24,11 @@ export const RESERVE_EXPORT = 'weir.reserve';
 /** Fuel of all calls that returned, since the host set it last. */
 export const SPENT_EXPORT = 'weir.spent';
 
+/** Records that were passed over, since the host set it last: the filter can write to their bytes, but not to this. */
+export const PASSED_EXPORT = 'weir.passed';
+
 /** Globals of the loop, all i32, in this order behind those of metering. */
-export const driverGlobals = [AT_EXPORT, ANSWER_EXPORT, RESERVE_EXPORT, SPENT_EXPORT] as const;
+export const driverGlobals = [AT_EXPORT, ANSWER_EXPORT, RESERVE_EXPORT, SPENT_EXPORT, PASSED_EXPORT] as const;
 
 /** Parameters of the loop, all i32; it gives the next record. */
 export const DRIVER_TYPE = {
@@ -65,9 +68,9 @@ export interface DriverPlaces {
 export function driverBody({ layout, filter, fuelGlobal, firstGlobal }: DriverPlaces): Uint8Array {
   const [call, verdicts, from, until, budget, share, capacity, spendMax] = [0, 1, 2, 3, 4, 5, 6, 7];
   const [used, reserve, spent, answer] = [8, 9, 10, 11];
-  const [atGlobal, answerGlobal, reserveGlobal, spentGlobal] = [0, 1, 2, 3].map(
+  const [atGlobal, answerGlobal, reserveGlobal, spentGlobal, passedGlobal] = [0, 1, 2, 3, 4].map(
     (index) => firstGlobal + index,
-  ) as [number, number, number, number];
+  ) as [number, number, number, number, number];
   const out = new Writer(256);
   const get = (local: number) => out.byte(Op.localGet).u32(local);
   const put = (local: number) => out.byte(Op.localSet).u32(local);
@@ -87,7 +90,7 @@ export function driverBody({ layout, filter, fuelGlobal, firstGlobal }: DriverPl
   get(from);
   get(until);
   out.byte(I32_GE_U).byte(Op.brIf).u32(1);
-  // if (verdicts[from] != 0) { from++; continue }
+  // if (verdicts[from] != 0) { from++; passed++; continue }
   get(verdicts);
   get(from);
   out.byte(Op.i32Add);
@@ -97,6 +100,10 @@ export function driverBody({ layout, filter, fuelGlobal, firstGlobal }: DriverPl
   number(1);
   out.byte(Op.i32Add);
   put(from);
+  getGlobal(passedGlobal);
+  number(1);
+  out.byte(Op.i32Add);
+  putGlobal(passedGlobal);
   out.byte(Op.br).u32(1).byte(Op.end);
   get(from);
   putGlobal(atGlobal);

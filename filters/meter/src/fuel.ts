@@ -1,6 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 // Owns the host's side of metering: giving an instance its fuel, and reading what is left of it.
-import { ANSWER_EXPORT, AT_EXPORT, RESERVE_EXPORT, RUN_EXPORT, SPENT_EXPORT } from './driver.js';
+import {
+  ANSWER_EXPORT,
+  AT_EXPORT,
+  PASSED_EXPORT,
+  RESERVE_EXPORT,
+  RUN_EXPORT,
+  SPENT_EXPORT,
+} from './driver.js';
 
 /** Names of the globals that a metered module exports. */
 export const FUEL_EXPORT = 'weir.fuel';
@@ -67,6 +74,7 @@ export interface Driver {
   readonly answer: { readonly value: number };
   readonly reserve: { value: number };
   readonly spent: { value: number };
+  readonly passed: { value: number };
 }
 
 /** The loop of an instance. @throws {TypeError} where its module was not metered with `driven` */
@@ -80,5 +88,6 @@ export function driverOf({ exports }: { exports: Record<string, unknown> }): Dri
     answer: exports[ANSWER_EXPORT] as Global<number>,
     reserve: exports[RESERVE_EXPORT] as Global<number>,
     spent: exports[SPENT_EXPORT] as Global<number>,
+    passed: exports[PASSED_EXPORT] as Global<number>,
   };
 }
