@@ -326,6 +326,31 @@ describe('a runaway that fuel does not stop', () => {
     expect(host.status().map(({ quarantine }) => quarantine?.code)).toEqual([undefined, 'timeout']);
   });
 
+  it('hands nothing over of a filter that can tell its state no more', async () => {
+    const { rest = '' } = counting('');
+    // The first time it tells it, the next time it traps.
+    const once = rest.replace(
+      '(i64.store (i32.const 2048)',
+      '(if (i32.gt_u (global.get $count) (i32.const 6)) (then (unreachable))) (i64.store (i32.const 2048)',
+    );
+    const runaway: ModuleText = {
+      name: 'runaway',
+      filter: `${eachRecord(`(if (i32.eq ${pid} (i32.const 666)) (then (loop $for (br $for))))`)} ${done}`,
+    };
+    const { host, reports } = await start([counting('1.0.0', { rest: once }), runaway], {
+      ...endlessFuel,
+      timeLimitMs: 50,
+    });
+    const at = (second: number, ...numbers: number[]) =>
+      makeBatch(numbers.map((number) => ({ pid: number, timeNs: BigInt(second) * 1_000_000_000n })));
+    await judge(host, at(1, 1, 2, 3, 4, 5, 6));
+    expect((await judge(host, at(3, 1))).verdicts).toEqual([1]);
+    await judge(host, at(3, 1));
+    // With the state that it told at first, this would be the seventh.
+    expect((await judge(host, at(3, 666))).verdicts).toEqual([0]);
+    expect(reports.map(({ type }) => type)).toEqual(['log', 'quarantine', 'restart']);
+  });
+
   it('among several is found each time', async () => {
     const { host } = await start(
       [loops, { ...loops, name: 'loops-too' }, dropsOdd, { ...loops, name: 'loops-as-well' }],
@@ -351,5 +376,49 @@ describe('a runaway that fuel does not stop', () => {
     ]);
     expect(fixed.filters[0]?.quarantine).toBeUndefined();
     expect((await judge(host, pids(1))).verdicts).toEqual([1]);
+  });
+});
+
+describe('telling its state between batches', () => {
+  const tells = (body: string, more = ''): ModuleText =>
+    counting('1.0.0', {
+      rest: `${more} (func (export "weir_state_save") (result i32) ${body})
+        (func (export "weir_state_restore") (param i32 i32) (result i32) (i32.const 0))`,
+    });
+  const second = (number: number) => makeBatch([{ pid: 1, timeNs: BigInt(number) * 1_000_000_000n }]);
+
+  it.each([
+    ['it never ends', '(loop $for (br $for)) (i32.const 0)', /begins anew: it used up its fuel of 1000000/],
+    ['it traps', '(unreachable)', /begins anew: .*unreachable/],
+  ])(
+    'where %s costs it its state, is counted as a trap, and is not asked for again',
+    async (_, body, reason) => {
+      const { host, reports } = await start([tells(body)]);
+      for (let number = 1; number <= 20; number++) await judge(host, second(number));
+      expect(reports).toMatchObject([{ type: 'log', text: expect.stringMatching(reason) }]);
+      expect(host.status()[0]).toMatchObject({ traps: 1, events: 20 });
+      expect(host.status()[0]?.quarantine).toBeUndefined();
+    },
+  );
+
+  it('that cannot be leaves the filter as it was, and is not asked for again', async () => {
+    const { host, reports } = await start([tells('(i32.const -8)')]);
+    const verdicts: number[] = [];
+    for (let number = 1; number <= 7; number++)
+      verdicts.push(...(await judge(host, second(number))).verdicts);
+    expect(verdicts).toEqual([0, 0, 0, 0, 0, 0, 1]);
+    expect(reports).toMatchObject([
+      { type: 'log', text: expect.stringMatching(/cannot tell its state: .*outside of its memory/) },
+    ]);
+    expect(host.status()[0]).toMatchObject({ traps: 0 });
+    expect(host.status()[0]?.quarantine).toBeUndefined();
+  });
+
+  it('is in the account of the filter', async () => {
+    const turns =
+      '(local $k i32) (loop $t (local.set $k (i32.add (local.get $k) (i32.const 1))) (br_if $t (i32.lt_u (local.get $k) (i32.const 10000)))) (i32.const 0)';
+    const { host } = await start([tells(turns)]);
+    for (let number = 1; number <= 3; number++) await judge(host, second(number));
+    expect(host.status()[0]?.fuel).toBeGreaterThan(2 * 10_000);
   });
 });

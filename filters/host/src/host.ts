@@ -402,6 +402,7 @@ export class FilterHost {
         break;
       case 'release':
         loaded.quarantine = undefined;
+        loaded.state = undefined;
         this.#report({ type: 'release', filter, version, reason: 'is tried again after its quarantine' });
         break;
       case 'label':
@@ -419,6 +420,8 @@ export class FilterHost {
 
   #quarantine(loaded: Loaded, code: QuarantineCode, reason: string): void {
     loaded.quarantine = { code, reason };
+    // It begins anew, if ever.
+    loaded.state = undefined;
     const { name: filter, version, failClosed } = loaded.entry;
     this.#report({
       type: 'quarantine',

@@ -39,6 +39,9 @@ export function cleanText(bytes: Uint8Array): string {
   return text.decode(bytes).replace(/\p{C}/gu, '\uFFFD');
 }
 
+/** What a filter hands over cannot be; it is itself as it was. */
+export class StateError extends Error {}
+
 export class FilterInstance {
   /** Address of the area, and how large a batch it takes. */
   area = 0;
@@ -165,7 +168,7 @@ export class FilterInstance {
 
   /**
    * What the filter hands over to its next version, in a copy: nothing where it has nothing, or more than `bytesMax`.
-   * @throws {Error} where it traps or lies.
+   * @throws {StateError} where it lies; whatever the trap is where it traps
    */
   saveState(bytesMax: number, fuel: number): Uint8Array | undefined {
     if (this.#save === undefined) return undefined;
@@ -173,11 +176,11 @@ export class FilterInstance {
     const at = this.#save() >>> 0;
     this.refresh();
     if (at === 0) return undefined;
-    const outside = () => new Error('its state lies outside of its memory');
+    const outside = () => new StateError('its state lies outside of its memory');
     if (at + FILTER_SPANS_BYTES > this.bytes.length) throw outside();
     const count = this.view.getUint32(at + FILTER_SPANS_COUNT_AT, true);
     if (count > STATE_PIECES_MAX) {
-      throw new Error(`its state has ${count} pieces; at most ${STATE_PIECES_MAX} are allowed`);
+      throw new StateError(`its state has ${count} pieces; at most ${STATE_PIECES_MAX} are allowed`);
     }
     if (at + FILTER_SPANS_BYTES + count * FILTER_SPAN_BYTES > this.bytes.length) throw outside();
     const pieces: Uint8Array[] = [];
@@ -188,7 +191,7 @@ export class FilterInstance {
       const length = this.view.getUint32(piece + 4, true);
       if (from + length > this.bytes.length) throw outside();
       total += length;
-      if (total > bytesMax) throw new Error(`its state has more than ${bytesMax} bytes`);
+      if (total > bytesMax) throw new StateError(`its state has more than ${bytesMax} bytes`);
       pieces.push(this.bytes.subarray(from, from + length));
     }
     return Buffer.concat(pieces);

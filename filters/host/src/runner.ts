@@ -21,7 +21,7 @@ import { type BatchView, State } from './batch-view.js';
 import { Binding } from './binding.js';
 import { AverageTime, FUEL_PER_LONG_BYTE, NS_PER_LONG_BYTE, Reserve } from './budget.js';
 import { copyBytes } from './copy.js';
-import { align8, areaBytes, cleanText, describeError, FilterInstance } from './instance.js';
+import { align8, areaBytes, cleanText, describeError, FilterInstance, StateError } from './instance.js';
 import type { Notes } from './notes.js';
 import { Redactor } from './redaction.js';
 import { EACH_BYTE, type Scratch, within } from './scratch.js';
@@ -50,6 +50,8 @@ export interface RunnerContext {
 
 /** Fuel after which the loop within the module is left, so that time is looked at: at most some 10 ms. */
 const SLICE_FUEL = 20_000_000;
+/** Fuel for telling its state between two batches: a list of places in memory, which is some hundred units. */
+const SAVE_FUEL = 1_000_000;
 
 export class FilterRunner {
   readonly entry: FilterEntry;
@@ -75,6 +77,10 @@ export class FilterRunner {
   #reserve: Reserve;
   readonly #backOff = new BackOff();
   #trapTimesMs: number[] = [];
+  /** Whether it is asked for its state between batches: not again once that failed. */
+  #tellsState = true;
+  /** Whether handing over its state trapped: what that left half done is worth nothing. */
+  #halfDone = false;
   #logLinesLeft: number;
 
   constructor(entry: FilterEntry, scratch: Scratch, context: RunnerContext) {
@@ -137,6 +143,7 @@ export class FilterRunner {
       const reason = failed.cause === 'trap' ? describeError(error) : failed.limitReached(fuelPerLoad);
       say(2, `does not take over the state of ${which}: ${reason}`);
       if (state !== undefined) this.load();
+      else if (!(error instanceof StateError)) old.#halfDone = true;
     } finally {
       this.#context.leave();
     }
@@ -144,19 +151,49 @@ export class FilterRunner {
 
   /** Gives the main thread what the filter would hand over to its next version: it outlives the worker. */
   checkpoint(): void {
-    if (this.quarantined || this.#instance?.takesState !== true) return;
+    const instance = this.#instance;
+    if (this.quarantined || !this.#tellsState || instance?.takesState !== true) return;
+    const start = this.#context.nowNs();
+    const fuel = Math.min(SAVE_FUEL, this.#context.bounds.fuelPerLoad);
+    let state: Uint8Array | undefined;
+    let failure: unknown;
     this.#context.enter(Phase.load, this.entry.row);
     try {
-      const state = this.#instance.saveState(this.#areaSize, this.#context.bounds.fuelPerLoad);
-      if (state !== undefined) this.#context.post({ type: 'state', row: this.entry.row, state });
+      state = instance.saveState(this.#areaSize, fuel);
     } catch (error) {
-      // As any trap: what it left half done is worth nothing.
-      const text = `cannot hand over its state, and begins anew: ${describeError(error)}`;
-      this.#context.post({ type: 'log', row: this.entry.row, level: 2, text });
-      this.#reload(undefined);
+      failure = error;
     } finally {
       this.#context.leave();
     }
+    // Not out of its reserve: where batches end is not to stop a filter.
+    this.#count(Counter.fuel, Math.min(fuel, fuel - instance.fuelLeft));
+    this.#context.post({ type: 'state', row: this.entry.row, state });
+    if (failure !== undefined) this.#cannotTell(instance, failure, fuel);
+    const end = this.#context.nowNs();
+    this.#count(Counter.nanoseconds, end - start);
+    this.#count(Counter.processorNs, this.#context.processorNs(end - start, end));
+  }
+
+  /** Telling its state failed: it is not asked again, and begins anew where it trapped. */
+  #cannotTell(instance: FilterInstance, failure: unknown, fuel: number): void {
+    this.#tellsState = false;
+    const reason = instance.cause === 'trap' ? describeError(failure) : instance.limitReached(fuel);
+    const trapped = !(failure instanceof StateError);
+    const text = `cannot tell its state${trapped ? ', and begins anew' : ''}: ${reason}`;
+    this.#context.post({ type: 'log', row: this.entry.row, level: 2, text });
+    if (!trapped) return;
+    this.#count(Counter.traps, 1);
+    this.#halfDone = true;
+    this.recover();
+  }
+
+  /** Has it begin anew, where a trap in handing over its state left it half changed. */
+  recover(): void {
+    if (!this.#halfDone) return;
+    this.#halfDone = false;
+    this.#tellsState = false;
+    this.#context.post({ type: 'state', row: this.entry.row, state: undefined });
+    this.#reload(undefined);
   }
 
   #reload(timeMs: number | undefined): void {

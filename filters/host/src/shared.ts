@@ -135,8 +135,8 @@ export type WorkerMessage =
   | { type: 'quarantine'; row: number; code: QuarantineCode; reason: string }
   /** Its quarantine is over. */
   | { type: 'release'; row: number }
-  /** What it would hand over: kept in case the worker has to be stopped. */
-  | { type: 'state'; row: number; state: Uint8Array }
+  /** What it would hand over, if anything: kept in case the worker has to be stopped. */
+  | { type: 'state'; row: number; state: Uint8Array | undefined }
   | { type: 'label'; row: number; reason: string }
   | { type: 'log'; row: number; level: number; text: string };
 

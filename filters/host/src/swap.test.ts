@@ -82,6 +82,24 @@ describe('a swap', () => {
     expect((await judge(host, pids(1, 2, 3))).verdicts).toEqual([0, 1, 0]);
   });
 
+  it('that is refused begins a version anew that trapped in giving its state', async () => {
+    const half = (version: string): ModuleText => ({
+      name: 'half',
+      version,
+      filter: `${eachRecord(`(if (global.get $half) (then ${dropVerdict}))`)} ${done}`,
+      rest: `(global $half (mut i32) (i32.const 0))
+        (func (export "weir_state_save") (result i32) (global.set $half (i32.const 1)) (unreachable))
+        (func (export "weir_state_restore") (param i32 i32) (result i32) (i32.const 0))`,
+    });
+    // No events before: nobody has asked it for its state yet.
+    const { host } = await start([half('1.0.0')]);
+    const broken: ModuleText = { name: 'broken', filter: done, start: '(unreachable)' };
+    await expect(
+      host.setFilters([half('1.0.1'), broken].map((one) => ({ bytes: assembleModule(one) }))),
+    ).rejects.toMatchObject({ code: 'load' });
+    expect((await judge(host, pids(1, 2, 3))).verdicts).toEqual([0, 0, 0]);
+  });
+
   it('to one that never ends in reading the state begins with fresh state, and says so', async () => {
     const { host, reports } = await start([counting('1.0.0')]);
     await judge(host, pids(1, 2, 3, 4, 5));

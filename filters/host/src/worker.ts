@@ -85,6 +85,8 @@ function configure(message: ConfigMessage): void {
     } catch (error) {
       const reason = error instanceof Error ? error.message : 'unknown';
       if (!message.tolerant) {
+        // Those before stay, of which some may have been asked for their state.
+        for (const one of runners) one.recover();
         post({ type: 'applied', number: message.number, error: { row: entry.row, reason } });
         return;
       }
@@ -169,8 +171,8 @@ for (;;) {
   }
   processor.begin(nowNs());
   judge(control[Control.ring + ((completed >>> 0) % bounds.slots)] as number);
-  processor.end(nowNs());
   Atomics.add(control, Control.completed, 1);
   post({ type: 'done' });
   checkpoint();
+  processor.end(nowNs());
 }
