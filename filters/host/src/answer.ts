@@ -106,6 +106,10 @@ export class AnswerReader {
 
   /** Notes that the filter failed on a record, and why. */
   fail(record: number, reason: string, notes: Notes): void {
+    notes.failing(() => this.#fail(record, reason, notes));
+  }
+
+  #fail(record: number, reason: string, notes: Notes): void {
     const position = this.#errorPosition;
     if (position.batch !== this.#batch) {
       position.at = notes.text(this.#errorLabel, 0, this.#errorLabel.length);

@@ -18,6 +18,7 @@ import {
   pid,
   pids,
   start,
+  traps,
 } from './fixtures.js';
 
 afterEach(closeHosts);
@@ -179,6 +180,25 @@ describe('annotations', () => {
     expect(judged.kept).toBe(64);
     expect(judged.annotationsLost).toBeGreaterThan(50);
     expect(judged.records.filter((record) => record.annotation !== undefined).length).toBeGreaterThan(2);
+  });
+
+  it('keeps room for what filters after one say that would take it all, and for why they fail', async () => {
+    const batch = pids(...Array.from({ length: 64 }, (_, index) => (index === 63 ? 666 : index * 2)));
+    const much: ModuleText = {
+      name: 'much',
+      filter: `${eachRecord(annotation({ message: [4096, 100], severity: 1 }))} ${done}`,
+    };
+    const little: ModuleText = {
+      name: 'little',
+      filter: `${eachRecord(`(if (i32.eqz ${pid}) (then ${annotation({ message: [4096, 1], severity: 5 })}))`)} ${done}`,
+    };
+    const options = { batchBytesMax: batch.length, annotationBytesMax: 4096, slots: 1 };
+    const { host } = await start([much, little, { ...much, name: 'more' }, traps], options);
+    const judged = await judge(host, batch);
+    expect(judged.kept).toBe(64);
+    expect(judged.annotationsLost).toBeGreaterThan(50);
+    expect(judged.records[0]?.annotation?.severity).toBe('critical');
+    expect(judged.records[63]?.annotation?.labels['filter.traps.error']).toContain('unreachable');
   });
 });
 

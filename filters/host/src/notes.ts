@@ -21,6 +21,8 @@ import type { MaskedField } from './masked.js';
 const RECORD_LABELS_MAX = 256;
 /** What a note takes in the slot without its text: an annotation, or an alert with its place in the list. */
 const NOTE_BYTES = ANNOTATION_BYTES + 8;
+/** Part of the room that is kept for why filters failed. */
+const FAILURES_SHARE = 1 / 16;
 const NOTE_WORDS = 8;
 const LABEL_WORDS = 4;
 
@@ -70,6 +72,10 @@ export class Notes {
   /** Bytes of text in the batch itself that notes may still point at. */
   #pointLeft = 0;
   #end = 0;
+  #room = 0;
+  /** What the filter at hand leaves to those after it: of the room, with that for reasons of failures; of text. */
+  #kept = 0;
+  #pointKept = 0;
   #bytes: Uint8Array = new Uint8Array(0);
   readonly #notes: Int32Array;
   readonly #labels: Int32Array;
@@ -94,6 +100,9 @@ export class Notes {
     this.#bytes = bytes;
     this.#textAt = at;
     this.#end = end;
+    this.#room = end - at;
+    this.#kept = 0;
+    this.#pointKept = 0;
     this.#pointLeft = this.#pointMax;
     this.#count = 0;
     this.#labelCount = 0;
@@ -103,6 +112,24 @@ export class Notes {
     this.#records = records;
   }
 
+  /**
+   * Begins the turn of one of `filters` filters, `after` of which come after it. Half of the room is for all of them
+   * alike, so that none can silence those after it; the other half is for whoever comes first.
+   */
+  turn(filters: number, after: number): void {
+    const share = after / (2 * filters);
+    this.#kept = Math.floor(this.#room * (share + FAILURES_SHARE));
+    this.#pointKept = Math.floor(this.#pointMax * share);
+  }
+
+  /** Has `say` tell why a filter failed, for which there is room that nothing else takes. */
+  failing(say: () => void): void {
+    const kept = this.#kept;
+    this.#kept = 0;
+    say();
+    this.#kept = kept;
+  }
+
   get count(): number {
     return this.#count;
   }
@@ -110,7 +137,7 @@ export class Notes {
   /** Whether there is room for so many bytes beside the structs of all notes so far: text takes none from those. */
   #hasRoom(bytes: number): boolean {
     const structs = this.#count * NOTE_BYTES + this.#labelCount * ANNOTATION_LABEL_BYTES;
-    return align8(this.#textAt) + structs + align8(bytes) <= this.#end;
+    return align8(this.#textAt) + structs + align8(bytes) <= this.#end - this.#kept;
   }
 
   /** A place to return to with `rollback`. */
@@ -171,7 +198,7 @@ export class Notes {
    * may have. Returns `at`, or -1 where that is reached.
    */
   point(at: number, length: number): number {
-    if (length > this.#pointLeft) return -1;
+    if (length > this.#pointLeft - this.#pointKept) return -1;
     this.#pointLeft -= length;
     return at;
   }

@@ -107,8 +107,9 @@ function judge(slotIndex: number): void {
   judgements.fill(Judgement.keep, 0, (recordCount + 3) & ~3);
   notes.begin(batch.bytes, align8(inputBytes), layout.verdicts, recordCount);
   let live = recordCount;
-  for (const runner of runners) {
+  for (const [index, runner] of runners.entries()) {
     if (live === 0) break;
+    notes.turn(runners.length, runners.length - 1 - index);
     live -= runner.judge(batch, judgements, live, notes);
   }
   const end = notes.layOut(batch.view, batch.words, batch.offsetsAt, judgements);
