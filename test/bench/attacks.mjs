@@ -171,7 +171,9 @@ async function compare(attackers) {
 async function watchdog() {
   const times = [];
   const used = [];
-  for (let round = 0; round < (tiny ? 1 : 5); round++) {
+  const rounds = tiny ? 1 : 5;
+  // On a busy machine the fuel of the endless filter can be spent before the watchdog has had its turn: once more then.
+  for (let tries = 1; used.length < rounds; tries++) {
     const endless = 2 ** 31 - 1;
     const host = await FilterHost.create({
       fuelPerEvent: endless,
@@ -179,8 +181,15 @@ async function watchdog() {
       timeLimitMs: 100,
     });
     await host.setFilters([{ bytes: stopped[0] }, { bytes: innocents[0] }]);
-    times.push((await judge(host, batch)).ns / 1e6);
-    used.push(Number(/took (\d+) ms/.exec(host.status()[0].quarantine.reason)[1]));
+    const { ns } = await judge(host, batch);
+    const { reason } = host.status()[0].quarantine;
+    const [, ms] = /took (\d+) ms/.exec(reason) ?? [];
+    if (ms !== undefined) {
+      times.push(ns / 1e6);
+      used.push(Number(ms));
+    } else if (tries === 3 * rounds) {
+      throw new Error(`the watchdog stops nothing: ${reason}`);
+    }
     await host.close();
   }
   return { wall: median(times), worst: Math.max(...used) };

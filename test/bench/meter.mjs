@@ -12,6 +12,7 @@ import {
   FILTER_CALL_BATCH_AT_AT,
   FILTER_CALL_BATCH_BYTES_AT,
   FILTER_CALL_BYTES,
+  FILTER_CALL_CURSOR_AT,
   FILTER_CALL_RECORD_COUNT_AT,
   FILTER_CALL_VERDICTS_AT_AT,
 } from '@weir/schema';
@@ -194,9 +195,17 @@ function judge({ exports, area }, events) {
   memory.set(events, batchAt);
   view.setUint32(area + FILTER_CALL_BATCH_AT_AT, batchAt, true);
   view.setUint32(area + FILTER_CALL_BATCH_BYTES_AT, events.length, true);
-  view.setUint32(area + FILTER_CALL_RECORD_COUNT_AT, RECORDS, true);
   view.setUint32(area + FILTER_CALL_VERDICTS_AT_AT, verdictsAt, true);
-  return () => exports.weir_filter(area);
+  // A filter judges one event a call. The agent's loop lies within the module; one out here is the same for both.
+  return () => {
+    let answer = 0;
+    for (let index = 0; index < RECORDS; index++) {
+      view.setUint32(area + FILTER_CALL_CURSOR_AT, index, true);
+      view.setUint32(area + FILTER_CALL_RECORD_COUNT_AT, index + 1, true);
+      answer |= exports.weir_filter(area);
+    }
+    return answer;
+  };
 }
 
 const built = join(dirname(fileURLToPath(import.meta.url)), '../../filters/examples/build');
