@@ -184,7 +184,7 @@ function prepare(bytes, events) {
   return { exports, area };
 }
 
-/** One call over the whole batch; the batch is copied in once, so that only the filter is measured. */
+/** Judges the whole batch, which is copied in once, so that only the filter is measured. */
 function judge({ exports, area }, events) {
   const memory = new Uint8Array(exports.memory.buffer);
   const view = new DataView(exports.memory.buffer);
