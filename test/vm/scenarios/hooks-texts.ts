@@ -57,6 +57,29 @@ async function open({ run }: ScenarioContext, paths: readonly string[]): Promise
   assert.equal(made.code, 0, made.stderr);
 }
 
+/** Brings a policy for each case into force, opens each text by a call, and compares; each can be decided. */
+async function decidesOpened(
+  context: ScenarioContext,
+  hooks: Hooks,
+  cases: readonly Case[],
+  texts: readonly string[],
+): Promise<void> {
+  await hooks.apply(
+    ...cases.map(([name, operator, values]) =>
+      policyOf(
+        name,
+        'sys_openat',
+        ['int', 'string'],
+        [{ matchArgs: [ofCall, { index: 1, operator, values }] }],
+      ),
+    ),
+  );
+  hooks.events();
+  await open(context, texts);
+  compare(hooks, cases, texts, 1);
+  assert.equal(hooks.counter('undecided'), 0n);
+}
+
 /** Values of a thousand policies at once cost as much as one. */
 const thousand = Array.from({ length: 1000 }, (_, n) => `needle-${n}-`);
 
@@ -95,20 +118,7 @@ async function findsTextsAnywhere(context: ScenarioContext, hooks: Hooks): Promi
     `/${'deep/'.repeat(61)}`,
     `/${'deep/'.repeat(59)}`,
   ];
-  await hooks.apply(
-    ...cases.map(([name, operator, values]) =>
-      policyOf(
-        name,
-        'sys_openat',
-        ['int', 'string'],
-        [{ matchArgs: [ofCall, { index: 1, operator, values }] }],
-      ),
-    ),
-  );
-  hooks.events();
-  await open(context, texts);
-  compare(hooks, cases, texts, 1);
-  assert.equal(hooks.counter('undecided'), 0n);
+  await decidesOpened(context, hooks, cases, texts);
 }
 
 const long = (end: string, times = 80) => `/${'long-folder/'.repeat(times)}${end}`;
@@ -163,20 +173,7 @@ const longTexts = [
 
 async function takesLongValues(context: ScenarioContext, hooks: Hooks): Promise<void> {
   const cases = longCases();
-  await hooks.apply(
-    ...cases.map(([name, operator, values]) =>
-      policyOf(
-        name,
-        'sys_openat',
-        ['int', 'string'],
-        [{ matchArgs: [ofCall, { index: 1, operator, values }] }],
-      ),
-    ),
-  );
-  hooks.events();
-  await open(context, longTexts);
-  compare(hooks, cases, longTexts, 1);
-  assert.equal(hooks.counter('undecided'), 0n);
+  await decidesOpened(context, hooks, cases, longTexts);
 }
 
 async function takesLongPaths(context: ScenarioContext, hooks: Hooks): Promise<void> {
