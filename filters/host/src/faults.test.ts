@@ -19,6 +19,7 @@ import {
   makeBatch,
   pid,
   pids,
+  runaway,
   start,
   traps,
 } from './fixtures.js';
@@ -303,11 +304,11 @@ describe('a runaway that fuel does not stop', () => {
   });
 
   it('costs the others nothing that they had said they would hand over', async () => {
-    const runaway: ModuleText = {
-      name: 'runaway',
-      filter: `${eachRecord(`(if (i32.eq ${pid} (i32.const 666)) (then (loop $for (br $for))))`)} ${done}`,
+    const runsAway: ModuleText = {
+      name: 'runs-away',
+      filter: `${eachRecord(`(if (i32.eq ${pid} (i32.const 666)) (then ${runaway}))`)} ${done}`,
     };
-    const { host, reports } = await start([counting('1.0.0', { binds: { kinds: ['exec'] } }), runaway], {
+    const { host, reports } = await start([counting('1.0.0', { binds: { kinds: ['exec'] } }), runsAway], {
       ...endlessFuel,
       timeLimitMs: 50,
     });
@@ -333,11 +334,11 @@ describe('a runaway that fuel does not stop', () => {
       '(i64.store (i32.const 2048)',
       '(if (i32.gt_u (global.get $count) (i32.const 6)) (then (unreachable))) (i64.store (i32.const 2048)',
     );
-    const runaway: ModuleText = {
-      name: 'runaway',
-      filter: `${eachRecord(`(if (i32.eq ${pid} (i32.const 666)) (then (loop $for (br $for))))`)} ${done}`,
+    const runsAway: ModuleText = {
+      name: 'runs-away',
+      filter: `${eachRecord(`(if (i32.eq ${pid} (i32.const 666)) (then ${runaway}))`)} ${done}`,
     };
-    const { host, reports } = await start([counting('1.0.0', { rest: once }), runaway], {
+    const { host, reports } = await start([counting('1.0.0', { rest: once }), runsAway], {
       ...endlessFuel,
       timeLimitMs: 50,
     });

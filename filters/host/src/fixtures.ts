@@ -189,7 +189,17 @@ export const dropsOdd: ModuleText = {
   filter: `${eachRecord(`(i32.store8 (local.get $v) (i32.and ${pid} (i32.const 1)))`)} ${done}`,
 };
 export const dropsAll: ModuleText = { name: 'drops-all', filter: `${eachRecord(dropVerdict)} ${done}` };
-export const loops: ModuleText = { name: 'loops', filter: '(loop $for (br $for)) (i32.const 0)' };
+/**
+ * Never ends, and waits for memory at each turn: what time allows comes long before what fuel allows, on any machine. Of a
+ * loop that does nothing, fast machines make all the turns that fuel pays for before the watchdog has looked a few times.
+ */
+export const runaway = `(loop $for
+  (local.set $a (i32.add
+    (i32.load (i32.and (local.get $a) (i32.const 0x1ffffc)))
+    (i32.mul (local.get $a) (i32.const 1664525))))
+  (i32.store (i32.and (local.get $a) (i32.const 0x1ffffc)) (i32.const 0x3c6ef35f))
+  (br $for))`;
+export const loops: ModuleText = { name: 'loops', filter: `${runaway} (i32.const 0)` };
 /** Traps on events of pid 666. */
 export const traps: ModuleText = {
   name: 'traps',
