@@ -7,6 +7,7 @@ const numbers = {
   dir: 4,
   directory: 4,
   lnk: 10,
+  link: 10,
   symlink: 10,
   blk: 6,
   block: 6,

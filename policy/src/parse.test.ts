@@ -500,7 +500,7 @@ describe('validate', () => {
     ],
     [
       'a function as a system call',
-      kprobe('call: security_file_open'),
+      kprobe('call: security_file_open, syscall: true'),
       'wrong-call',
       'spec.kprobes[0].call',
       /write syscall: false/,

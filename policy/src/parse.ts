@@ -4,6 +4,7 @@
 import type { z } from 'zod';
 import { issuesMax, type PolicyIssue, type PolicyIssueCode, throwIssues } from './error.js';
 import { quote, suggestion } from './nearest.js';
+import { type Note, rewritePublished } from './published.js';
 import { documentSchema, fieldNamesAt, type Spec } from './shape.js';
 import { fieldPath, joinPath, type Position, readDocuments, type SourceDocument } from './source.js';
 
@@ -15,6 +16,8 @@ export interface Policy {
   readonly description: string;
   readonly annotations: Readonly<Record<string, string>>;
   readonly spec: Spec;
+  /** What of it was taken for something else than it says. */
+  readonly notes: readonly Note[];
   /** Place of a field in the text that the policy came from. */
   readonly locate: (path: string) => Position;
 }
@@ -108,13 +111,14 @@ function shapeIssues(source: SourceDocument, error: z.ZodError): PolicyIssue[] {
 function toPolicy(source: SourceDocument, document: z.output<typeof documentSchema>): Policy {
   const { metadata, kind, spec } = document;
   const annotations = metadata.annotations ?? {};
+  const rewritten = rewritePublished(spec);
   return {
     kind,
     name: metadata.name,
     namespace: kind === 'TracingPolicyNamespaced' ? (metadata.namespace ?? 'default') : '',
     description: annotations.description ?? '',
     annotations,
-    spec,
+    ...rewritten,
     locate: (path) => source.locate(path),
   };
 }

@@ -430,7 +430,9 @@ function names(policy: Policy, kprobe: Kprobe): string[] {
   const list = policy.spec.lists?.find(({ name }) => kprobe.call === `list:${name}`);
   const calls = list?.values ?? [kprobe.call];
   return calls.map((call) =>
-    kprobe.syscall || list?.type === 'syscalls' ? call.replace(/^(__x64_)?sys_/, '__x64_sys_') : call,
+    (kprobe.syscall ?? true) || list?.type === 'syscalls'
+      ? call.replace(/^(__x64_)?sys_/, '__x64_sys_')
+      : call,
   );
 }
 

@@ -9,12 +9,13 @@ import type { Located } from './selectors.js';
 /** Resolves `call`: one function, or all of a list. Issues are found on the way. */
 export function resolveCalls(
   policy: Policy,
-  hook: { readonly call: string; readonly syscall: boolean },
+  hook: { readonly call: string; readonly syscall?: boolean | undefined },
   path: string,
   report: (code: PolicyIssueCode, path: string, message: string) => void = () => {},
 ): readonly Located<ResolvedCall>[] {
+  const { syscall = true } = hook;
   if (!hook.call.startsWith('list:')) {
-    const resolved = resolveCall(hook.call, hook.syscall);
+    const resolved = resolveCall(hook.call, syscall);
     if (typeof resolved === 'object') return [{ item: resolved, path: `${path}.call` }];
     report('wrong-call', `${path}.call`, `${quote(hook.call)} ${resolved}`);
     return [];
@@ -38,10 +39,7 @@ export function resolveCalls(
   const seen = new Set<string>();
   list.values?.forEach((value, index) => {
     const valuePath = `spec.lists[${position}].values[${index}]`;
-    const resolved = resolveCall(
-      value,
-      list.type === 'syscalls' || (list.type === undefined && hook.syscall),
-    );
+    const resolved = resolveCall(value, list.type === 'syscalls' || (list.type === undefined && syscall));
     if (typeof resolved === 'string') report('wrong-call', valuePath, `${quote(value)} ${resolved}`);
     else if (!seen.has(resolved.symbol)) {
       seen.add(resolved.symbol);

@@ -41,13 +41,14 @@ function word<Name extends string>(
   what: string,
   names: readonly Name[],
   find: (text: string) => Name | undefined = (given) => findOperator(given, names),
+  hint: (given: string) => string = (given) => suggestion(given, names),
 ) {
   return z.string().transform((given, context): Name => {
     const found = find(given);
     if (found !== undefined) return found;
     context.addIssue({
       code: 'custom',
-      message: `${quote(given)} is no ${what}: ${suggestion(given, names)}`,
+      message: `${quote(given)} is no ${what}: ${hint(given)}`,
       params: { policyCode: what === 'operator' ? 'wrong-operator' : 'wrong-value' },
     });
     return z.NEVER;
@@ -139,8 +140,15 @@ const workloadTerm = z.strictObject({
   hostSelector: labelSelector.nullable().optional(),
 });
 
+/** Actions that the language had once, for a type that needs them no more. */
+function actionHint(given: string): string {
+  return /^(follow|unfollow|copy)fd$/i.test(given)
+    ? 'leave it out, with its argFd and argName; an argument of the type fd is known by the path of the open file without it'
+    : suggestion(given, actionNames);
+}
+
 const action = z.strictObject({
-  action: word('action', actionNames),
+  action: word('action', actionNames, undefined, actionHint),
   rateLimit: z
     .union([z.string(), z.int().min(0)], { error: 'wants text such as "5", "5s", "1m" or "1h"' })
     .optional(),
@@ -194,7 +202,8 @@ const returnArgument = argument.extend({ index: index.default(0) });
 
 const kprobe = z.strictObject({
   call: name,
-  syscall: z.boolean().default(true),
+  /** True where it is not written, unless the name is that of no system call (`published.ts`). */
+  syscall: z.boolean().optional(),
   return: z.boolean().optional(),
   data: z.array(dataArgument).max(shapeLimits.arguments).optional(),
   returnArg: returnArgument.optional(),
@@ -249,6 +258,7 @@ export const optionNames = [
   'override-method',
   'disable-kprobe-multi',
   'disable-uprobe-multi',
+  'uprobe-heap-size',
   'match-binaries',
   'on-undecided',
 ] as const;

@@ -102,7 +102,10 @@ describe('the owners of sockets', () => {
   });
 
   it.each([
-    [{ ...connect, ...acts({ action: 'TrackSock' }) }, /matchActions\[0\]\.argSock: is missing/],
+    [
+      { call: 'ip_output', args: [{ index: 1, type: 'sock' }], ...acts({ action: 'TrackSock' }) },
+      /matchActions\[0\]\.argSock: is missing/,
+    ],
     [
       { ...connect, ...acts({ action: 'TrackSock', argSock: 1 }) },
       /argSock: names an argument of the type sockaddr, which is no socket/,

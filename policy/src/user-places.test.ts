@@ -91,7 +91,15 @@ describe('places in programs', () => {
       'spec.uprobes[0].binaryDigests[0]',
       /64 hexadecimal/,
     ],
-    [uprobe({ symbols: ['a'], returnArg: { type: 'int' } }), 'spec.uprobes[0].returnArg', /return: true/],
+    [
+      uprobe({
+        symbols: ['a'],
+        returnArg: { type: 'int' },
+        selectors: [{ matchReturnArgs: [{ operator: 'Equal', values: ['0'] }] }],
+      }),
+      'spec.uprobes[0].returnArg',
+      /return: true/,
+    ],
     [
       uprobe({ symbols: ['a'], args: [{ index: 6, type: 'int' }] }),
       'spec.uprobes[0].args[0].index',

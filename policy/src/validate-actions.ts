@@ -54,7 +54,10 @@ function checkError(findings: Findings, action: Action, path: string): void {
   const error = action.argError;
   const at = `${path}.argError`;
   if (error === undefined) {
-    if (action.action === 'Override')
+    const setsRegisters = [action.argRegs, action.argNewSymbol, action.argNewAddr, action.argNewOffset].some(
+      (field) => field !== undefined,
+    );
+    if (action.action === 'Override' && !setsRegisters)
       findings.error(
         'missing-field',
         at,

@@ -6,7 +6,7 @@ import { parseNetwork } from './addresses.js';
 import { checkCelTerm } from './cel/selector.js';
 import { fileTypeNumber, fileTypes } from './file-types.js';
 import type { Findings } from './findings.js';
-import { withListValues } from './list-values.js';
+import { isListOfCalls, withListValues } from './list-values.js';
 import {
   argumentOperators,
   capabilityNames,
@@ -125,6 +125,12 @@ function checkIntegerValue(
       findings.error('wrong-value', path, `there is no list ${quote(name)}: ${suggestion(name, names)}`);
       return;
     }
+    if (isListOfCalls(findings.policy.spec.lists?.find((list) => list.name === name)))
+      findings.warn(
+        'tolerated',
+        path,
+        `the list ${quote(name)} holds system calls: taken as their numbers by the 64-bit entry, which may mean other calls by the 32-bit one; the type syscall64 tells them apart`,
+      );
     for (const held of withListValues(findings.policy, [value])) {
       if (findings.isFull) return;
       if (held.startsWith('list:'))

@@ -38,6 +38,9 @@ const optionValues: Readonly<Record<string, readonly string[]>> = {
   'on-undecided': ['allow', 'deny'],
 };
 
+/** Sizes a map of others' programs; here nothing has one. */
+const heapSize = 'uprobe-heap-size';
+
 function checkOptions(findings: Findings): void {
   const seen = new Set<string>();
   findings.policy.spec.options?.forEach(({ name, value }, index) => {
@@ -45,7 +48,14 @@ function checkOptions(findings: Findings): void {
     const allowed = optionValues[name] ?? [];
     if (seen.has(name)) findings.error('duplicate-field', `${path}.name`, `${name} is set twice`);
     seen.add(name);
-    if (!allowed.includes(value)) {
+    if (name === heapSize) {
+      if (!/^[1-9][0-9]{0,9}$/.test(value))
+        findings.error(
+          'wrong-value',
+          `${path}.value`,
+          `${quote(value)} is no number of entries, such as 65536`,
+        );
+    } else if (!allowed.includes(value)) {
       findings.error(
         'wrong-value',
         `${path}.value`,
@@ -528,6 +538,7 @@ export function validate(policy: Policy): Validation {
     );
     return { errors: findings.errors, warnings: [] };
   }
+  for (const { code, path, message } of policy.notes) findings.warn(code, path, message);
   checkOptions(findings);
   checkLists(findings);
   checkKprobes(findings, 'kprobes');

@@ -2,6 +2,7 @@
 // Owns policies that tests have as objects: no text of theirs is parsed, which takes long where there are thousands of
 // selectors, and no field has a place in one.
 import type { Policy } from '../parse.js';
+import { rewritePublished } from '../published.js';
 import { documentSchema } from '../shape.js';
 
 /** The policy that an object says, as its text would be parsed. Throws where it has not the shape of one. */
@@ -13,7 +14,7 @@ export function policyOfDocument(document: object): Policy {
     namespace: metadata.namespace ?? '',
     description: '',
     annotations: {},
-    spec,
+    ...rewritePublished(spec),
     locate: () => ({ line: 0, column: 0 }),
   };
 }
