@@ -14,6 +14,7 @@
 #include <fstream>
 
 #include "btf.h"
+#include "map.h"
 
 namespace weir {
 
@@ -199,6 +200,30 @@ int retarget(Template &copy, const std::string &target, const std::string &attac
     }
     copy.attach_btf_id = static_cast<uint32_t>(id);
     return 0;
+}
+
+// Has a clone use other maps than its object's. False with a pending exception.
+bool replaceMaps(Napi::Env env, const ObjectState &state, Napi::Object maps, ProgramText &text) {
+    Napi::Array names = maps.GetPropertyNames();
+    for (uint32_t index = 0; index < names.Length(); index++) {
+        const std::string name = names.Get(index).ToString();
+        const struct bpf_map *own = bpf_object__find_map_by_name(state.object, name.c_str());
+        if (own == nullptr) {
+            throwError(env, "NOT_FOUND", "maps." + name + ": the object has no such map", 0);
+            return false;
+        }
+        const Map *other = Map::from(env, maps.Get(name));
+        if (other == nullptr) {
+            return false;
+        }
+        for (struct bpf_insn &instruction : text.instructions) {
+            if (instruction.code == (BPF_LD | BPF_IMM | BPF_DW) && instruction.src_reg == BPF_PSEUDO_MAP_FD &&
+                instruction.imm == bpf_map__fd(own)) {
+                instruction.imm = other->fd();
+            }
+        }
+    }
+    return true;
 }
 
 } // namespace
@@ -453,6 +478,9 @@ Napi::Value Program::clone(const Napi::CallbackInfo &info) {
             return env.Undefined();
         }
         memcpy(rodata.data() + place->second.first, bytes.data, bytes.bytes);
+    }
+    if (!replaceMaps(env, *object_, options.Get("maps").As<Napi::Object>(), copy.text)) {
+        return env.Undefined();
     }
     Fd fd = loadClone(env, copy, rodata);
     if (!fd.valid()) {

@@ -52,6 +52,7 @@ export interface RawProgram {
     attachType: string;
     rodata: Uint8Array | undefined;
     variables: Record<string, Uint8Array>;
+    maps: Record<string, RawMap>;
   }): RawProgram;
   pin(path: string): void;
   close(): void;

@@ -8,6 +8,7 @@ import { possibleCpus } from './kernel.js';
 export const mapTypes = {
   hash: 1,
   array: 2,
+  progArray: 3,
   percpuHash: 5,
   percpuArray: 6,
   lruHash: 9,
@@ -92,7 +93,10 @@ export class BpfMap {
     );
   }
 
-  /** Sets the value of `key`. For a map of maps the value is the inner map's `fd` as 4 bytes. */
+  /**
+   * Sets the value of `key`. For a map of maps the value is the inner map's `fd` as 4 bytes, for one of programs the
+   * program's; a look-up then gives its id.
+   */
   update(key: Uint8Array, value: Uint8Array, flags: number = updateFlags.any): void {
     this.checkKey(key);
     if (value.byteLength !== this.valueBytes) {

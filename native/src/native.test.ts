@@ -353,6 +353,27 @@ describe.skipIf(reason !== undefined)('addon', () => {
       void stats;
     });
 
+    it('clones with maps of its own, and knows programs that lie in one by their ids', () => {
+      const object = later(openObject({ path: objectPath, autoload: ['produce', 'raw_counter'] }).load());
+      const template = later(object.program('produce'));
+      const own = later(createMap({ type: 'array', name: 'own', keySize: 4, valueSize: 8, maxEntries: 4 }));
+      produce(later(cloneProgram(template, { maps: { counts: own } })), 2, 0);
+      produce(template, 1, 0);
+      expect([count(own, 0), count(later(object.map('counts')), 0)]).toEqual([2, 1]);
+      expect(codeOf(() => cloneProgram(template, { maps: { nothing: own } }))).toBe('NOT_FOUND');
+
+      const programs = later(
+        createMap({ type: 'progArray', name: 'programs', keySize: 4, valueSize: 4, maxEntries: 2 }),
+      );
+      const counter = later(object.program('raw_counter'));
+      programs.update(u32(0), u32(counter.fd));
+      const id = new Uint8Array(4);
+      expect(programs.lookup(u32(0), id)).toBe(true);
+      expect(id).toEqual(u32(counter.id));
+      expect(codeOf(() => programs.update(u32(1), u32(template.fd)))).toBe('MAP_ACCESS_FAILED');
+      expect([programs.delete(u32(0)), programs.delete(u32(0))]).toEqual([true, false]);
+    });
+
     it('refuses clones that cannot be', () => {
       const object = later(openObject({ path: objectPath, autoload: ['counter', 'produce'] }).load());
       const template = later(object.program('counter'));

@@ -2,6 +2,7 @@
 // Owns BpfProgram and BpfLink: a loaded program, its clones, and what attaches it.
 import { type RawLink, type RawProgram, raw } from './addon.js';
 import { badArgument, guard, NativeError } from './error.js';
+import type { BpfMap } from './map.js';
 
 /**
  * Where a program is attached. `auto` uses what the program was loaded for: enough for fentry, fexit, fmod_ret,
@@ -32,6 +33,8 @@ export interface CloneOptions {
   readonly expectedAttachType?: CloneAttachType;
   /** The bytes of the whole `.rodata` section, or of single variables in it (the rest as in the object). */
   readonly rodata?: Uint8Array | Readonly<Record<string, Uint8Array>>;
+  /** Maps that it uses in place of the object's own, by the names of these. */
+  readonly maps?: Readonly<Record<string, BpfMap>>;
   /** Name of the program in the kernel, cut to 15 characters; without it, that of the template. */
   readonly name?: string;
 }
@@ -224,6 +227,7 @@ export function cloneProgram(template: BpfProgram, options: CloneOptions = {}): 
         attachType: options.expectedAttachType ?? '',
         rodata: rodata instanceof Uint8Array ? rodata : undefined,
         variables: rodata === undefined || rodata instanceof Uint8Array ? {} : { ...rodata },
+        maps: Object.fromEntries(Object.entries(options.maps ?? {}).map(([name, map]) => [name, map.raw()])),
       }),
     ),
   );
