@@ -55,14 +55,6 @@ static __noinline int match_tracepoint(void *ctx, __u32 slot, __u32 config_index
     return match_arguments(ctx, slot, config_index, no_value, false);
 }
 
-/* Whether it is this program's turn: see run_hook. */
-static __always_inline bool is_in_force(void) {
-    __u32 hook_id = spec.hook_id;
-    const volatile __u64 *state = bpf_map_lookup_elem(&hook_states, &hook_id);
-
-    return state && (__u32)(*state >> 32) == spec.spec_id;
-}
-
 /* Observes a function. Signals that it sends come before the function, but do not keep it from running. */
 SEC("fentry/security_file_open")
 int observe_function(__u64 *ctx) {
@@ -74,14 +66,11 @@ int observe_function(__u64 *ctx) {
 SEC("fentry/security_file_open")
 int mark_function(__u64 *ctx) {
     // Where the program at the return of the last call was skipped (the kernel does so where it interrupts
-    // itself), its mark is still there. A program that waits for its turn leaves alone what the one in force
-    // has set.
-    if (is_in_force()) {
-        struct call_mark *left = call_mark_find(bpf_get_current_task_btf());
+    // itself), its mark is still there.
+    struct call_mark *left = call_mark_find(bpf_get_current_task_btf());
 
-        if (left)
-            call_mark_clear(left);
-    }
+    if (left)
+        call_mark_clear(left);
     int error = run_hook(ctx, match_function, always);
 
     if (error)
@@ -163,16 +152,17 @@ int observe_tracepoint(__u64 *ctx) {
 }
 
 struct flip {
-    __u32 hook_id;
+    __u32 index;
     __u32 reserved;
     __u64 state;
 };
 
-/* Sets the state of a hook by one store of 64 bits; a map update from user space may write byte by byte. */
+/* Sets the state of a program by one store of 64 bits; a map update from user space may write byte by byte.
+ */
 SEC("syscall")
 int set_hook_state(struct flip *flip) {
-    __u32 hook_id = flip->hook_id;
-    volatile __u64 *state = bpf_map_lookup_elem(&hook_states, &hook_id);
+    __u32 index = flip->index;
+    volatile __u64 *state = bpf_map_lookup_elem(&hook_states, &index);
 
     if (!state)
         return 1;

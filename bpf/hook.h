@@ -356,7 +356,8 @@ static __always_inline int run_hook(void *ctx, argument_matcher match, permissio
     __u32 hook_id = spec.hook_id;
     __u32 spec_id = spec.spec_id;
     __u32 words = spec.word_count;
-    const volatile __u64 *state_word = bpf_map_lookup_elem(&hook_states, &hook_id);
+    __u32 state_index = 2 * hook_id + (spec_id & 1);
+    const volatile __u64 *state_word = bpf_map_lookup_elem(&hook_states, &state_index);
 
     if (!state_word)
         return 0;

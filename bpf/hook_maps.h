@@ -16,10 +16,11 @@ enum {
     WEIR_CGROUP_LEVELS_MAX = 32,
 };
 
-/* By hook id: which program acts, with which configuration. Stored by set_hook_state. */
+/* By which configuration a program acts: two states a hook, so that a program that comes in another's place
+ * is told before it does. Stored by set_hook_state. */
 struct {
     __uint(type, BPF_MAP_TYPE_ARRAY);
-    __uint(max_entries, WEIR_LIMIT_HOOKS);
+    __uint(max_entries, 2 * WEIR_LIMIT_HOOKS);
     __type(key, __u32);
     __type(value, struct weir_hook_state);
 } hook_states SEC(".maps");

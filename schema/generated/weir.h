@@ -1118,8 +1118,8 @@ _Static_assert(__builtin_offsetof(struct weir_dimension, other) == 4, "dimension
 
 // Constants by which the program of one hook is specialised (.rodata): the verifier removes what it does not use.
 struct weir_hook_spec {
-    __u32 hook_id; // index in hook_states
-    __u32 spec_id; // of this program; it acts only while the hook's state names it
+    __u32 hook_id; // its programs have the states 2 * hook_id and the one after it
+    __u32 spec_id; // of this program; it acts only while its state names it: of the two, the one that is as even or odd as this
     __u32 event_kind; // event_kind of its records
     __u32 argument_count; // of hook_arguments in use
     __u32 dimension_count; // of dimensions in use
@@ -1153,10 +1153,10 @@ _Static_assert(__builtin_offsetof(struct weir_hook_spec, arguments) == 56, "hook
 _Static_assert(__builtin_offsetof(struct weir_hook_spec, dimensions) == 120, "hook_spec.dimensions");
 _Static_assert(__builtin_offsetof(struct weir_hook_spec, fields) == 376, "hook_spec.fields");
 
-// Which program of a hook acts, with which configuration. One 64-bit store flips both.
+// By which configuration a program of a hook acts. One 64-bit store flips it.
 struct weir_hook_state {
     __u32 config_index; // index in hook_configs
-    __u32 spec_id; // 0 where no program is to act
+    __u32 spec_id; // of the program; another does not act
 };
 _Static_assert(sizeof(struct weir_hook_state) == 8, "hook_state");
 _Static_assert(__builtin_offsetof(struct weir_hook_state, config_index) == 0, "hook_state.config_index");
@@ -1303,7 +1303,7 @@ struct weir_call_key {
     __u64 context; // address of the program's context, which lies on the stack of the call
     __u64 thread; // process id in the high half, thread id in the low one
     __u32 config_id; // of the hook_config by which its arguments matched
-    __u32 hook_id; // index in hook_states
+    __u32 hook_id; // of the hook
 };
 _Static_assert(sizeof(struct weir_call_key) == 24, "call_key");
 _Static_assert(__builtin_offsetof(struct weir_call_key, context) == 0, "call_key.context");

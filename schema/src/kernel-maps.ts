@@ -253,8 +253,12 @@ export const hookSpec = layout(
   'hook_spec',
   'Constants by which the program of one hook is specialised (.rodata): the verifier removes what it does not use.',
   [
-    field('hook_id', 'u32', 'index in hook_states'),
-    field('spec_id', 'u32', "of this program; it acts only while the hook's state names it"),
+    field('hook_id', 'u32', 'its programs have the states 2 * hook_id and the one after it'),
+    field(
+      'spec_id',
+      'u32',
+      'of this program; it acts only while its state names it: of the two, the one that is as even or odd as this',
+    ),
     field('event_kind', 'u32', 'event_kind of its records'),
     field('argument_count', 'u32', 'of hook_arguments in use'),
     field('dimension_count', 'u32', 'of dimensions in use'),
@@ -290,10 +294,10 @@ export const hookSpec = layout(
 
 export const hookState = layout(
   'hook_state',
-  'Which program of a hook acts, with which configuration. One 64-bit store flips both.',
+  'By which configuration a program of a hook acts. One 64-bit store flips it.',
   [
     field('config_index', 'u32', 'index in hook_configs'),
-    field('spec_id', 'u32', '0 where no program is to act'),
+    field('spec_id', 'u32', 'of the program; another does not act'),
   ],
 );
 
@@ -443,7 +447,7 @@ export const callKey = layout(
     field('context', 'u64', "address of the program's context, which lies on the stack of the call"),
     field('thread', 'u64', 'process id in the high half, thread id in the low one'),
     field('config_id', 'u32', 'of the hook_config by which its arguments matched'),
-    field('hook_id', 'u32', 'index in hook_states'),
+    field('hook_id', 'u32', 'of the hook'),
   ],
 );
 

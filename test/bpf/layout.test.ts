@@ -17,7 +17,8 @@ test('the objects are built: make -C bpf', () => {
   expect(objects).toContain('process.bpf.o');
 });
 
-describe.each(objects)('%s', (name) => {
+// What goes on with the programs of slots knows none of the agent's records.
+describe.each(objects.filter((name) => name !== 'slot.bpf.o'))('%s', (name) => {
   const shared = readStructs(readFileSync(join(build, name))).filter(
     (struct) => struct.name.startsWith('weir_') && struct.name !== 'weir_span',
   );

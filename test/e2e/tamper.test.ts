@@ -54,7 +54,10 @@ test('maps that another hand changed are found and mended', async ({ skip }) => 
       expect(seen()).toBe(1);
       const ways: Record<string, () => void> = {
         hook_states: () =>
-          change('hook_states', (map) => map.update(new Uint8Array(4), new Uint8Array(map.valueBytes))),
+          change('hook_states', (map) => {
+            for (const index of [0, 1])
+              map.update(new Uint8Array(Uint32Array.of(index).buffer), new Uint8Array(map.valueBytes));
+          }),
         hook_configs: () =>
           change('hook_configs', (map) => {
             for (const index of [0, 1])

@@ -4,7 +4,6 @@
 import { existsSync, readFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import {
-  type BpfLink,
   type BpfMap,
   type BpfObject,
   type BpfProgram,
@@ -15,47 +14,18 @@ import {
   openObject,
   waitGracePeriod,
 } from '@weir/native';
-import { type HookPlan, syscallNumber } from '@weir/policy';
+import { syscallNumber } from '@weir/policy';
 import { type CallKey, HOOK_STATE_BYTES, limits, readCallKey } from '@weir/schema';
 import { callPlaces } from './call-places.js';
 import { Counts } from './counts.js';
 import type { EntryMap, MapEntry } from './entries.js';
-import { errnoOf, explainRefusal, PolicyLoadError } from './errors.js';
-import { HookProgram, type ProgramKind, templates } from './hook-program.js';
-import { hostRoot } from './host-paths.js';
+import { errnoOf, PolicyLoadError } from './errors.js';
+import { HookPlaces, type LoadRequest } from './hook-places.js';
+import { type HookProgram, type ProgramKind, type SlottedKind, templates } from './hook-program.js';
 import { systemCallEntries } from './kernel-names.js';
-import { newMappingMark, openMappingEvents } from './mappings.js';
 import { type Denial, type Prevention, Preventions, u64 } from './prevention.js';
 import { SocketOwners } from './socket-owners.js';
 import { throttledSpec } from './throttled-spec.js';
-import { attachUser, type UserRequest } from './user-hooks.js';
-
-export interface LoadRequest {
-  /** The function, or the LSM hook. */
-  readonly symbol: string;
-  readonly syscall: boolean;
-  /** Of an LSM hook the function that calls it, null of others. */
-  readonly lsmCaller: string | null;
-  /** Of system calls that share a program their entries, and whether those that are missing may be left out. */
-  readonly calls?: readonly string[] | undefined;
-  readonly ignoreMissing: boolean;
-  /** Of a tracepoint its name in two parts. */
-  readonly tracepoint?: HookPlan['tracepoint'];
-  readonly denies: boolean;
-  /** Events come at the return of the call. */
-  readonly returns: boolean;
-  /** Of a hook in a program: where. */
-  readonly user?: UserRequest | undefined;
-  /** It is told of files that are mapped to run. */
-  readonly isMapping?: boolean;
-  /** What is to be kept from taking effect. */
-  readonly prevention?: Prevention | undefined;
-  readonly spec: Uint8Array;
-  /** Why a prevention that was asked for cannot be had. */
-  readonly unprevented?: string;
-  /** The highest parameter that is read, -1 for none. */
-  readonly lastParameter: number;
-}
 
 export interface HookKernelOptions {
   /** Path of `hook.bpf.o`. */
@@ -130,6 +100,11 @@ function checkReturns({ symbol, returns }: LoadRequest, known: KernelFunction): 
     throw new PolicyLoadError('attach', `${symbol} returns nothing on this kernel: leave return out`);
 }
 
+/** Each program of a hook has another state than the one before it: see hook_states (bpf/hook_maps.h). */
+function stateIndex(hookId: number, specId: number): number {
+  return 2 * hookId + (specId & 1);
+}
+
 function u32(value: number): Uint8Array {
   const bytes = new Uint8Array(4);
   new DataView(bytes.buffer).setUint32(0, value, true);
@@ -148,6 +123,7 @@ export class HookKernel {
   readonly #configs = new Map<string, Uint8Array>();
   #preventions: Preventions | undefined;
   #socketOwners: SocketOwners | undefined;
+  readonly #places: HookPlaces;
   #counts: Counts | undefined;
   #flip: BpfProgram | undefined;
   #entries: ReadonlySet<string> | undefined;
@@ -155,6 +131,11 @@ export class HookKernel {
 
   constructor(options: HookKernelOptions) {
     this.#options = options;
+    this.#places = new HookPlaces({
+      slotPath: join(dirname(options.objectPath), 'slot.bpf.o'),
+      template: (kind) => this.#template(kind),
+      hostRoot: options.hostRoot,
+    });
   }
 
   /** Opens the maps and the object with most templates. @throws {NativeError} where nothing loads. */
@@ -166,15 +147,15 @@ export class HookKernel {
   }
 
   /**
-   * Loads and attaches a program. It does nothing before `setState` names its spec_id.
+   * Loads and attaches a program. It does nothing before it enters, and before `setState` names its spec_id.
    * @throws {PolicyLoadError} with the reason in words
    */
   attach(given: LoadRequest): HookProgram {
     this.open();
     const request = this.#options.throttles === true ? { ...given, spec: throttledSpec(given.spec) } : given;
     const { symbol } = request;
-    if (request.user !== undefined) return this.#attachUser(request, request.user);
-    if (request.isMapping === true) return this.#attachMapping(request);
+    if (request.user !== undefined) return this.#places.attachUser(request, request.user);
+    if (request.isMapping === true) return this.#places.attachMapping(request);
     if (request.lsmCaller !== null) return this.#attachLsm(request, request.lsmCaller);
     if (request.calls !== undefined) return this.#attachListed(request, request.calls);
     if (request.tracepoint !== undefined)
@@ -193,6 +174,9 @@ export class HookKernel {
     if (!request.syscall) checkParameters(request, known);
     checkReturns(request, known);
     if (request.denies) return this.#attachAs('enforce', request);
+    // What has come to be there stays there, where it can.
+    if (request.syscall && !request.returns && request.former?.kind === 'system-call')
+      return this.#attachAs('system-call', request);
     try {
       return this.#attachAs('observe', request);
     } catch (error) {
@@ -260,62 +244,6 @@ export class HookKernel {
     }
   }
 
-  #attachMapping({ symbol, spec }: LoadRequest): HookProgram {
-    if (kernelFunction(symbol) === undefined)
-      throw new PolicyLoadError('no-function', `loader: this kernel has no function ${symbol} to hook`);
-    const mark = newMappingMark();
-    const { type } = templates.mapping;
-    let program: BpfProgram;
-    try {
-      program = cloneProgram(this.#template('mapping'), {
-        rodata: { spec, mapping_mark: u64(mark) },
-        name: 'mapping',
-        attachTarget: symbol,
-      });
-    } catch (error) {
-      throw explainRefusal('load', type, symbol, error);
-    }
-    let events: BpfLink[] = [];
-    try {
-      events = openMappingEvents(mark);
-      return new HookProgram('mapping', program, program.attach(), { events });
-    } catch (error) {
-      for (const event of events) event.close();
-      program.close();
-      throw error instanceof PolicyLoadError ? error : explainRefusal('attach', type, symbol, error);
-    }
-  }
-
-  #attachUser(request: LoadRequest, user: UserRequest): HookProgram {
-    // First, so that no call has begun whose return nobody sees.
-    const atReturn = request.returns ? this.#attachUserAs('user-return', request, user) : undefined;
-    try {
-      return this.#attachUserAs('user', request, user, atReturn);
-    } catch (error) {
-      atReturn?.close();
-      throw error;
-    }
-  }
-
-  #attachUserAs(
-    kind: 'user' | 'user-return',
-    { symbol, spec }: LoadRequest,
-    user: UserRequest,
-    atReturn?: HookProgram,
-  ): HookProgram {
-    let template: BpfProgram;
-    try {
-      template = this.#template(kind);
-    } catch (error) {
-      throw explainRefusal('load', templates[kind].type, symbol, error);
-    }
-    const root = this.#options.hostRoot ?? hostRoot();
-    const probe = kind === 'user' ? 'uprobe' : 'uretprobe';
-    const [first, ...others] = attachUser(template, probe, symbol, user, spec, root);
-    if (first === undefined) throw new PolicyLoadError('no-function', `${symbol} is nowhere in its file`);
-    return new HookProgram(kind, first.program, first.link, { others, atReturn });
-  }
-
   /** Attaches what denies a system call, and what marks it; or, where a kill is all that can be had, says so. */
   #attachPreventing(request: LoadRequest, prevention: Prevention, isHookable: boolean): HookProgram {
     const { prevention: _, ...plain } = request;
@@ -356,13 +284,12 @@ export class HookKernel {
   }
 
   #attachAs(
-    kind: ProgramKind,
+    kind: SlottedKind,
     request: LoadRequest,
     denial?: Denial,
     missing: readonly string[] = [],
   ): HookProgram {
     const { symbol } = request;
-    const { type } = templates[kind];
     if (request.returns && kind === 'system-call') {
       throw new PolicyLoadError(
         'attach',
@@ -390,48 +317,7 @@ export class HookKernel {
       if (kind === 'lsm') rodata.denies = u32(request.denies ? 1 : 0);
       if (denial !== undefined) rodata.denying_functions = u64(denial.functions);
     }
-    let program: BpfProgram;
-    let atReturn: HookProgram | undefined;
-    try {
-      // First, so that no call has begun whose return nobody sees.
-      if (request.returns && kind !== 'return')
-        atReturn = this.#attachAs('return', { ...request, returns: false });
-      const target = request.tracepoint?.event ?? symbol;
-      const name =
-        request.calls === undefined
-          ? target.replace(/^__x64_sys_|^security_/, '').slice(0, 15)
-          : 'listed_calls';
-      program = cloneProgram(this.#template(kind), {
-        rodata,
-        name,
-        ...(kind === 'system-call' || kind === 'listed-calls' || kind === 'tracepoint'
-          ? {}
-          : { attachTarget: target }),
-      });
-    } catch (error) {
-      atReturn?.close();
-      throw error instanceof PolicyLoadError ? error : explainRefusal('load', type, symbol, error);
-    }
-    try {
-      const place = request.tracepoint;
-      const link =
-        kind === 'tracepoint' && place !== undefined
-          ? program.attach({ kind, category: place.subsystem, name: place.event })
-          : program.attach();
-      return new HookProgram(kind, program, link, {
-        atReturn,
-        ...(denial === undefined ? {} : { denial }),
-        missing,
-        unprevented:
-          denial !== undefined && denial.missing.length > 0
-            ? `this kernel has no ${denial.missing.join(', ')}`
-            : request.unprevented,
-      });
-    } catch (error) {
-      program.close();
-      atReturn?.close();
-      throw explainRefusal('attach', type, symbol, error);
-    }
+    return this.#places.attach(kind, request, rodata, { denial, missing });
   }
 
   /** The template of a kind. Some kernels refuse some kinds, whatever the function: they are asked at its first use. */
@@ -588,7 +474,7 @@ export class HookKernel {
   isAsWritten(hookId: number, configIndex: number, specId: number, mend: boolean): boolean {
     const state = new Uint8Array(Uint32Array.of(configIndex, specId).buffer);
     if (
-      this.#has(this.#map('hook_states'), u32(hookId), state) &&
+      this.#has(this.#map('hook_states'), u32(stateIndex(hookId, specId)), state) &&
       this.#isConfigAsWritten('hook_configs', configIndex)
     )
       return true;
@@ -618,11 +504,11 @@ export class HookKernel {
     return map.lookup(key, found) && Buffer.compare(found, value) === 0;
   }
 
-  /** Flips a hook to a program and a configuration, by one store; with a spec_id of 0, no program acts. */
+  /** Flips a hook's program to a configuration, by one store. */
   setState(hookId: number, configIndex: number, specId: number): void {
     const context = new Uint8Array(8 + HOOK_STATE_BYTES);
     const view = new DataView(context.buffer);
-    view.setUint32(0, hookId, true);
+    view.setUint32(0, stateIndex(hookId, specId), true);
     view.setUint32(8, configIndex, true);
     view.setUint32(12, specId, true);
     const failed = this.#flip?.testRun({ context });
@@ -682,6 +568,7 @@ export class HookKernel {
     this.#closed = true;
     this.#preventions?.close();
     this.#socketOwners?.close();
+    this.#places.close();
     for (const template of this.#templates.values()) template.close();
     for (const object of this.#objects.values()) object.close();
     this.#templates.clear();

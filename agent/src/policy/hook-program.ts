@@ -2,8 +2,8 @@
 // Owns a hook's program as it is attached: the kinds there are and their templates, what the kernel says of one, and
 // what is detached with it.
 import type { BpfLink, BpfProgram, ProgramStats } from '@weir/native';
+import { type HandOver, type HookSlot, type SlotKind, SlotPlace } from './hook-slots.js';
 import type { Denial } from './prevention.js';
-import type { AttachedProgram } from './user-hooks.js';
 
 /**
  * How a hook's program runs: beside the function, in place of its verdict, at a system call's entry with others that
@@ -24,6 +24,9 @@ export type ProgramKind =
   | 'user-return'
   | 'mapping';
 
+/** Those that lie in a slot. */
+export type SlottedKind = Exclude<ProgramKind, 'return' | 'user-return'>;
+
 export const templates: Readonly<Record<ProgramKind, { readonly name: string; readonly type: string }>> = {
   observe: { name: 'observe_function', type: 'fentry' },
   enforce: { name: 'enforce_function', type: 'fmod_ret' },
@@ -37,6 +40,20 @@ export const templates: Readonly<Record<ProgramKind, { readonly name: string; re
   user: { name: 'observe_user', type: 'uprobe' },
   'user-return': { name: 'at_user_return', type: 'uretprobe' },
   mapping: { name: 'observe_mapping', type: 'fentry' },
+};
+
+/** In which slot each kind lies. */
+export const slotKinds: Readonly<Record<SlottedKind, SlotKind>> = {
+  observe: 'entry',
+  enforce: 'check',
+  prevent: 'entry',
+  'system-call': 'raw-tracepoint',
+  lsm: 'lsm',
+  'listed-calls': 'raw-tracepoint',
+  tracepoint: 'tracepoint',
+  'raw-tracepoint': 'raw-tracepoint',
+  user: 'user',
+  mapping: 'entry',
 };
 
 /** What the kernel says of a loaded program. */
@@ -54,58 +71,80 @@ export interface HookProgramFacts {
   readonly deniedThrough: readonly string[];
 }
 
-/** A program that is attached to a function, and acts while the hook's state names it. */
+/** A program and the slot that it is for. A hook that stands for several places has one for each. */
+export interface SlottedProgram {
+  readonly program: BpfProgram;
+  readonly slot: HookSlot;
+}
+
+/** A program that is attached to its place, beside others. */
+export interface AttachedProgram {
+  readonly program: BpfProgram;
+  readonly link: BpfLink;
+}
+
+export function isAttached({ program, link }: AttachedProgram): boolean {
+  return link.programId() === program.id;
+}
+
+export function detach({ program, link }: AttachedProgram): void {
+  link.close();
+  program.close();
+}
+
+/** A hook's program. It acts from `enter` on, until another enters in its place, or it leaves. */
 export class HookProgram {
-  readonly kind: ProgramKind;
+  readonly kind: SlottedKind;
   /** Why what is killed is not kept from taking effect, as far as it could be elsewhere; undefined where it is. */
   readonly unprevented: string | undefined;
   /** Of system calls that share it those that this kernel has not. */
   readonly missing: readonly string[];
-  readonly #program: BpfProgram;
+  readonly #programs: readonly SlottedProgram[];
   readonly #denial: Denial | undefined;
   /** What ends at the return of a call what this begins at its entry. */
-  readonly #atReturn: HookProgram | undefined;
-  /** Of a hook that stands for several places: those at the others. */
-  readonly #others: readonly AttachedProgram[];
-  /** What the kernel tells of only while they are open. */
-  readonly #events: readonly BpfLink[];
-  #link: BpfLink | undefined;
+  readonly #returns: readonly AttachedProgram[];
+  #former: HookProgram | undefined;
+  #handOver: HandOver | undefined;
+  #closed = false;
 
+  /** @param programs with slots that it holds */
   constructor(
-    kind: ProgramKind,
-    program: BpfProgram,
-    link: BpfLink,
+    kind: SlottedKind,
+    programs: readonly SlottedProgram[],
     more: {
-      readonly denial?: Denial;
+      readonly former?: HookProgram | undefined;
+      readonly handOver?: HandOver | undefined;
+      readonly denial?: Denial | undefined;
       readonly unprevented?: string | undefined;
-      readonly atReturn?: HookProgram | undefined;
+      readonly returns?: readonly AttachedProgram[];
       readonly missing?: readonly string[];
-      readonly others?: readonly AttachedProgram[];
-      readonly events?: readonly BpfLink[];
     } = {},
   ) {
     this.kind = kind;
-    this.#program = program;
-    this.#link = link;
+    this.#programs = programs;
+    this.#former = more.former;
+    this.#handOver = more.handOver;
     this.#denial = more.denial;
-    this.#others = more.others ?? [];
-    this.#events = more.events ?? [];
     this.unprevented = more.unprevented;
-    this.#atReturn = more.atReturn;
+    this.#returns = more.returns ?? [];
     this.missing = more.missing ?? [];
   }
 
   facts(): HookProgramFacts {
-    const stats = [this.#program, ...this.#others.map(({ program }) => program)].map((one) => one.stats());
-    const sum = (of: (one: ProgramStats) => number) => stats.reduce((all, one) => all + of(one), 0);
-    const sumBig = (of: (one: ProgramStats) => bigint) => stats.reduce((all, one) => all + of(one), 0n);
+    const programs = this.#programs.map(({ program }) => program.stats());
+    // Of its runs the kernel tells where it is attached.
+    const slots = this.#programs.map(({ slot }) => slot.stats());
+    const sum = (stats: ProgramStats[], of: (one: ProgramStats) => number) =>
+      stats.reduce((all, one) => all + of(one), 0);
+    const sumBig = (of: (one: ProgramStats) => bigint) => slots.reduce((all, one) => all + of(one), 0n);
+    const all = [...programs, ...slots];
     return {
       kind: this.kind,
       type: templates[this.kind].type,
-      programId: this.#program.id,
-      verifiedInstructions: sum((one) => one.verifiedInstructions),
-      memlockBytes: sum((one) => one.memlockBytes),
-      jitedBytes: sum((one) => one.jitedBytes),
+      programId: this.#programs[0]?.program.id ?? 0,
+      verifiedInstructions: sum(programs, (one) => one.verifiedInstructions),
+      memlockBytes: sum(all, (one) => one.memlockBytes),
+      jitedBytes: sum(all, (one) => one.jitedBytes),
       runCount: sumBig((one) => one.runCount),
       runTimeNs: sumBig((one) => one.runTimeNs),
       recursionMisses: sumBig((one) => one.recursionMisses),
@@ -117,26 +156,64 @@ export class HookProgram {
     return ['system-call', 'listed-calls', 'raw-tracepoint', 'tracepoint', 'user'].includes(this.kind);
   }
 
-  /** Whether it is attached still. */
+  /** Its program and slot at a place. */
+  slotAt(key: string): SlottedProgram | undefined {
+    return this.#programs.find(({ slot }) => slot.key === key);
+  }
+
+  /** Whether calls go over to it from another slot: they have to settle before it enters, and before that is over. */
+  get takesOver(): boolean {
+    return this.#handOver !== undefined;
+  }
+
+  /** From now on it acts, and the one before it no more. */
+  enter(): void {
+    const former = this.#former;
+    this.#former = undefined;
+    if (this.#handOver !== undefined) {
+      this.#handOver.begin();
+      return;
+    }
+    for (const { program, slot } of this.#programs) {
+      slot.put(SlotPlace.acting, program);
+      slot.clear(SlotPlace.new);
+    }
+    former?.leave(new Set(this.#programs.map(({ slot }) => slot)));
+  }
+
+  /** Ends what `enter` began, once no call is under way that began before. */
+  settleIn(): void {
+    this.#handOver?.end();
+    this.#handOver?.close();
+    this.#handOver = undefined;
+  }
+
+  /** From now on it does not act. @param taken slots in which another does */
+  leave(taken: ReadonlySet<HookSlot> = new Set()): void {
+    for (const { slot } of this.#programs) if (!taken.has(slot)) slot.clear(SlotPlace.acting);
+  }
+
+  /** Whether it is attached still, and acts. */
   isAttached(): boolean {
     return (
-      this.#link?.programId() === this.#program.id &&
-      this.#others.every(({ program, link }) => link.programId() === program.id) &&
-      (this.#atReturn?.isAttached() ?? true)
+      this.#programs.every(({ program, slot }) => slot.isAttached() && slot.holds(program)) &&
+      this.#returns.every(isAttached)
     );
   }
 
-  /** Detaches and frees the program. */
+  /** Frees the program; what is attached goes where no other program is in its slot. */
   close(): void {
-    this.#link?.close();
-    this.#link = undefined;
-    this.#program.close();
-    for (const event of this.#events) event.close();
-    this.#atReturn?.close();
-    for (const { program, link } of this.#others) {
-      link.close();
+    if (this.#closed) return;
+    this.#closed = true;
+    this.#handOver?.close();
+    this.#former = undefined;
+    for (const { program, slot } of this.#programs) {
+      // Of one that never entered.
+      slot.clear(SlotPlace.new);
+      slot.release();
       program.close();
     }
+    for (const one of this.#returns) detach(one);
     this.#denial?.close();
   }
 }

@@ -479,7 +479,9 @@ export class PolicySet {
 
   #attach(hook: HookPlan, scopes: ScopePlan, shape: string, active: ActiveHook | undefined): PreparedHook {
     const hookId = active?.hookId ?? this.#freeHookIds.pop() ?? this.#hookIds++;
-    const specId = ++this.#specIds;
+    // Of the other parity than the one before: they have different states.
+    this.#specIds += active !== undefined && (this.#specIds + 1 - active.specId) % 2 === 0 ? 2 : 1;
+    const specId = this.#specIds;
     try {
       this.#options.kernel.open();
       if (active === undefined) this.#options.kernel.counts.clear(hookId);
@@ -495,6 +497,7 @@ export class PolicySet {
         tracepoint: hook.tracepoint,
         calls: hook.calls,
         ignoreMissing: ignoresMissing(hook),
+        former: active?.program,
         spec: encodeSpec(hook, hookId, specId, placesOf(hook), undefined, scopes),
         lastParameter: Math.max(
           -1,
@@ -524,6 +527,7 @@ export class PolicySet {
     const stale: MapEntry[] = [];
     const replaced = [...this.#awaited];
     const closing: HookProgram[] = [];
+    const takingOver: HookProgram[] = [];
     const freed: number[] = [];
     const next = new Map<string, ActiveHook>();
     let scopes = this.#scopes;
@@ -555,7 +559,9 @@ export class PolicySet {
         const hookDigest = digestOf(hook);
         const isScoped = hook.selectors.some((selector) => selector.scope !== null);
         const scopeGeneration = isScoped ? scopes.generation : 0;
-        if (active?.digest === hookDigest && active.scopeGeneration === scopeGeneration) {
+        // Where another hand has detached the program, another comes for the same plan.
+        const isSame = active?.digest === hookDigest && active.scopeGeneration === scopeGeneration;
+        if (isSame && ready === undefined) {
           next.set(hook.key, active);
           continue;
         }
@@ -592,7 +598,9 @@ export class PolicySet {
         );
         flips.push(() => {
           kernel.setState(hookId, configIndex, specId);
+          ready?.program.enter();
         });
+        if (ready?.program.takesOver === true) takingOver.push(ready.program);
         if (ready !== undefined && active !== undefined) closing.push(active.program);
         next.set(hook.key, {
           hookId,
@@ -615,13 +623,15 @@ export class PolicySet {
     for (const [key, hook] of this.#hooks) {
       if (next.has(key)) continue;
       flips.push(() => {
-        kernel.setState(hook.hookId, 0, 0);
+        hook.program.leave();
       });
       closing.push(hook.program);
       replaced.push({ configId: hook.configId, entries: hook.entries });
       freed.push(hook.hookId);
     }
     kernel.counts.begin(bindingIdsOf(next.values(), this.bindings));
+    // Calls that are handed over have to come by both slots.
+    if (takingOver.length > 0) await kernel.settle();
     // Nothing below can be refused: each flip is one store.
     for (const flip of flips) flip();
     stale.push(...(workloads?.commit() ?? []));
@@ -630,6 +640,10 @@ export class PolicySet {
     this.#scopes = scopes;
     if (flips.length === 0 && stale.length === 0 && replaced.length === 0) return;
     await kernel.settle();
+    if (takingOver.length > 0) {
+      for (const program of takingOver) program.settleIn();
+      await kernel.settle();
+    }
     kernel.deleteEntries(stale);
     if (tellsOwners === undefined) kernel.keepSocketOwners(false);
     for (const program of closing) program.close();

@@ -3,7 +3,6 @@
 // to each of them by that open file, so that it is the very file that was looked at.
 import { createHash } from 'node:crypto';
 import { closeSync, constants, fstatSync, openSync, readSync } from 'node:fs';
-import { type BpfLink, type BpfProgram, cloneProgram } from '@weir/native';
 import {
   ElfError,
   type FileReader,
@@ -14,7 +13,7 @@ import {
   type UserPlace,
 } from '@weir/policy';
 import { makeUserArgument, USER_ARGUMENT_BYTES, UserArgumentKind, writeUserArgument } from '@weir/schema';
-import { explainRefusal, PolicyLoadError } from './errors.js';
+import { PolicyLoadError } from './errors.js';
 import { realPathIn } from './host-paths.js';
 import { u64 } from './prevention.js';
 
@@ -47,9 +46,13 @@ function userIndexes({ arguments: all }: HookPlan): number[] {
   ]);
 }
 
-export interface AttachedProgram {
-  readonly program: BpfProgram;
-  readonly link: BpfLink;
+/** A place in a file: while it is open, by that path. */
+export interface UserPlaced {
+  readonly path: string;
+  readonly offset: number;
+  readonly counterOffset: number;
+  /** The same for the same file, whatever its path. */
+  readonly file: string;
 }
 
 /** Of `user_arguments` (bpf/user.h). */
@@ -84,7 +87,7 @@ function digestOf(file: FileReader): string {
 function withFile<Result>(
   root: string,
   path: string,
-  body: (fd: number, file: FileReader) => Result,
+  body: (fd: number, file: FileReader & { readonly id: string }) => Result,
 ): Result {
   // An absolute link in the host's tree begins at the host's root.
   const real = realPathIn(root)(path);
@@ -98,9 +101,9 @@ function withFile<Result>(
     throw new PolicyLoadError('load', `${path} cannot be opened (${code})`, error);
   }
   try {
-    const stat = fstatSync(fd);
+    const stat = fstatSync(fd, { bigint: true });
     if (!stat.isFile()) throw new PolicyLoadError('load', `${path} is no file`);
-    return body(fd, readerOf(fd, stat.size));
+    return body(fd, { ...readerOf(fd, Number(stat.size)), id: `${stat.dev}:${stat.ino}` });
   } finally {
     closeSync(fd);
   }
@@ -172,69 +175,31 @@ function digits(place: UserPlace): string {
 }
 
 /**
- * Attaches a program to each place in the file that a hook stands for.
+ * Calls `attach` for each place in the file that a hook stands for, with a program's constants and name.
  * @param root of the host's file tree, empty where it is this process's own
- * @throws {PolicyLoadError} with nothing attached
+ * @throws {PolicyLoadError}
  */
-export function attachUser(
-  template: BpfProgram,
-  kind: 'uprobe' | 'uretprobe',
-  symbol: string,
+export function atUserPlaces(
   request: UserRequest,
   spec: Uint8Array,
   root: string,
-): AttachedProgram[] {
+  attach: (rodata: Readonly<Record<string, Uint8Array>>, name: string, place: UserPlaced) => void,
+): void {
   const { place } = request;
-  return withFile(root, place.path, (fd, file) => {
-    const attached: AttachedProgram[] = [];
-    try {
-      for (const location of locate(place, file)) {
-        attached.push(
-          attachAt(
-            template,
-            kind,
-            symbol,
-            `/proc/self/fd/${fd}`,
-            location,
-            {
-              spec,
-              function_offset: u64(BigInt(location.offset)),
-              user_arguments: encodeUserArguments(request, location),
-            },
-            digits(place),
-          ),
-        );
-      }
-      return attached;
-    } catch (error) {
-      for (const { program, link } of attached) {
-        link.close();
-        program.close();
-      }
-      throw error;
+  withFile(root, place.path, (fd, file) => {
+    for (const location of locate(place, file)) {
+      const { offset, counterOffset } = location;
+      const rodata = {
+        spec,
+        function_offset: u64(BigInt(offset)),
+        user_arguments: encodeUserArguments(request, location),
+      };
+      attach(rodata, digits(place).replace(/\W/g, '_').slice(0, 15), {
+        path: `/proc/self/fd/${fd}`,
+        offset,
+        counterOffset,
+        file: file.id,
+      });
     }
   });
-}
-
-function attachAt(
-  template: BpfProgram,
-  kind: 'uprobe' | 'uretprobe',
-  symbol: string,
-  path: string,
-  { offset, counterOffset }: UserLocation,
-  rodata: Readonly<Record<string, Uint8Array>>,
-  name: string,
-): AttachedProgram {
-  let program: BpfProgram;
-  try {
-    program = cloneProgram(template, { rodata, name: name.replace(/\W/g, '_').slice(0, 15) });
-  } catch (error) {
-    throw explainRefusal('load', kind, symbol, error);
-  }
-  try {
-    return { program, link: program.attach({ kind, path, offset, counterOffset }) };
-  } catch (error) {
-    program.close();
-    throw explainRefusal('attach', kind, symbol, error);
-  }
 }

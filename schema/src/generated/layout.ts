@@ -3684,9 +3684,9 @@ export const HOOK_SPEC_BYTES = 824;
 
 /** Constants by which the program of one hook is specialised (.rodata): the verifier removes what it does not use. */
 export interface HookSpec {
-  /** index in hook_states */
+  /** its programs have the states 2 * hook_id and the one after it */
   hookId: number;
-  /** of this program; it acts only while the hook's state names it */
+  /** of this program; it acts only while its state names it: of the two, the one that is as even or odd as this */
   specId: number;
   /** event_kind of its records */
   eventKind: number;
@@ -3774,11 +3774,11 @@ export const HOOK_STATE_CONFIG_INDEX_AT = 0;
 export const HOOK_STATE_SPEC_ID_AT = 4;
 export const HOOK_STATE_BYTES = 8;
 
-/** Which program of a hook acts, with which configuration. One 64-bit store flips both. */
+/** By which configuration a program of a hook acts. One 64-bit store flips it. */
 export interface HookState {
   /** index in hook_configs */
   configIndex: number;
-  /** 0 where no program is to act */
+  /** of the program; another does not act */
   specId: number;
 }
 
@@ -4230,7 +4230,7 @@ export interface CallKey {
   thread: bigint;
   /** of the hook_config by which its arguments matched */
   configId: number;
-  /** index in hook_states */
+  /** of the hook */
   hookId: number;
 }
 
