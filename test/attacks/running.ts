@@ -271,18 +271,35 @@ export const runningAttacks: readonly RunningAttack[] = [
   lies(
     'has itself called for what is not its to judge',
     `${ownVerdict} (memory.fill (i32.add (local.get $v) (i32.const 1)) (i32.const 0) (i32.const 39)) ${done}`,
-    /which records from 0 on/,
+    /called for record 2$/,
   ),
   lies(
     'traps on what is not its to judge',
     `${ownVerdict} (if (i32.eq (local.get $i) (i32.const 2)) (then (unreachable)))
      (memory.fill (i32.add (local.get $v) (i32.const 1)) (i32.const 0) (i32.const 39)) ${done}`,
-    /which records from 0 on/,
+    /called for record 2$/,
   ),
   lies(
     'forges verdicts on events that it is not called for',
     `${ownVerdict} (memory.fill (i32.add (local.get $v) (i32.const 1)) (i32.const 1) (i32.const 99)) ${done}`,
-    /which records from 0 on/,
+    /called for record 1$/,
+  ),
+  lies(
+    'trades an event of its own for one that is not, and says nothing',
+    `${ownVerdict}
+     (if (i32.eqz (local.get $i)) (then
+       (i32.store8 offset=1 (local.get $v) (i32.const 1)) (i32.store8 offset=2 (local.get $v) (i32.const 0)))) ${done}`,
+    /called for record 1$/,
+  ),
+  harmless(
+    'drops events that it has let pass before',
+    `${ownVerdict}
+     (memory.fill (i32.load offset=12 (local.get $call)) (i32.const 1) (local.get $i)) ${done}`,
+  ),
+  harmless(
+    'has events before appear as not called for',
+    `${ownVerdict}
+     (memory.fill (i32.load offset=12 (local.get $call)) (i32.const 255) (local.get $i)) ${done}`,
   ),
   lies(
     'trades an event of its own for one that is not, and speaks of that',
@@ -290,7 +307,7 @@ export const runningAttacks: readonly RunningAttack[] = [
      (if (i32.eqz (local.get $i)) (then
        (i32.store8 offset=1 (local.get $v) (i32.const 1)) (i32.store8 offset=2 (local.get $v) (i32.const 0))))
      (if (i32.eq (local.get $i) (i32.const 2)) (then ${annotation()})) ${done}`,
-    /which records from 0 on/,
+    /called for record 1$/,
   ),
   // Lies: annotations
   lies('has four billion annotations', `${annotation({ count: -1 })} ${done}`, /4294967295 annotations/),

@@ -50,7 +50,7 @@ function entrySource(source: string, configures: boolean): string {
   return `
 import { filter${configures ? ', configure' : ''} } from ${JSON.stringify(source)};
 import {
-  closeCall, closeConfig, event, openCall, openConfig, reserve, restore, save
+  closeCall, closeConfig, openCall, openConfig, reserve, restore, save
 } from '${SDK}/entry';
 
 export function weir_abi_version(): i32 { return ${ABI_VERSION}; }
@@ -67,8 +67,7 @@ ${
 }
 export function weir_filter(address: i32): i32 {
   const call = <usize><u32>address;
-  openCall(call);
-  closeCall(call, filter(event()));
+  closeCall(call, filter(openCall(call)));
   return 0;
 }
 `;

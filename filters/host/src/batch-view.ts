@@ -118,6 +118,8 @@ export class BatchView {
   readonly stateWords: Int32Array;
   /** Records that no filter sees. */
   unseen = 0;
+  /** Records that no filter may drop. */
+  protected = 0;
   /** Records on which a filter trapped. */
   errors = 0;
   #policies: (string | undefined)[] = [];
@@ -157,6 +159,7 @@ export class BatchView {
     this.#nodeLabels = undefined;
     const { codes, states, recordCount, offsetsAt } = this;
     let unseen = 0;
+    let protectedCount = 0;
     for (let index = 0; index < recordCount; index++) {
       const at = (words[offsetsAt + index] as number) >> 2;
       // kind and flags share a word.
@@ -170,9 +173,11 @@ export class BatchView {
         state |= State.unseen;
         unseen++;
       }
+      protectedCount += state & State.protected;
       states[index] = state;
     }
     this.unseen = unseen;
+    this.protected = protectedCount;
     if (again) this.#takeBack();
   }
 

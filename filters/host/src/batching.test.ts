@@ -161,6 +161,20 @@ describe('batches of 1, 7, 64 and 1000 events give the same', () => {
     expect(filters[1]).toMatchObject({ seen: 200, dropped: 66, traps: 0, quarantine: undefined });
   });
 
+  it('verdicts in batches longer than a run of the loop within the module', async () => {
+    const events: EventText[] = Array.from({ length: 5000 }, (_, index) => ({
+      pid: index % 977 === 0 ? 5_000_000 : index % 50,
+      kind: index % 7 === 0 ? 'exec' : 'kprobe',
+    }));
+    const modules: ModuleText[] = [
+      { name: 'some', binds: { kinds: ['kprobe'] }, filter: `${eachRecord(count)} ${done}` },
+      { name: 'rest', filter: `${eachRecord(`${count} ${burn}`)} ${done}` },
+    ];
+    const [whole, pieces] = await Promise.all([5000, 700].map((size) => judgedBy(modules, size, events)));
+    expect(whole).toEqual(pieces);
+    expect(whole?.filters).toMatchObject([{ seen: 4285, dropped: 1428, traps: 0 }, { traps: 5 }]);
+  });
+
   it('events, where a filter forges verdicts on those behind: that it did so shows where there are any', async () => {
     const forges: ModuleText = {
       name: 'forges',

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Owns one filter's instance inside the worker: made anew after a trap, its memory read with suspicion. Addresses
 // that come from a filter are compared with its memory before they are used; nothing of the filter is trusted.
-import { type Driver, driverOf, type Fuel, fuelOf } from '@weir/filter-meter';
+import { type Driver, driverOf, type Fuel, fuelOf, runEnd } from '@weir/filter-meter';
 import {
   FILTER_CALL_ANNOTATION_COUNT_AT,
   FILTER_CALL_BYTES,
@@ -228,17 +228,25 @@ export class FilterInstance {
   begin(reserve: number): void {
     this.#driver.reserve.value = reserve;
     this.#driver.spent.value = 0;
-    this.#driver.passed.value = 0;
     this.view.setUint32(this.area + FILTER_CALL_ANNOTATION_COUNT_AT, 0, true);
   }
 
   /**
    * Has it judge the records from one to another, each with so much fuel; returns the next. It ends behind a record that
-   * something is said of, that took the reserve below 0, or all of them together above `spendMax`. @throws whatever the
-   * trap is, on record `at`.
+   * something is said of, that took the reserve below 0, or all of them together above `spendMax`, and before `runEnd`.
+   * @throws whatever the trap is, on record `at`.
    */
   run(from: number, until: number, fuel: number, share: number, capacity: number, spendMax: number): number {
-    return this.#driver.run(this.area, this.verdictsAt, from, until, fuel, share, capacity, spendMax) >>> 0;
+    const end = Math.min(until, runEnd(from));
+    return this.#driver.run(this.area, this.verdictsAt, from, end, fuel, share, capacity, spendMax) >>> 0;
+  }
+
+  /**
+   * Has the verdict bytes on the records of the last run be what they were behind each record: the filter may have written
+   * others since. Returns how many were dropped, and 65,536 for each that it was not called for.
+   */
+  tellVerdicts(from: number, next: number): number {
+    return this.#driver.told(this.verdictsAt, from, next);
   }
 
   /** The record that was begun last. */
@@ -258,11 +266,6 @@ export class FilterInstance {
   /** Fuel of the calls of the last run that returned. */
   get spent(): number {
     return this.#driver.spent.value;
-  }
-
-  /** Records that the last run passed over. */
-  get passed(): number {
-    return this.#driver.passed.value;
   }
 
   /** Whether anything is said of the record that was judged last. */

@@ -62,8 +62,8 @@ export class FilterRunner {
   readonly #binding: Binding;
   readonly #marks: Uint8Array;
   readonly #scratch: Scratch;
-  /** Whether it judges all records of the batch. */
-  #judgesAll = false;
+  /** Whether it judges all records of the batch, and may drop each. */
+  #decidesAll = false;
   /** Drops of this turn so far. */
   #dropCount = 0;
   readonly #answers: AnswerReader;
@@ -295,12 +295,12 @@ export class FilterRunner {
     if (this.quarantined && passesBy && !wakes) return 0;
     const judged = this.#select(batch, judgements, live);
     if (judged === 0 && !wakes) return 0;
-    this.#judgesAll = judged === batch.recordCount;
     if (this.#redactor !== undefined) {
       // Measured as it was handed over, for the filters behind it too: what it masks is shorter.
       batch.longOf(0);
       this.#redactor.begin();
     }
+    this.#decidesAll = judged === batch.recordCount && batch.protected === 0;
     this.#dropCount = 0;
     let heldBack = 0;
     let at = 0;
@@ -444,12 +444,26 @@ export class FilterRunner {
       this.#spend(instance, Math.min(fuel, fuel - instance.fuelLeft), share);
     }
     const last = next - 1;
-    const ended = trap !== undefined || instance.hasSaid || instance.answer !== FilterAnswer.done;
+    // As it stands now; the bytes of those before may have been written to since.
+    const verdict = instance.bytes[instance.verdictsAt + last] as number;
+    const ended =
+      trap !== undefined ||
+      instance.hasSaid ||
+      instance.answer !== FilterAnswer.done ||
+      (verdict > 1 && this.#marks[last] === FilterMark.judge);
     const mark = ended ? notes.mark() : undefined;
+    const counts = instance.tellVerdicts(from, next);
     try {
-      this.#checkCalls(instance, from, next, ended);
-      this.#readVerdicts(instance, batch, from, ended ? last : next);
+      if (this.#decidesAll && !ended && counts <= 0xffff) {
+        this.#takeVerdicts(instance, judgements, from, next, counts);
+      } else this.#readVerdicts(instance, batch, from, ended ? last : next);
+      if (ended && this.#wasPassed(instance, last) !== (this.#marks[last] === FilterMark.skip)) {
+        this.#refuseCalls(last);
+      }
       if (trap === undefined && ended) {
+        if (verdict > 1) {
+          throw new Lie(last, `verdict ${verdict} on record ${last}; verdicts are 0 (keep) and 1 (drop)`);
+        }
         this.#believe(instance, batch, last, next, notes);
         this.#readVerdicts(instance, batch, last, next);
       }
@@ -519,16 +533,6 @@ export class FilterRunner {
     this.#answers.read(instance, batch, record, notes);
   }
 
-  /**
-   * Looks whether the loop within the module has called it for what it is to judge, and for nothing else: what is to be
-   * passed over stands in memory that the filter can write to. @throws {Lie} of the first record of the run
-   */
-  #checkCalls(instance: FilterInstance, from: number, next: number, ended: boolean): void {
-    const toPass = this.#judgesAll ? 0 : next - from - this.#toJudge(from, next);
-    if (instance.passed === toPass && (!ended || this.#marks[next - 1] === FilterMark.judge)) return;
-    throw new Lie(from, `it changed which records from ${from} on it is called for`);
-  }
-
   /** How many records from one to another it is to judge. */
   #toJudge(from: number, until: number): number {
     const { markWords } = this.#scratch;
@@ -565,6 +569,20 @@ export class FilterRunner {
     instance.verdictsAt = verdictsAt;
   }
 
+  /** Puts the verdicts on `from` to `until` in force, so many drops among them, where all may be dropped and none was before. */
+  #takeVerdicts(
+    instance: FilterInstance,
+    judgements: Uint8Array,
+    from: number,
+    until: number,
+    drops: number,
+  ): void {
+    if (drops === 0) return;
+    const at = instance.verdictsAt;
+    judgements.set(instance.bytes.subarray(at + from, at + until), from);
+    this.#dropCount += drops;
+  }
+
   /**
    * Puts the verdicts on `from` to `until` in force. Four at once: an element of an array is dear where buffers can come
    * to be detached, as those of memories that grow are (5.2 ns an event one by one, 1.1 so).
@@ -581,12 +599,13 @@ export class FilterRunner {
       const said = words[verdictsAt + word] as number;
       // Nothing was said: all are kept, or were not to be judged.
       if (said === mark) continue;
-      const judged = ~mark & within(word << 2, from, until);
-      if ((said & judged & 0xfefefefe) !== 0) {
+      const asked = within(word << 2, from, until);
+      // They differ by drops alone, where it was called for what it was to judge.
+      if (((said ^ mark) & asked & 0xfefefefe) !== 0) {
         this.#dropCount += count;
-        this.#refuseVerdict(instance, batch, Math.max(word << 2, from), until);
+        this.#refuseWord(instance, batch, Math.max(word << 2, from), until);
       }
-      const drops = said & judged & ~(stateWords[word] as number) & EACH_BYTE;
+      const drops = said & ~mark & asked & ~(stateWords[word] as number) & EACH_BYTE;
       if (drops === 0) continue;
       judgementWords[word] = (judgementWords[word] as number) | drops;
       count += Math.imul(drops, EACH_BYTE) >>> 24;
@@ -594,15 +613,23 @@ export class FilterRunner {
     this.#dropCount += count;
   }
 
-  /** Says which verdict cannot be; those before it stand. `from` is in the word that it is in. */
-  #refuseVerdict(instance: FilterInstance, batch: BatchView, from: number, until: number): never {
+  /** Finds the record that it was called for, or was not, against what it was told; those before it stand. `from` is in its word. */
+  #refuseWord(instance: FilterInstance, batch: BatchView, from: number, until: number): never {
     for (let index = from; index < until; index++) {
-      const verdict = instance.bytes[instance.verdictsAt + index] as number;
-      if (verdict <= 1 || this.#marks[index] !== FilterMark.judge) continue;
+      if (this.#wasPassed(instance, index) === (this.#marks[index] === FilterMark.skip)) continue;
       if (index > from) this.#readVerdicts(instance, batch, from, index);
-      throw new Lie(index, `verdict ${verdict} on record ${index}; verdicts are 0 (keep) and 1 (drop)`);
+      this.#refuseCalls(index);
     }
-    throw new Lie(from, 'verdicts are 0 (keep) and 1 (drop)');
+    this.#refuseCalls(from);
+  }
+
+  #wasPassed(instance: FilterInstance, record: number): boolean {
+    return instance.bytes[instance.verdictsAt + record] === FilterMark.skip;
+  }
+
+  /** What it is to judge stands in memory that it can write to; what it was called for, does not. */
+  #refuseCalls(record: number): never {
+    throw new Lie(record, `it changed whether it is called for record ${record}`);
   }
 
   #trapped(batch: BatchView, record: number, cause: TrapCause, reason: string, notes: Notes): void {

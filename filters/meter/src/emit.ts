@@ -7,6 +7,9 @@
 //            the place of the function's own label
 //   end
 //   exit:    write the fuel back; depth += w
+//
+// Within another function (`emitWithin`) the same is written with its locals behind those of that function, which a
+// turn of a loop there finds as a call would: the parameter given, all others nothing.
 import { Reader, Writer } from './bytes.js';
 import { Decoder } from './decode.js';
 import type { ModuleShape } from './module.js';
@@ -24,7 +27,7 @@ import {
   Type,
 } from './opcodes.js';
 import type { FunctionPlan } from './plan.js';
-import type { FunctionScan } from './scan.js';
+import { declaredLocals, type FunctionScan } from './scan.js';
 
 /** What is the same for all functions of a module. */
 export interface EmitContext {
@@ -47,6 +50,22 @@ export interface Measures {
 const QUIET_F32 = [0x00, 0x00, 0xc0, 0x7f];
 const QUIET_F64 = [0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0xf8, 0x7f];
 
+/** What a local is before anything is set, by its type. */
+const NOTHING: Record<number, readonly number[]> = {
+  [Type.i32]: [Op.i32Const, 0],
+  [Type.i64]: [Op.i64Const, 0],
+  [Type.f32]: [Op.f32Const, 0, 0, 0, 0],
+  [Type.f64]: [Op.f64Const, 0, 0, 0, 0, 0, 0, 0, 0],
+};
+
+/** A function that is written into another one. */
+export interface Within {
+  /** Takes its parameters from their locals, and leaves its results on the stack. */
+  code: Uint8Array;
+  /** Types of the locals that it needs behind its parameters. */
+  locals: readonly number[];
+}
+
 class FunctionWriter {
   readonly #out = new Writer(1024);
   /** Of the blocks around: what a turn costs, 0 where it is no loop. */
@@ -64,8 +83,20 @@ class FunctionWriter {
   readonly #wraps: boolean;
   /** Up to here the body is written. */
   #copied: number;
+  /** Locals of the function that it is written into, in front of its own; 0 where it is one of its own. */
+  readonly #base: number;
+  /** A local of that function with the fuel that it is to begin with. */
+  readonly #given: number | undefined;
 
-  constructor(context: EmitContext, scan: FunctionScan, plan: FunctionPlan) {
+  constructor(
+    context: EmitContext,
+    scan: FunctionScan,
+    plan: FunctionPlan,
+    within?: { base: number; given: number },
+  ) {
+    const base = within?.base ?? 0;
+    this.#base = base;
+    this.#given = within?.given;
     this.#context = context;
     this.#scan = scan;
     this.#plan = plan;
@@ -73,7 +104,7 @@ class FunctionWriter {
     this.#charges = context.measures.fuel && plan.charging !== 'caller';
     this.#inLocal = this.#charges && plan.charging === 'local';
     this.#depth = context.measures.depth ? plan.depth : 0;
-    this.#wraps = this.#inLocal || this.#depth > 0;
+    this.#wraps = this.#inLocal || this.#depth > 0 || base > 0;
     this.#copied = scan.codeStart;
   }
 
@@ -89,11 +120,28 @@ class FunctionWriter {
     return this.#withLocals();
   }
 
+  /** The same without a frame of its own: its code, and the types of its locals behind its parameters. */
+  writeWithin(): Within {
+    const declared = declaredLocals(this.#context.shape, this.#scan);
+    const out = this.#out;
+    for (const [index, type] of declared.entries()) {
+      out.raw(NOTHING[type] as readonly number[]);
+      out.byte(Op.localSet).u32(this.#base + this.#scan.type.parameters.length + index);
+    }
+    // Where it is charged in the global at once, that need not be set before.
+    if (this.#inLocal || !this.#charges) this.#setFuel();
+    this.#enter();
+    out.byte(Op.block).raw(this.#blockType());
+    this.#body();
+    this.#leave();
+    return { code: out.bytes, locals: [...declared, ...this.#extra] };
+  }
+
   /** A local of its own, made on first use. */
   #local(name: string, type: number): number {
     let index = this.#scratch.get(name);
     if (index === undefined) {
-      index = this.#scan.locals + this.#extra.length;
+      index = this.#base + this.#scan.locals + this.#extra.length;
       this.#extra.push(type);
       this.#scratch.set(name, index);
     }
@@ -130,10 +178,15 @@ class FunctionWriter {
       this.#out.byte(Op.localGet).u32(depth).byte(Op.i32Const).byte(0).byte(Op.i32LtS);
       this.#out.byte(Op.if).byte(EMPTY_BLOCK).byte(Op.unreachable).byte(Op.end);
     }
-    if (this.#inLocal) this.#reload();
+    if (this.#inLocal && this.#given === undefined) this.#reload();
     if (this.#charges) {
-      this.#charge(() => this.#out.byte(Op.i64Const).signed(this.#plan.entryCost));
+      this.#charge(() => this.#out.byte(Op.i64Const).signed(this.#plan.entryCost), this.#given);
     }
+  }
+
+  #setFuel(): void {
+    this.#out.byte(Op.localGet).u32(this.#given as number);
+    this.#out.byte(Op.globalSet).u32(this.#context.fuelGlobal);
   }
 
   #leave(): void {
@@ -155,12 +208,16 @@ class FunctionWriter {
     this.#out.byte(Op.globalGet).u32(this.#context.fuelGlobal).byte(Op.localSet).u32(fuel);
   }
 
-  /** Takes what `amount` leaves on the stack off the fuel. What lies on the stack below stays as it is. */
-  #charge(amount: () => void): void {
+  /**
+   * Takes what `amount` leaves on the stack off the fuel, or off what the local `from` has. What lies on the stack below
+   * stays as it is.
+   */
+  #charge(amount: () => void, from?: number): void {
     const out = this.#out;
     const { fuelGlobal } = this.#context;
     const fuel = this.#local('fuel', Type.i64);
-    if (this.#inLocal) out.byte(Op.localGet).u32(fuel);
+    if (from !== undefined) out.byte(Op.localGet).u32(from);
+    else if (this.#inLocal) out.byte(Op.localGet).u32(fuel);
     else out.byte(Op.globalGet).u32(fuelGlobal);
     amount();
     out.byte(Op.i64Sub).byte(Op.localTee).u32(fuel);
@@ -248,6 +305,14 @@ class FunctionWriter {
           this.#out.byte(Op.br).u32(costs.length);
           this.#copied = reader.at;
           break;
+        case Op.localGet:
+        case Op.localSet:
+        case Op.localTee:
+          if (this.#base === 0) break;
+          this.#copyTo(this.#decoder.at);
+          this.#out.byte(op).u32(this.#base + this.#decoder.index);
+          this.#copied = reader.at;
+          break;
         case Op.call:
         case Op.callIndirect:
           this.#call(op);
@@ -294,4 +359,31 @@ class FunctionWriter {
 /** The body of a function as it is to be, without its size. */
 export function emitFunction(context: EmitContext, scan: FunctionScan, plan: FunctionPlan): Uint8Array {
   return new FunctionWriter(context, scan, plan).write();
+}
+
+/** Bytes of code, and locals, beyond which a function is worth a call: what the call takes is little of what it does. */
+const WITHIN_BYTES_MAX = 4096;
+const WITHIN_LOCALS_MAX = 64;
+
+/** Whether a function can be written into another one: it cannot come to call itself, is small, and holds numbers. */
+export function canBeWithin(shape: ModuleShape, scan: FunctionScan, plan: FunctionPlan): boolean {
+  return (
+    plan.depth === 0 &&
+    scan.body.end - scan.codeStart <= WITHIN_BYTES_MAX &&
+    scan.locals <= WITHIN_LOCALS_MAX &&
+    declaredLocals(shape, scan).every((type) => NOTHING[type] !== undefined)
+  );
+}
+
+/**
+ * The body of a function, to be put into one with `base` locals in front of its parameters. It begins with the fuel that
+ * the local `given` has, and leaves what it had in the global.
+ */
+export function emitWithin(
+  context: EmitContext,
+  scan: FunctionScan,
+  plan: FunctionPlan,
+  within: { base: number; given: number },
+): Within {
+  return new FunctionWriter(context, scan, plan, within).writeWithin();
 }

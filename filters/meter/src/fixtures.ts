@@ -142,7 +142,7 @@ export function randomOf(seed: number): (below: number) => number {
 const numeric = [Type.i32, Type.i64, Type.f32, Type.f64];
 const PAGE_MASK = 0xffff;
 
-interface Signature {
+export interface Signature {
   parameters: number[];
   results: number[];
 }
@@ -516,11 +516,15 @@ class RandomFunction {
 /** The global of a random module that it leaves alone. */
 export const SPARE_GLOBAL = 5;
 
-/** A random valid module, its functions' code changed at last by `change`: all its functions `f0`… are exported; it imports `env.seen (i32) -> ()`. */
+/**
+ * A random valid module, its functions' code changed at last by `change`: all its functions `f0`… are exported; it imports
+ * `env.seen (i32) -> ()`. The last of them is of the type `last`, where that is given, and gives 0 where it comes to its end.
+ */
 export function randomModule(
   seed: number,
   options: RandomOptions,
   change: (code: Code) => Code = (code) => code,
+  last?: Signature,
 ): { bytes: Uint8Array; signatures: readonly Signature[] } {
   const random = randomOf(seed);
   const types = (most: number) =>
@@ -529,9 +533,11 @@ export function randomModule(
     parameters: types(3),
     results: random(4) === 0 ? types(3) : [numeric[random(4)] as number],
   }));
+  if (last !== undefined) signatures[signatures.length - 1] = last;
   const functions = signatures.map(({ parameters, results }, index) => {
     const writer = new RandomFunction(random, index, signatures, options);
-    const code = writer.code();
+    const ends = last !== undefined && index === signatures.length - 1;
+    const code = [...writer.code(), ...(ends ? [Op.drop, ...i32(0)] : [])];
     return { parameters, results, locals: writer.locals, code: change(code), name: `f${index}` };
   });
   const bytes = assemble({

@@ -1,13 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // Owns the host's side of metering: giving an instance its fuel, and reading what is left of it.
-import {
-  ANSWER_EXPORT,
-  AT_EXPORT,
-  PASSED_EXPORT,
-  RESERVE_EXPORT,
-  RUN_EXPORT,
-  SPENT_EXPORT,
-} from './driver.js';
+import { ANSWER_EXPORT, AT_EXPORT, RESERVE_EXPORT, RUN_EXPORT, SPENT_EXPORT, TOLD_EXPORT } from './driver.js';
 
 /** Names of the globals that a metered module exports. */
 export const FUEL_EXPORT = 'weir.fuel';
@@ -59,7 +52,7 @@ export function fuelOf(instance: { exports: Record<string, unknown> }): Fuel {
 
 /** The loop that `driven` adds, and its accounts; see driver.ts. */
 export interface Driver {
-  /** Judges the records from one to another; returns the next. @throws whatever the trap is, on record `at`. */
+  /** Judges the records from one to another, at most to its `runEnd`; returns the next. @throws whatever the trap is, on record `at`. */
   run(
     call: number,
     verdicts: number,
@@ -70,11 +63,15 @@ export interface Driver {
     capacity: number,
     spendMax: number,
   ): number;
+  /**
+   * Behind a run, even one that trapped: writes over the verdicts what became of the records from one to another of it, and
+   * over those before them of the same 64. In the low half how many were dropped, in the high half how many passed over.
+   */
+  told(verdicts: number, from: number, next: number): number;
   readonly at: { readonly value: number };
   readonly answer: { readonly value: number };
   readonly reserve: { value: number };
   readonly spent: { value: number };
-  readonly passed: { value: number };
 }
 
 /** The loop of an instance. @throws {TypeError} where its module was not metered with `driven` */
@@ -84,10 +81,10 @@ export function driverOf({ exports }: { exports: Record<string, unknown> }): Dri
     throw new TypeError(`the module is not driven: it does not export ${RUN_EXPORT}`);
   return {
     run: run as Driver['run'],
+    told: exports[TOLD_EXPORT] as Driver['told'],
     at: exports[AT_EXPORT] as Global<number>,
     answer: exports[ANSWER_EXPORT] as Global<number>,
     reserve: exports[RESERVE_EXPORT] as Global<number>,
     spent: exports[SPENT_EXPORT] as Global<number>,
-    passed: exports[PASSED_EXPORT] as Global<number>,
   };
 }

@@ -12,4 +12,5 @@ export {
   type Fuel,
   fuelOf,
 } from './fuel.js';
+export { runEnd } from './latch.js';
 export { type MeterOptions, meterModule } from './meter.js';

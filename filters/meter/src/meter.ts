@@ -2,15 +2,24 @@
 // Owns putting the metered module together: types and globals are added behind those that are there, so that no
 // index changes; custom sections are kept where they still say what is true.
 import { Writer } from './bytes.js';
-import { DRIVER_TYPE, type Driven, driverBody, driverGlobals, RUN_EXPORT } from './driver.js';
-import { type EmitContext, emitFunction, type Measures } from './emit.js';
+import {
+  type Callee,
+  DRIVER_TYPE,
+  type Driven,
+  driverBody,
+  driverGlobals,
+  RUN_EXPORT,
+  TOLD_EXPORT,
+} from './driver.js';
+import { canBeWithin, type EmitContext, emitFunction, emitWithin, type Measures } from './emit.js';
 import { engine } from './engine.js';
 import { MeterError } from './error.js';
 import { DEPTH_EXPORT, DEPTH_MAX_EXPORT, FUEL_EXPORT } from './fuel.js';
+import { LATCH_GLOBALS, latchAt, latchBodies, latchTypes } from './latch.js';
 import { functionType, type ModuleShape, parseModule, type Section, sectionOrder } from './module.js';
 import { Op, Type } from './opcodes.js';
 import { planFunctions } from './plan.js';
-import { scanFunction } from './scan.js';
+import { type FunctionScan, scanFunction } from './scan.js';
 
 export interface MeterOptions {
   /** Fuel that an instance has before the host gives it any: for a start function, which runs before that. Default 0. */
@@ -80,26 +89,28 @@ export function meterModule(bytes: Uint8Array, options: MeterOptions = {}): Uint
   };
   const driven = drivenFunction(shape, options.driven?.name);
   const code = new Writer(input.length * 2);
-  code.u32(scans.length + (driven === undefined ? 0 : 1));
+  code.u32(scans.length + (driven === undefined ? 0 : 1 + latchTypes.length));
   for (const [index, scan] of scans.entries()) {
     const body = emitFunction(context, scan, plans[index] as (typeof plans)[number]);
     code.u32(body.length).raw(body);
   }
+  const added: number[] = [];
   if (driven !== undefined && options.driven !== undefined) {
-    const body = driverBody({
-      layout: options.driven,
-      filter: driven,
-      fuelGlobal: context.fuelGlobal,
-      firstGlobal: context.depthGlobal + 2,
-    });
-    code.u32(body.length).raw(body);
-    types.push(DRIVER_TYPE);
+    const firstGlobal = context.depthGlobal + 2;
+    const latch = latchAt(
+      firstGlobal + driverGlobals.length,
+      shape.importedFunctions.length + shape.functions.length + 1,
+    );
+    const layout = options.driven;
+    const { fuelGlobal } = context;
+    const filter = calleeOf(context, scans, driven);
+    const bodies = [driverBody({ layout, filter, fuelGlobal, firstGlobal, latch }), ...latchBodies(latch)];
+    for (const body of bodies) code.u32(body.length).raw(body);
+    for (const type of [DRIVER_TYPE, ...latchTypes]) added.push(types.push(type) - 1);
   }
   return assemble(shape, {
     [Id.type]: withTypes(shape, types.slice(shape.types.length)),
-    ...(driven === undefined
-      ? {}
-      : { [Id.function]: grown(shape, Id.function, shape.functions.length, 1).u32(types.length - 1) }),
+    ...(added.length === 0 ? {} : { [Id.function]: withFunctions(shape, added) }),
     [Id.global]: withGlobals(shape, fuel, depthMax, driven !== undefined),
     [Id.export]: withExports(shape, context, driven !== undefined),
     ...(scans.length > 0 ? { [Id.code]: code } : {}),
@@ -118,6 +129,15 @@ function drivenFunction(shape: ModuleShape, name: string | undefined): number | 
   return index;
 }
 
+/** How the loop reaches it: as a part of itself where that pays, since a call takes as long as a simple filter does. */
+function calleeOf(context: EmitContext, scans: readonly FunctionScan[], index: number): Callee {
+  const own = index - context.shape.importedFunctions.length;
+  const scan = scans[own];
+  const plan = context.plans[own];
+  if (scan === undefined || plan === undefined || !canBeWithin(context.shape, scan, plan)) return { index };
+  return { within: (place) => emitWithin(context, scan, plan, place) };
+}
+
 /** The contents of a section behind its count, which is written anew. */
 function grown(shape: ModuleShape, id: number, before: number, added: number): Writer {
   const section = shape.sections.find((one) => one.id === id);
@@ -126,6 +146,12 @@ function grown(shape: ModuleShape, id: number, before: number, added: number): W
   let at = section.start;
   while ((shape.bytes[at] as number) >= 0x80) at++;
   return out.raw(shape.bytes.subarray(at + 1, section.end));
+}
+
+function withFunctions(shape: ModuleShape, types: readonly number[]): Writer {
+  const out = grown(shape, Id.function, shape.functions.length, types.length);
+  for (const type of types) out.u32(type);
+  return out;
 }
 
 function withTypes(shape: ModuleShape, added: ModuleShape['types']): Writer | undefined {
@@ -139,7 +165,8 @@ function withTypes(shape: ModuleShape, added: ModuleShape['types']): Writer | un
 
 function withGlobals(shape: ModuleShape, fuel: bigint, depthMax: number, driven: boolean): Writer {
   const more = driven ? driverGlobals.length : 0;
-  const out = grown(shape, Id.global, shape.globals, 3 + more);
+  const latched = driven ? LATCH_GLOBALS : 0;
+  const out = grown(shape, Id.global, shape.globals, 3 + more + latched);
   out.byte(Type.i64).byte(1).byte(Op.i64Const).signed(fuel).byte(Op.end);
   for (const mutable of [1, 0]) {
     out.byte(Type.i32).byte(mutable).byte(Op.i32Const).signed(depthMax).byte(Op.end);
@@ -147,11 +174,14 @@ function withGlobals(shape: ModuleShape, fuel: bigint, depthMax: number, driven:
   for (let left = more; left > 0; left--) {
     out.byte(Type.i32).byte(1).byte(Op.i32Const).signed(0).byte(Op.end);
   }
+  for (let left = latched; left > 0; left--) {
+    out.byte(Type.i64).byte(1).byte(Op.i64Const).signed(0).byte(Op.end);
+  }
   return out;
 }
 
 function withExports(shape: ModuleShape, context: EmitContext, driven: boolean): Writer {
-  const out = grown(shape, Id.export, shape.exports, driven ? 4 + driverGlobals.length : 3);
+  const out = grown(shape, Id.export, shape.exports, driven ? 5 + driverGlobals.length : 3);
   out.name(FUEL_EXPORT).byte(3).u32(context.fuelGlobal);
   out.name(DEPTH_EXPORT).byte(3).u32(context.depthGlobal);
   out
@@ -165,10 +195,12 @@ function withExports(shape: ModuleShape, context: EmitContext, driven: boolean):
       .byte(3)
       .u32(context.depthGlobal + 2 + index);
   }
+  const run = shape.importedFunctions.length + shape.functions.length;
+  out.name(RUN_EXPORT).byte(0).u32(run);
   return out
-    .name(RUN_EXPORT)
+    .name(TOLD_EXPORT)
     .byte(0)
-    .u32(shape.importedFunctions.length + shape.functions.length);
+    .u32(run + latchTypes.length);
 }
 
 function assemble(shape: ModuleShape, replaced: Record<number, Writer | undefined>): Uint8Array {

@@ -153,3 +153,15 @@ function walk(
     if (height > highest) highest = height;
   }
 }
+
+/** Types of a function's locals behind its parameters, in their order. */
+export function declaredLocals(shape: ModuleShape, scan: FunctionScan): number[] {
+  const reader = new Reader(shape.bytes, scan.groupsStart, scan.codeStart);
+  const types: number[] = [];
+  while (!reader.done) {
+    const some = reader.u32('a count of locals');
+    const type = valueType(reader);
+    for (let left = some; left > 0; left--) types.push(type);
+  }
+  return types;
+}

@@ -186,7 +186,7 @@ function parseDuration(text: string): u64 {
 }
 
 export function openConfig(at: usize, bytes: u32): Config {
-  openEvent(0);
+  openEvent(0, 0);
   problem = '';
   const reader = new JsonReader(at, bytes);
   const value = reader.read();

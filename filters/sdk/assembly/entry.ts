@@ -10,7 +10,7 @@ import {
   setFilterCallAnnotationCount,
   setFilterCallAnnotationsAt,
 } from './generated/layout';
-import { eventRecord, openBatch, openEvent, recordAt } from './memory';
+import { openEvent, recordAt } from './memory';
 import { annotationsAt, countAnnotations, isDrop, openVerdict, Verdict } from './verdict';
 
 let area: usize = 0;
@@ -30,16 +30,13 @@ export function reserve(bytes: usize): usize {
 }
 
 /** Begins the event that the host asks for. */
-export function openCall(call: usize): void {
+export function openCall(call: usize): Event {
   const index = filterCallCursor(call);
-  openBatch(filterCallBatchAt(call));
-  openEvent(recordAt(index));
+  const batch = filterCallBatchAt(call);
+  const record = recordAt(batch, index);
+  openEvent(batch, record);
   openVerdict(index);
-}
-
-/** The event that was begun last. */
-export function event(): Event {
-  return changetype<Event>(eventRecord());
+  return changetype<Event>(record);
 }
 
 /** Ends the event: what was said of it is handed over. What was said before a trap is not. */

@@ -28,24 +28,18 @@ const nothing: usize = memory.data(512, 8);
 let nextView: usize = views;
 /** Address of the batch that is being judged. */
 let batch: usize = 0;
-/** Address of its records' offsets. */
-let offsets: usize = 0;
 /** Address of the record that is being judged; 0 at load. */
 let record: usize = 0;
-
-export function openBatch(at: usize): void {
-  batch = at;
-  offsets = at + batchHeaderOffsetsAt(at);
-}
 
 export function batchAt(): usize {
   return batch;
 }
 
-/** Gives back all views of the event before. The record is 0 where there is none, as at load. */
-export function openEvent(at: usize): void {
+/** Begins an event of a batch, and gives back all views of the one before. Both are 0 where there is none, as at load. */
+export function openEvent(batchAddress: usize, recordAddress: usize): void {
   nextView = views;
-  record = at;
+  batch = batchAddress;
+  record = recordAddress;
 }
 
 /** Address of the record that is being judged. */
@@ -77,8 +71,9 @@ export function emptyAt(): usize {
   return nothing;
 }
 
-export function recordAt(index: u32): usize {
-  return batch + load<u32>(offsets + ((<usize>index) << 2));
+/** Address of a record of a batch: what follows from the call, rather than from what lies in globals, costs less. */
+export function recordAt(batchAddress: usize, index: u32): usize {
+  return batchAddress + load<u32>(batchAddress + batchHeaderOffsetsAt(batchAddress) + ((<usize>index) << 2));
 }
 
 /** Address of the process entry of a 1-based index, of the empty entry where there is none. */

@@ -15,5 +15,5 @@ export function bytes(text: string): Bytes {
 
 /** Gives back all views, as before each event: for a test that makes thousands. */
 export function reset(): void {
-  openEvent(0);
+  openEvent(0, 0);
 }
