@@ -242,10 +242,12 @@ export class Desired {
       // Of the bytes that would run, whatever they are said to be.
       const digest = digestOf(module);
       if (!isKnown && before !== undefined) {
-        // Its signature was checked as it was loaded.
-        modules.push(before);
+        // The signature of what runs was checked as it was loaded. It says nothing of configurations: the same module is
+        // taken with another one.
+        const isSame = digestOf(before) === digest && (module.digest ?? digest) === digest;
+        modules.push(isSame ? module : before);
         kept++;
-        if (digestOf(before) !== digest) untrusted.push(refusedFilter(module, unreadable ?? ''));
+        if (!isSame) untrusted.push(refusedFilter(module, unreadable ?? ''));
         continue;
       }
       const check =

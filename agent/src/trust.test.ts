@@ -7,7 +7,7 @@ import { join } from 'node:path';
 import { type FilterSignature, filterSignatureMessage, parseFilterKey } from '@weir/filter-accept';
 import { FilterHost } from '@weir/filter-host';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import { assembleModule } from '../../filters/host/src/fixtures.js';
+import { assembleModule, done, eachRecord, judge, pids } from '../../filters/host/src/fixtures.js';
 import { Desired, type FilterModule } from './desired.js';
 import { FilterTrust } from './trust.js';
 
@@ -57,7 +57,10 @@ function desiredOf(
 const digestOf = (bytes: Uint8Array) => `sha256:${createHash('sha256').update(bytes).digest('hex')}`;
 
 function module(name: string, version: string, ...by: Author[]): FilterModule {
-  const bytes = assembleModule({ name, version, filter: '(i32.const 0)' });
+  return signed(name, version, assembleModule({ name, version, filter: '(i32.const 0)' }), ...by);
+}
+
+function signed(name: string, version: string, bytes: Uint8Array, ...by: Author[]): FilterModule {
   const digest = digestOf(bytes);
   const signatures: FilterSignature[] = by.map(({ id, privateKey }) => ({
     keyId: id,
@@ -227,6 +230,25 @@ describe('an agent that holds a key', () => {
     writeFileSync(join(keys, 'grace.pub'), grace.pem);
     await desired.applyFilters([one, two]);
     expect(host.status()).toEqual([]);
+  });
+
+  it('takes another configuration of what runs while its keys cannot be read', async () => {
+    const ada = await author();
+    const desired = desiredOf([trusts('ada.pub', ada)]);
+    const bytes = assembleModule({
+      name: 'drops',
+      rest: `(func (export "weir_configure") (param i32 i32) (result i32)
+        (global.set $count (i32.and (i32.load8_u (local.get 0)) (i32.const 1))) (i32.const 0))`,
+      filter: `${eachRecord('(i32.store8 (local.get $v) (global.get $count))')} ${done}`,
+    });
+    const drops = { ...signed('drops', '1.0.0', bytes, ada), config: '1' };
+    await desired.applyFilters([drops]);
+    expect((await judge(host, pids(1))).verdicts).toEqual([1]);
+    rmSync(join(folder, 'ada.pub'));
+    // Its author signs the module, not how it is configured.
+    await desired.applyFilters([{ ...drops, config: '0' }]);
+    expect(states(desired)).toEqual([['drops', '1.0.0', 'loaded']]);
+    expect((await judge(host, pids(1))).verdicts).toEqual([0]);
   });
 
   it('says at once which file is no key', async () => {

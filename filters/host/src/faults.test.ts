@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // The host with modules that trap, lie, grow and run away. They come from the built package: its worker is a file.
 import { RecordFlag } from '@weir/schema';
-import { afterEach, describe, expect, it } from 'vitest';
+import { afterEach, describe, expect, it, vi } from 'vitest';
 import {
   annotation,
   assembleModule,
@@ -401,6 +401,24 @@ describe('telling its state between batches', () => {
       expect(host.status()[0]?.quarantine).toBeUndefined();
     },
   );
+
+  it('is one of the traps that stop a filter', async () => {
+    // One trap on an event, and one on telling its state, in the same second.
+    const { filter } = counting('1.0.0');
+    const traps = {
+      ...tells('(unreachable)'),
+      filter: `${eachRecord(`(if (i32.eq ${pid} (i32.const 666)) (then (unreachable)))`)} ${filter}`,
+    };
+    const { host, reports } = await start([traps], { trapsMax: 2 });
+    // It is asked behind the batch.
+    await judge(host, pids(666, 1));
+    await vi.waitFor(() => expect(host.status()[0]).toMatchObject({ quarantine: { code: 'traps' } }), 10_000);
+    expect(host.status()[0]).toMatchObject({ traps: 2 });
+    const stopped = reports.find(({ type }) => type === 'quarantine');
+    expect(stopped).toMatchObject({
+      reason: expect.stringMatching(/2 times within .*on: telling its state/),
+    });
+  });
 
   it('that cannot be leaves the filter as it was, and is not asked for again', async () => {
     const { host, reports } = await start([tells('(i32.const -8)')]);

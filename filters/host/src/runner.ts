@@ -149,8 +149,11 @@ export class FilterRunner {
     }
   }
 
-  /** Gives the main thread what the filter would hand over to its next version: it outlives the worker. */
-  checkpoint(): void {
+  /**
+   * Gives the main thread what the filter would hand over to its next version: it outlives the worker. `timeMs` is that of
+   * the last event.
+   */
+  checkpoint(timeMs: number): void {
     const instance = this.#instance;
     if (this.quarantined || !this.#tellsState || instance?.takesState !== true) return;
     const start = this.#context.nowNs();
@@ -168,14 +171,14 @@ export class FilterRunner {
     // Not out of its reserve: where batches end is not to stop a filter.
     this.#count(Counter.fuel, Math.min(fuel, fuel - instance.fuelLeft));
     this.#context.post({ type: 'state', row: this.entry.row, state });
-    if (failure !== undefined) this.#cannotTell(instance, failure, fuel);
+    if (failure !== undefined) this.#cannotTell(instance, failure, fuel, timeMs);
     const end = this.#context.nowNs();
     this.#count(Counter.nanoseconds, end - start);
     this.#count(Counter.processorNs, this.#context.processorNs(end - start, end));
   }
 
   /** Telling its state failed: it is not asked again, and begins anew where it trapped. */
-  #cannotTell(instance: FilterInstance, failure: unknown, fuel: number): void {
+  #cannotTell(instance: FilterInstance, failure: unknown, fuel: number, timeMs: number): void {
     this.#tellsState = false;
     const reason = instance.cause === 'trap' ? describeError(failure) : instance.limitReached(fuel);
     const trapped = !(failure instanceof StateError);
@@ -183,8 +186,17 @@ export class FilterRunner {
     this.#context.post({ type: 'log', row: this.entry.row, level: 2, text });
     if (!trapped) return;
     this.#count(Counter.traps, 1);
+    if (this.#tooManyTraps(timeMs)) {
+      this.#quarantineForTraps(`telling its state: ${reason}`, timeMs);
+      return;
+    }
     this.#halfDone = true;
     this.recover();
+  }
+
+  #quarantineForTraps(reason: string, timeMs: number): void {
+    const often = `trapped ${this.#trapTimesMs.length} times within ${this.#context.bounds.trapWindowMs} ms`;
+    this.quarantine('traps', `${often}, the last time on: ${reason}`, timeMs);
   }
 
   /** Has it begin anew, where a trap in handing over its state left it half changed. */
@@ -503,9 +515,7 @@ export class FilterRunner {
     this.#count(Counter.traps, 1);
     const timeMs = batch.timeMs(record);
     if (this.#tooManyTraps(timeMs)) {
-      const { trapWindowMs } = this.#context.bounds;
-      const often = `trapped ${this.#trapTimesMs.length} times within ${trapWindowMs} ms`;
-      this.quarantine('traps', `${often}, the last time on: ${reason}`, timeMs);
+      this.#quarantineForTraps(reason, timeMs);
       return;
     }
     // What a trap left half done in the filter's state is worth nothing.

@@ -144,7 +144,7 @@ function checkpoint(): void {
   const nowMs = batch.timeMs(batch.recordCount - 1);
   if (Math.abs(nowMs - checkpointMs) < CHECKPOINT_MS) return;
   checkpointMs = nowMs;
-  for (const runner of runners) runner.checkpoint();
+  for (const runner of runners) runner.checkpoint(nowMs);
 }
 
 try {
