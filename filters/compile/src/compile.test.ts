@@ -346,6 +346,25 @@ describe('testing', () => {
     expect((await failure(testFilter({ module, tests: [file] }))).message).toMatch(message);
   });
 
+  it('finds a filter that goes by how events fall into batches', async () => {
+    const path = await project(`${head}
+import { batchAt } from '@weir/filter-sdk/memory';
+let seen = 0;
+export function filter(event: Event): Verdict {
+  seen++;
+  // How many records the batch has.
+  return seen == 3 && load<u32>(batchAt() + 12) > 1 ? drop() : keep();
+}`);
+    const { bytes } = await buildFilter({ source: path });
+    const file = join(folder, 'beside.json');
+    const count = { keep: 3, drop: 1 };
+    const events = [event(4), event(5), event(6), event(7)];
+    await writeFile(file, JSON.stringify({ cases: [{ name: 'goes by batches', events, count }] }));
+    expect(formatTest(await testFilter({ module: bytes, tests: [file] }))).toMatch(
+      /event 2 \(exec of \/bin\/a\): \["keep".*\] in a batch of its own, but \["drop".*\] beside others/,
+    );
+  });
+
   it('judges a recording as it is, and skips what no filter judges', async () => {
     const lines = [
       event(1),

@@ -13,12 +13,18 @@
 //
 // `config` is an object, or a string that is passed on as it is. In `expect`, `arguments` are those of the process, as
 // they go on. No text of `absent` may be anywhere in what goes on: it was masked.
-// `expect` has one entry an event; `count` is for recordings. A case begins with fresh state.
+// `expect` has one entry an event; `count` is for recordings. A case begins with fresh state. Its events are judged a
+// second time, each in a batch of its own: what a filter says of an event must not hang on which others lie beside it.
 
 import { readdir, readFile } from 'node:fs/promises';
 import { basename, dirname, extname, join, resolve } from 'node:path';
 import { FilterHost, type FilterReport, Judgement } from '@weir/filter-host';
-import { BATCH_HEADER_BYTES, severityNames } from '@weir/schema';
+import {
+  BATCH_HEADER_BYTES,
+  BATCH_HEADER_OFFSETS_AT_AT,
+  BATCH_HEADER_RECORD_COUNT_AT,
+  severityNames,
+} from '@weir/schema';
 import { BatchDecoder, BatchReader, type DecodedAnnotation, readSegment } from '@weir/segment';
 import { FilterBuildError } from './error.js';
 import { batchOfEvents, isJudged } from './events.js';
@@ -264,13 +270,14 @@ interface Judged {
 
 async function judge(
   host: FilterHost,
-  batches: readonly Uint8Array[],
+  batches: Iterable<Uint8Array>,
   absent: readonly string[],
-): Promise<{ judged: Judged[]; alerts: number; errors: number; found: string[] }> {
+): Promise<{ judged: Judged[]; alerts: number; errors: number; lost: number; found: string[] }> {
   const judged: Judged[] = [];
   const found = new Set<string>();
   let alerts = 0;
   let errors = 0;
+  let lost = 0;
   for (const batch of batches) {
     const slot = await host.acquireWhenFree();
     try {
@@ -280,6 +287,7 @@ async function judge(
       const result = await host.run(slot, batch.length);
       alerts += result.alertCount;
       errors += result.errors;
+      lost += result.annotationsLost;
       // A copy: the decoder keeps views, and the slot is used again.
       const bytes = slot.bytes.slice(0, result.byteLength);
       const held = Buffer.from(bytes);
@@ -299,7 +307,50 @@ async function judge(
       host.release(slot);
     }
   }
-  return { judged, alerts, errors, found: [...found] };
+  return { judged, alerts, errors, lost, found: [...found] };
+}
+
+/** Events of a case that are judged alone as well. */
+const ALONE_MAX = 1000;
+
+/** The first events of batches, each as a batch of its own, with all that lies around it: one that names only its record. */
+function* alone(batches: readonly Uint8Array[]): Generator<Uint8Array> {
+  let left = ALONE_MAX;
+  for (const batch of batches) {
+    const view = new DataView(batch.buffer, batch.byteOffset, batch.byteLength);
+    const offsetsAt = view.getUint32(BATCH_HEADER_OFFSETS_AT_AT, true);
+    const count = view.getUint32(BATCH_HEADER_RECORD_COUNT_AT, true);
+    for (let index = 0; index < count; index++) {
+      if (left-- === 0) return;
+      const one = new Uint8Array(batch);
+      const header = new DataView(one.buffer);
+      header.setUint32(BATCH_HEADER_OFFSETS_AT_AT, offsetsAt + index * 4, true);
+      header.setUint32(BATCH_HEADER_RECORD_COUNT_AT, 1, true);
+      yield one;
+    }
+  }
+}
+
+/** What a filter says of events by themselves that differs from what it said of them together. */
+function differencesAlone(together: readonly Judged[], apart: readonly Judged[], masks: boolean): string[] {
+  const said = ({ verdict, annotation }: Judged) => {
+    const { severity, message, labels, error } = annotation ?? {};
+    // What is masked of a process is so in all its events of a batch, and in what is said of them.
+    return masks ? [verdict, severity, error] : [verdict, severity, error, message, labels];
+  };
+  const failures: string[] = [];
+  for (const [index, one] of apart.entries()) {
+    const [alone, beside] = [said(one), said(together[index] as Judged)].map((words) =>
+      JSON.stringify(words),
+    );
+    if (alone === beside) continue;
+    failures.push(
+      `event ${index} (${one.what}): ${alone} in a batch of its own, but ${beside} beside others: it goes by more than the event`,
+    );
+    // Those behind differ by what the first has changed.
+    break;
+  }
+  return failures;
 }
 
 function compare(index: number, expected: Expectation, actual: Judged, prefix: string): string[] {
@@ -341,11 +392,10 @@ async function runCase(
     onReport: (report) => reports.push(report),
   });
   try {
-    const set = await host.setFilters([
-      config === undefined ? { bytes: options.module } : { bytes: options.module, config },
-    ]);
+    const source = config === undefined ? { bytes: options.module } : { bytes: options.module, config };
+    const set = await host.setFilters([source]);
     const prefix = `filter.${set.filters[0]?.name ?? ''}.`;
-    const { judged, alerts, errors, found } = await judge(host, one.batches, one.absent);
+    const { judged, alerts, errors, lost, found } = await judge(host, one.batches, one.absent);
     const failures: string[] = [];
     if (one.expect !== undefined) {
       if (one.expect.length !== judged.length) {
@@ -368,6 +418,15 @@ async function runCase(
       if (report.type === 'quarantine') failures.push(`quarantined (${report.code}): ${report.reason}`);
       if (report.type === 'label') failures.push(report.reason);
     }
+    const log = reports.flatMap((report) => (report.type === 'log' ? [report.text] : []));
+    // Where there is no room for all that is said of a batch, what is left out hangs on the others.
+    if (failures.length === 0 && lost === 0 && judged.length > 1) {
+      await host.setFilters([]);
+      await host.setFilters([source]);
+      const apart = await judge(host, alone(one.batches), []);
+      const masks = (set.filters[0]?.manifest.redacts.length ?? 0) > 0;
+      failures.push(...differencesAlone(judged, apart.judged, masks));
+    }
     return {
       file,
       name: one.name,
@@ -376,7 +435,7 @@ async function runCase(
       events: judged.length,
       kept: counted('keep'),
       dropped: counted('drop'),
-      log: reports.flatMap((report) => (report.type === 'log' ? [report.text] : [])),
+      log,
     };
   } finally {
     await host.close();

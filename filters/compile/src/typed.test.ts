@@ -641,18 +641,25 @@ describe('labels of an earlier filter', () => {
 });
 
 describe('a message', () => {
-  it('that is said again and again traps before it leaves the room for text', async () => {
+  it('that is said again and again takes no more room than once', async () => {
     const budget = { fuelPerEvent: 10_000_000, averageFuel: 100_000_000, averageNs: 100_000_000 };
     const host = await start([{ bytes: module('messages') }], budget);
     const { records } = await judge(
       host,
-      hookBatch(...[48n, 49n, 1n].map((value) => [{ type: ArgumentType.uint64, value }])),
+      hookBatch(...[1n, 60n, 2n].map((value) => [{ type: ArgumentType.uint64, value }])),
     );
-    expect(records.map((record) => record.annotation?.error)).toEqual([false, true, false]);
-    expect(records[1]?.annotation?.labels['filter.messages.error']).toMatch(
-      /one event writes more than 24576 bytes of text/,
-    );
-    expect(records[2]?.annotation?.message).toBe('x'.repeat(512));
+    expect(records.map((record) => record.annotation?.error)).toEqual([false, false, false]);
+    for (const { annotation } of records) expect(annotation?.message).toBe('x'.repeat(512));
+  });
+
+  it('does not write over those of the alerts of its event', async () => {
+    const host = await start([{ bytes: module('messages') }]);
+    const { records, text } = await judge(host, hookBatch([{ type: ArgumentType.uint64, value: -2n }]));
+    expect(records[0]?.annotation?.message).toBe('é'.repeat(256));
+    expect(text).toContain('b'.repeat(512));
+    expect(text).not.toContain('b'.repeat(513));
+    expect(text).not.toContain('a literal first');
+    expect(text).toContain('a literal');
   });
 });
 

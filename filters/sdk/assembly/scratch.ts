@@ -5,11 +5,11 @@
 import { Bytes, viewOf } from './bytes';
 import { writeNumber } from './text';
 
-/** The most that one event writes: 4 messages, 64 names and 64 values of labels, and what it formats. */
-const SCRATCH_BYTES: u32 = 24_576;
+/** The most that one event writes: 64 names and 64 values of labels, and what it formats. */
+const SCRATCH_BYTES: u32 = 22_528;
 const FORMATTED_BYTES: u32 = 2048;
 
-const scratch: usize = memory.data(24576, 8);
+const scratch: usize = memory.data(22528, 8);
 
 let used: u32 = 0;
 let formatted: u32 = 0;
@@ -25,7 +25,7 @@ export function scratchUsed(): u32 {
 
 /** Where the next text goes, of `most` bytes. Traps where one event, or all of loading, writes more than there is room for. */
 export function scratchAt(most: u32): usize {
-  if (used + most > SCRATCH_BYTES) throw new Error('one event writes more than 24576 bytes of text');
+  if (used + most > SCRATCH_BYTES) throw new Error('one event writes more than 22528 bytes of text');
   return scratch + used;
 }
 

@@ -3,6 +3,7 @@
 //
 //   annotations  ANNOTATIONS_MAX x 24    structs filter_annotation, one after the other
 //   labels       ANNOTATIONS_MAX x 256   16 structs filter_label for each annotation
+//   messages     ANNOTATIONS_MAX x 512   the message of each annotation, where it is no literal: the last one counts
 //   words        INTERNED_BYTES          literals as UTF-8, each encoded once
 //   table        INTERNED_MAX x 16       address of a literal, address and length of its bytes
 //   redactions   8 + REDACTIONS_MAX x 8  a struct filter_spans and its spans
@@ -46,6 +47,7 @@ const INTERNED_MAX: u32 = 256;
 const annotations: usize = memory.data(96, 8);
 const labels: usize = memory.data(1024, 8);
 const redactions: usize = memory.data(520, 8);
+const messages: usize = memory.data(2048, 8);
 const words: usize = memory.data(16384, 8);
 const table: usize = memory.data(4096, 8);
 /** Never read through: their addresses are the verdicts. */
@@ -104,8 +106,8 @@ function ownAnnotation(): usize {
   return note;
 }
 
-/** Encodes text; returns the address in the low half, the bytes in the high half. Literals are encoded once. */
-function place(text: string, most: u32): u64 {
+/** Address of a literal's bytes in the low half, their number in the high half; encoded once. 0 where it is none, or there is no room. */
+function placeLiteral(text: string, most: u32): u64 {
   const literal = changetype<usize>(text) < __heap_base;
   if (literal) {
     let slot = (<u32>changetype<usize>(text) >> 3) & (INTERNED_MAX - 1);
@@ -131,6 +133,13 @@ function place(text: string, most: u32): u64 {
       slot = (slot + 1) & (INTERNED_MAX - 1);
     }
   }
+  return 0;
+}
+
+/** Encodes text; returns the address in the low half, the bytes in the high half. */
+function place(text: string, most: u32): u64 {
+  const placed = placeLiteral(text, most);
+  if (placed != 0) return placed;
   const at = scratchAt(most);
   const bytes = writeText(text, at, most);
   takeScratch(bytes);
@@ -154,8 +163,13 @@ function addText(annotation: usize, name: string, value: string): void {
 }
 
 function addMessage(annotation: usize, text: string): void {
-  const placed = place(text, MESSAGE_BYTES_MAX);
-  setFilterAnnotationMessage(annotation, <u32>placed, <u32>(placed >> 32));
+  const placed = placeLiteral(text, MESSAGE_BYTES_MAX);
+  if (placed != 0) {
+    setFilterAnnotationMessage(annotation, <u32>placed, <u32>(placed >> 32));
+    return;
+  }
+  const at = messages + ((annotation - annotations) / filterAnnotationBytes) * MESSAGE_BYTES_MAX;
+  setFilterAnnotationMessage(annotation, <u32>at, writeText(text, at, MESSAGE_BYTES_MAX));
 }
 
 function addRedaction(address: u32, bytes: u32): void {
@@ -199,8 +213,7 @@ export class Verdict {
   }
 
   /**
-   * Says in words what was found; cut to 512 bytes. The last one counts; but text that is no literal takes room each
-   * time, and where one event writes more than 24576 bytes it traps.
+   * Says in words what was found; cut to 512 bytes. The last one counts.
    */
   message(text: string): Verdict {
     addMessage(ownAnnotation(), text);
