@@ -8,6 +8,7 @@
 #include "done.h"
 #include "emit.h"
 #include "field.h"
+#include "ima.h"
 #include "match.h"
 #include "notify.h"
 #include "process.h"
@@ -318,6 +319,9 @@ __noinline int post(__u32 slot, __u32 config_id, __u32 bit, __u32 event_kind) {
         end = append_stacks(slot, end, entry->flags);
     if (end > WEIR_RECORD_BYTES - WEIR_RECORD_PADDING)
         return 1;
+    if (HOOK_HAS(WEIR_HOOK_FEATURE_IMA_HASH) && (entry->flags & WEIR_SELECTOR_FLAG_IMA_HASH) &&
+        ima_keep(slot, end))
+        return 0;
     return emit(scratch, end, WEIR_KERNEL_COUNTER_PRODUCED_HOOK) != 0;
 }
 

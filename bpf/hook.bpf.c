@@ -96,8 +96,46 @@ static __always_inline bool is_denying(void) {
 /* Observes or enforces on an LSM hook, where bpf is among the kernel's active security modules. */
 SEC("lsm/file_open")
 int at_lsm_hook(__u64 *ctx) {
+    // Left behind by a call that another module denied in between.
+    if (HOOK_HAS(WEIR_HOOK_FEATURE_IMA_HASH))
+        ima_send_unhashed();
     int error = run_hook(ctx, match_function, is_denying);
 
+    if (HOOK_HAS(WEIR_HOOK_FEATURE_IMA_HASH) && error && ima_defer(error))
+        return 0;
+    if (!denies || error > 0 || error < ERROR_LOWEST)
+        return 0;
+    return error;
+}
+
+/* Run after at_lsm_hook at hooks whose first parameter is a program that is about to run: adds its hash to
+ * events. */
+SEC("lsm.s/bprm_check_security")
+int hash_program(__u64 *ctx) {
+    struct linux_binprm *program = (void *)ctx[0];
+    int error = ima_send_hashed(program->file);
+
+    if (!denies || error > 0 || error < ERROR_LOWEST)
+        return 0;
+    return error;
+}
+
+/* The same at hooks whose first parameter is a file. */
+SEC("lsm.s/file_open")
+int hash_file(__u64 *ctx) {
+    int error = ima_send_hashed((void *)ctx[0]);
+
+    if (!denies || error > 0 || error < ERROR_LOWEST)
+        return 0;
+    return error;
+}
+
+/* Run last: does for events that nobody has hashed what the two above do for others. */
+SEC("lsm/file_open")
+int after_hash(void *ctx) {
+    int error = ima_send_unhashed();
+
+    (void)ctx;
     if (!denies || error > 0 || error < ERROR_LOWEST)
         return 0;
     return error;

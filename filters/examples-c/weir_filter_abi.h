@@ -41,6 +41,7 @@ enum weir_record_flag {
     WEIR_RECORD_FLAG_ORPHAN = 64, // the process, or its exec, was not in the process table: only pid, start time and when its program began are known
     WEIR_RECORD_FLAG_SOCKET_OWNER = 128, // the process is the one that the socket of an argument belongs to, not the one that was running
     WEIR_RECORD_FLAG_WITHHELD = 256, // it only keeps the table of processes whole: nobody is shown it, and nothing keeps it
+    WEIR_RECORD_FLAG_IMA_HASH = 512, // its last bytes are an ima_hash
 };
 
 // Bits about a process, as bit values.
@@ -465,6 +466,17 @@ _Static_assert(__builtin_offsetof(struct weir_hook_record, user_stack) == 112, "
 _Static_assert(__builtin_offsetof(struct weir_hook_record, data_count) == 120, "hook_record.data_count");
 _Static_assert(__builtin_offsetof(struct weir_hook_record, has_return) == 122, "hook_record.has_return");
 _Static_assert(__builtin_offsetof(struct weir_hook_record, undecided_terms) == 124, "hook_record.undecided_terms");
+
+// The hash of a file, as IMA has it. The last bytes of a hook record that has the flag ima_hash.
+struct weir_ima_hash {
+    __u32 algorithm; // the kernel's hash_algo
+    __u32 reserved; // 0
+    __u8 digest[64]; // as many of the first bytes as the algorithm has
+};
+_Static_assert(sizeof(struct weir_ima_hash) == 72, "ima_hash");
+_Static_assert(__builtin_offsetof(struct weir_ima_hash, algorithm) == 0, "ima_hash.algorithm");
+_Static_assert(__builtin_offsetof(struct weir_ima_hash, reserved) == 4, "ima_hash.reserved");
+_Static_assert(__builtin_offsetof(struct weir_ima_hash, digest) == 8, "ima_hash.digest");
 
 // One argument of a hook record.
 struct weir_argument {

@@ -180,6 +180,7 @@ function effects(policy: Policy, call: ResolvedCall, selector: ExpandedSelector)
     ];
     const stacks = of.filter((whose) => whose !== '').join(' and of ');
     if (stacks !== '') actions.push(`with the stack of ${stacks}`);
+    if (item.imaHash === true) actions.push('with the hash of the file, by IMA');
   }
   const late = selector.part('matchReturnActions').map(({ item }) => {
     if (item.action === 'Sigkill') return 'kill the process';

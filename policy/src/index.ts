@@ -16,6 +16,7 @@ export {
   policyIssueCodes,
 } from './error.js';
 export { generateLists, type KernelNames } from './generated-lists.js';
+export { type ImaFile, imaFileOf } from './ima.js';
 export { type ArgumentTypeOf, resolveArgumentTypes } from './kernel-types.js';
 export { type LibraryEntry, libraryEntry, sortLibrary } from './library.js';
 export { type FollowedLink, followLinks, type RealPath, resolveLinks } from './links.js';

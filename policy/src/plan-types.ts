@@ -220,6 +220,8 @@ export interface PlannedSelector {
   readonly returnSockets?: PlannedSockets;
   /** Stacks that its events have. Absent where they have none. */
   readonly stacks?: { readonly kernel: boolean; readonly user: boolean };
+  /** Its events have the hash of the file that the LSM hook is about. Absent where not. */
+  readonly imaHash?: true;
   /** Number of its scope, or null where it holds for every process. */
   readonly scope: number | null;
   /** Positions in the hook's arguments that its event shows. */

@@ -11,6 +11,7 @@ import { enforcerCalls, enforcerEffects } from './enforcers.js';
 import { type PolicyIssue, throwIssues } from './error.js';
 import { ungenerated } from './generated-lists.js';
 import { type CalledFields, hooksOf, type PolicyHook } from './hooks.js';
+import { hashOf } from './ima.js';
 import { undecidedTypes } from './kernel-types.js';
 import { withListValues } from './list-values.js';
 import { partCalls, sharedCall } from './listed-calls.js';
@@ -496,6 +497,7 @@ class Planner {
         ...rateLimitOf(selector),
         ...notificationOf(selector),
         ...stacksOf(selector),
+        ...hashOf(selector),
         ...settingOf(selector),
         ...plannedSockets(
           selector.matchActions,

@@ -8,6 +8,7 @@ import { compileCel } from './cel/compile.js';
 import { comparedTexts } from './cel/selector.js';
 import type { PolicyIssue } from './error.js';
 import { type CalledFields, hooksOf, type PolicyHook } from './hooks.js';
+import { type ImaFile, imaFileOf } from './ima.js';
 import { userRegister } from './marker-arguments.js';
 import { typeInfo } from './names.js';
 import { type Policy, policyIssue } from './parse.js';
@@ -270,7 +271,7 @@ function checkReturnParts(selector: ExpandedSelector, returnArg: Argument | unde
     const before = selector.matchActions.find((action) => action.item.rateLimit !== undefined);
     if (item.rateLimit !== undefined && before !== undefined)
       report(`${path}.rateLimit`, `the event, which is one, has a rate limit in ${before.path} already`);
-    if (item.imaHash === true) report(`${path}.imaHash`, `imaHash at the return ${later}`);
+    if (item.imaHash === true) report(`${path}.imaHash`, 'imaHash is for lsmhooks, which have no return');
   }
 }
 
@@ -279,6 +280,7 @@ function checkSelector(
   args: readonly Argument[],
   called: CalledFields | undefined,
   isMarker: boolean,
+  imaFile: ImaFile | undefined,
   report: Report,
 ): void {
   checkReturnParts(selector, called?.returnArg, report);
@@ -307,10 +309,10 @@ function checkSelector(
     } else if (!plannedActions.has(item.action)) {
       report(`${path}.action`, `${item.action} ${later}: it does ${[...plannedActions].join(', ')}`);
     }
-    if (item.imaHash === true)
+    if (item.imaHash === true && imaFile === undefined)
       report(
         `${path}.imaHash`,
-        `imaHash ${later}: the kernel hashes for sleepable programs alone, and those by which hooks match are not`,
+        'the kernel hashes files at LSM hooks that are about one: write it under lsmhooks, on bprm_check_security, file_post_open, mmap_file or their like',
       );
     for (const field of ['argRegs', 'argNewSymbol', 'argNewAddr', 'argNewOffset'] as const) {
       if (item[field] !== undefined) report(`${path}.${field}`, `${field} ${later}`);
@@ -333,7 +335,8 @@ function checkHook(policy: Policy, hook: PolicyHook, report: Report): void {
       report(`${path}.data[${position}].type`, `${type} in data ${later}: write it in args`);
   });
   for (const selector of expandSelectors(policy, fields, path)) {
-    checkSelector(selector, args, called, 'provider' in fields, report);
+    const imaFile = 'hook' in fields ? imaFileOf(fields.hook) : undefined;
+    checkSelector(selector, args, called, 'provider' in fields, imaFile, report);
     if (!calls.some(({ item }) => binariesMeanNext(policy, item.meaning, args, selector))) continue;
     for (const { item, path: at } of selector.matchBinaries) {
       if (item.followChildren !== true) continue;

@@ -8,6 +8,7 @@ import { checkEnforcers } from './enforcers.js';
 import type { PolicyIssue } from './error.js';
 import { expandedItemsMax, findTooLarge } from './expanded-size.js';
 import { Findings, type HookKind } from './findings.js';
+import { warnOfHashes } from './ima.js';
 import { namePattern } from './name-pattern.js';
 import { type TypeFamily, typeInfo } from './names.js';
 import { quote, suggestion } from './nearest.js';
@@ -439,6 +440,8 @@ function checkOtherHooks(findings: Findings): void {
         `names the function, not the hook: write ${hook.hook.slice('security_'.length)}, or hook the function under spec.kprobes`,
       );
     }
+    for (const selector of expandSelectors(findings.policy, hook, path))
+      warnOfHashes(findings, hook.hook, selector);
     checkHook(
       findings,
       hook,

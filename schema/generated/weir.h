@@ -57,6 +57,7 @@ enum weir_record_flag {
     WEIR_RECORD_FLAG_ORPHAN = 64, // the process, or its exec, was not in the process table: only pid, start time and when its program began are known
     WEIR_RECORD_FLAG_SOCKET_OWNER = 128, // the process is the one that the socket of an argument belongs to, not the one that was running
     WEIR_RECORD_FLAG_WITHHELD = 256, // it only keeps the table of processes whole: nobody is shown it, and nothing keeps it
+    WEIR_RECORD_FLAG_IMA_HASH = 512, // its last bytes are an ima_hash
 };
 
 // Bits about a process, as bit values.
@@ -226,6 +227,7 @@ enum weir_hook_feature {
     WEIR_HOOK_FEATURE_SOCKET_OWNERS = 2048, // events name the process that their socket belongs to; selectors may say which that is
     WEIR_HOOK_FEATURE_LONG_TEXTS = 8192, // a value is longer than a trie takes: texts are followed byte by byte
     WEIR_HOOK_FEATURE_THROTTLE = 16384, // a throttle of the node holds events back
+    WEIR_HOOK_FEATURE_IMA_HASH = 131072, // events have the hash of the file that the LSM hook is about
     WEIR_HOOK_FEATURE_SCOPED = 65536, // a selector holds for some processes only
 };
 
@@ -238,6 +240,7 @@ enum weir_selector_flag {
     WEIR_SELECTOR_FLAG_USER_STACK = 16, // its events have the stack of the program
     WEIR_SELECTOR_FLAG_ENFORCER = 32, // it does what a selector of its policy has asked for this thread
     WEIR_SELECTOR_FLAG_RETURNS = 64, // its event comes at the return of the call
+    WEIR_SELECTOR_FLAG_IMA_HASH = 256, // its events have the hash of the file
     WEIR_SELECTOR_FLAG_SHOWS_RETURN = 128, // the last argument that its event shows is what the call returned
 };
 
@@ -638,6 +641,17 @@ _Static_assert(__builtin_offsetof(struct weir_hook_record, user_stack) == 112, "
 _Static_assert(__builtin_offsetof(struct weir_hook_record, data_count) == 120, "hook_record.data_count");
 _Static_assert(__builtin_offsetof(struct weir_hook_record, has_return) == 122, "hook_record.has_return");
 _Static_assert(__builtin_offsetof(struct weir_hook_record, undecided_terms) == 124, "hook_record.undecided_terms");
+
+// The hash of a file, as IMA has it. The last bytes of a hook record that has the flag ima_hash.
+struct weir_ima_hash {
+    __u32 algorithm; // the kernel's hash_algo
+    __u32 reserved; // 0
+    __u8 digest[64]; // as many of the first bytes as the algorithm has
+};
+_Static_assert(sizeof(struct weir_ima_hash) == 72, "ima_hash");
+_Static_assert(__builtin_offsetof(struct weir_ima_hash, algorithm) == 0, "ima_hash.algorithm");
+_Static_assert(__builtin_offsetof(struct weir_ima_hash, reserved) == 4, "ima_hash.reserved");
+_Static_assert(__builtin_offsetof(struct weir_ima_hash, digest) == 8, "ima_hash.digest");
 
 // One argument of a hook record.
 struct weir_argument {

@@ -43,6 +43,7 @@ export const recordFlag = enumeration('record_flag', 'Bits of a record header, a
     'the process is the one that the socket of an argument belongs to, not the one that was running',
   ],
   withheld: [256, 'it only keeps the table of processes whole: nobody is shown it, and nothing keeps it'],
+  ima_hash: [512, 'its last bytes are an ima_hash'],
 });
 
 export const execFlag = enumeration('exec_flag', 'Bits about a process, as bit values.', {

@@ -173,6 +173,7 @@ export const hookFeature = enumeration(
     ],
     long_texts: [8192, 'a value is longer than a trie takes: texts are followed byte by byte'],
     throttle: [16384, 'a throttle of the node holds events back'],
+    ima_hash: [131072, 'events have the hash of the file that the LSM hook is about'],
     scoped: [65536, 'a selector holds for some processes only'],
   },
 );
@@ -185,6 +186,7 @@ export const selectorFlag = enumeration('selector_flag', 'Bits of a selector, as
   user_stack: [16, 'its events have the stack of the program'],
   enforcer: [32, 'it does what a selector of its policy has asked for this thread'],
   returns: [64, 'its event comes at the return of the call'],
+  ima_hash: [256, 'its events have the hash of the file'],
   shows_return: [128, 'the last argument that its event shows is what the call returned'],
 });
 

@@ -108,6 +108,16 @@ export const hookRecord = layout(
   ],
 );
 
+export const imaHash = layout(
+  'ima_hash',
+  'The hash of a file, as IMA has it. The last bytes of a hook record that has the flag ima_hash.',
+  [
+    field('algorithm', 'u32', "the kernel's hash_algo"),
+    field('reserved', 'u32', '0'),
+    field('digest', { array: 'u8', count: 64 }, 'as many of the first bytes as the algorithm has'),
+  ],
+);
+
 export const argument = layout('argument', 'One argument of a hook record.', [
   field('type', 'u8', 'argument_type'),
   field('index', 'u8', 'index of the argument in the function'),
@@ -216,6 +226,7 @@ export const records = [
   cloneRecord,
   exitRecord,
   hookRecord,
+  imaHash,
   argument,
   socketArgument,
   credentialArgument,

@@ -23,6 +23,7 @@ import {
   type ExitRecord,
   HOOK_RECORD_BYTES,
   type HookRecord,
+  IMA_HASH_BYTES,
   LOSS_RECORD_BYTES,
   type LossRecord,
   makeAlertRecord,
@@ -36,6 +37,7 @@ import {
   makeExecRecord,
   makeExitRecord,
   makeHookRecord,
+  makeImaHash,
   makeLossRecord,
   makePodEntry,
   makeProcessEntry,
@@ -49,6 +51,7 @@ import {
   type ProcessEntry,
   RECORD_HEADER_ANNOTATION_AT,
   RECORD_HEADER_BYTES,
+  RecordFlag,
   type RecordHeader,
   SOCKET_ARGUMENT_BYTES,
   type SocketArgument,
@@ -68,6 +71,7 @@ import {
   writeExecRecord,
   writeExitRecord,
   writeHookRecord,
+  writeImaHash,
   writeLossRecord,
   writePodEntry,
   writeProcessEntry,
@@ -188,6 +192,7 @@ export interface HookDescription extends Common<HookRecord>, Joined {
   returnValue?: ArgumentDescription;
   kernelStack?: readonly bigint[];
   userStack?: readonly bigint[];
+  imaHash?: { readonly algorithm: number; readonly digest: Uint8Array };
 }
 export interface LossDescription extends Omit<Common<LossRecord>, 'reserved'>, Joined {
   kind: typeof EventKind.loss;
@@ -471,13 +476,14 @@ export class BatchWriter {
 
   #hook(event: Placed<HookDescription>): number {
     const out = this.#out;
-    const { binding, arguments: args, data, returnValue, kernelStack, userStack, ...plain } = event;
+    const { binding, arguments: args, data, returnValue, kernelStack, userStack, imaHash, ...plain } = event;
     const all = [...(args ?? []), ...(data ?? []), ...(returnValue === undefined ? [] : [returnValue])];
     const at = out.take(HOOK_RECORD_BYTES + all.length * ARGUMENT_BYTES, 8);
     const stack = (addresses: readonly bigint[] | undefined): Span =>
       out.append(new Uint8Array(new BigUint64Array(addresses ?? []).buffer), at, 8);
     const record = makeHookRecord({
       ...plain,
+      flags: (plain.flags ?? 0) | (imaHash === undefined ? 0 : RecordFlag.imaHash),
       bindingIndex: binding ?? 0,
       argumentCount: all.length,
       dataCount: data?.length ?? 0,
@@ -492,6 +498,11 @@ export class BatchWriter {
       const span = out.append(bytes, at, 8);
       const argument = makeArgument({ index: i, originalLength: bytes.length, ...fields, payload: span });
       writeArgument(out.view, at + HOOK_RECORD_BYTES + i * ARGUMENT_BYTES, argument);
+    }
+    if (imaHash !== undefined) {
+      const digest = [...imaHash.digest, ...new Uint8Array(64)].slice(0, 64);
+      const place = out.take(IMA_HASH_BYTES, 8);
+      writeImaHash(out.view, place, makeImaHash({ algorithm: imaHash.algorithm, digest }));
     }
     return at;
   }

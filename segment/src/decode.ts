@@ -19,6 +19,7 @@ import {
   eventKindNames,
   execFlagNames,
   HOOK_RECORD_BYTES,
+  IMA_HASH_BYTES,
   lossStageNames,
   MODULE_ARGUMENT_BYTES,
   type ModuleArgument,
@@ -29,6 +30,7 @@ import {
   type ProcessEntry,
   RECORD_HEADER_ANNOTATION_AT,
   RECORD_HEADER_KIND_AT,
+  RecordFlag,
   type RecordHeader,
   readAlertRecord,
   readAnnotation,
@@ -41,6 +43,7 @@ import {
   readExecRecord,
   readExitRecord,
   readHookRecord,
+  readImaHash,
   readLossRecord,
   readModuleArgument,
   readPerfEventArgument,
@@ -203,6 +206,14 @@ export interface DecodedHook {
   readonly returnValue: DecodedArgument | undefined;
   readonly kernelStack: readonly bigint[];
   readonly userStack: readonly bigint[];
+  /** Of the file that an LSM hook is about, as IMA has it. */
+  readonly imaHash: ImaHashFacts | undefined;
+}
+
+export interface ImaHashFacts {
+  /** The kernel's hash_algo. */
+  readonly algorithm: number;
+  readonly digest: Uint8Array;
 }
 
 /** That a throttle began or ended to hold events back. */
@@ -545,7 +556,14 @@ export class BatchDecoder {
       returnValue: record.hasReturn === 0 ? undefined : all.at(-1),
       kernelStack: this.#stack(record.kernelStack, at),
       userStack: this.#stack(record.userStack, at),
+      imaHash: (record.flags & RecordFlag.imaHash) === 0 ? undefined : this.#hash(at, record.size),
     };
+  }
+
+  #hash(at: number, size: number): ImaHashFacts | undefined {
+    if (size < HOOK_RECORD_BYTES + IMA_HASH_BYTES) return undefined;
+    const { algorithm, digest } = readImaHash(this.batch.view, at + size - IMA_HASH_BYTES);
+    return { algorithm, digest: Uint8Array.from(digest) };
   }
 
   #stack(span: Span, at: number): bigint[] {

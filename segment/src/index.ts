@@ -35,6 +35,7 @@ export {
   eventId,
   execId,
   flagNames,
+  type ImaHashFacts,
   throttleText,
 } from './decode.js';
 export { SegmentError, type SegmentErrorCode } from './error.js';

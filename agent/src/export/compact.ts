@@ -11,6 +11,7 @@ import {
   throttleText,
 } from '@weir/segment';
 import { argumentText } from './arguments.js';
+import { imaHashText } from './ima.js';
 import { argumentsText } from './json.js';
 import { signalName } from './names.js';
 
@@ -103,7 +104,8 @@ function rest(record: DecodedRecord): string {
   const action = actions.map((name) => ` ${/^(geturl|dnslookup)$/.test(name) ? '' : would}${name}`).join('');
   const returned = hook.returnValue === undefined ? '' : ` = ${part(argumentText(hook.returnValue))}`;
   const policy = hook.binding === undefined ? '' : ` policy=${part(hook.binding.policyName)}`;
-  return `${placeText(hook, record.kind)}(${shown.join(', ')})${returned}${action}${policy}`;
+  const hash = hook.imaHash === undefined ? '' : ` ${imaHashText(hook.imaHash)}`;
+  return `${placeText(hook, record.kind)}(${shown.join(', ')})${returned}${hash}${action}${policy}`;
 }
 
 /** A file that is mapped to run, and its build id. */

@@ -367,6 +367,23 @@ describe('JSON', () => {
     );
   });
 
+  it('says the hash of a file by the name of its algorithm, as many bytes as that has', () => {
+    const digest = Uint8Array.from({ length: 64 }, (_, n) => n);
+    const decoder = batch((writer) => {
+      const { process } = netserver(writer);
+      const event = { kind: EventKind.lsm, pid: 68790, timeNs: 1n, process } as const;
+      writer.event({ ...event, imaHash: { algorithm: 4, digest } });
+      writer.event({ ...event, imaHash: { algorithm: 2, digest } });
+      writer.event(event);
+    });
+    const sha256 = `sha256:${Buffer.from(digest.subarray(0, 32)).toString('hex')}`;
+    expect(json(decoder, 0).process_lsm.ima_hash).toBe(sha256);
+    expect(json(decoder, 0)).not.toHaveProperty('weir');
+    expect(json(decoder, 1).process_lsm.ima_hash).toBe('sha1:000102030405060708090a0b0c0d0e0f10111213');
+    expect(json(decoder, 2).process_lsm).not.toHaveProperty('ima_hash');
+    expect(compactEvent(decoder, 0)).toContain(` ${sha256}`);
+  });
+
   it('names what addresses of stacks stand for, as far as it is known', () => {
     const decoder = batch((writer) => {
       const { process } = netserver(writer);

@@ -19,6 +19,7 @@ import {
   flagNames,
 } from '@weir/segment';
 import { argumentJson, compact } from './arguments.js';
+import { imaHashText } from './ima.js';
 import { capabilities, signalName, timeText } from './names.js';
 
 export interface JsonOptions {
@@ -324,6 +325,7 @@ export class JsonEncoder {
         tags: binding?.tags,
         kernel_stack_trace: this.#kernelStack(hook.kernelStack),
         user_stack_trace: this.#userStack(hook.userStack, process),
+        ima_hash: hook.imaHash === undefined ? undefined : imaHashText(hook.imaHash),
       }),
     });
     return `,${text.slice(1, -1)}`;
@@ -331,7 +333,7 @@ export class JsonEncoder {
 
   /** What consumers of Tetragon do not know, under a name of its own. */
   #more(record: DecodedRecord): string {
-    const flags = record.flagBits & ~RecordFlag.protected;
+    const flags = record.flagBits & ~(RecordFlag.protected | RecordFlag.imaHash);
     const { annotation, hook, throttle } = record;
     const hasDenied = hook !== undefined && hook.actionError !== 0;
     if (flags === 0 && annotation === undefined && !hasDenied && throttle === undefined) return '';

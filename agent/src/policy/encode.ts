@@ -344,7 +344,8 @@ function featuresOf(hook: HookPlan): number {
   if (hook.dimensions.some(hasLongTexts)) features |= HookFeature.longTexts;
   if (isScoped(hook)) features |= HookFeature.scoped;
   if (deniersOfUndecided(hook) !== 0n) features |= HookFeature.holdsUndecided;
-  for (const { rateLimit, stacks, actions, isEnforcer, set } of selectors) {
+  for (const { rateLimit, stacks, imaHash, actions, isEnforcer, set } of selectors) {
+    if (imaHash === true) features |= HookFeature.imaHash;
     if (set !== undefined) features |= HookFeature.set;
     if ((actions & notifying) !== 0) features |= HookFeature.notify;
     if (isEnforcer === true) features |= HookFeature.enforcer;

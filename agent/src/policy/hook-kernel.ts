@@ -83,6 +83,7 @@ const workingMaps = [
   'hook_counts',
   'binding_counts',
   'socket_owners',
+  'ima_kept',
 ] as const;
 
 function checkParameters({ symbol, lastParameter }: LoadRequest, known: KernelFunction): void {
@@ -205,6 +206,11 @@ export class HookKernel {
     }
     checkParameters(request, hook);
     if (this.#isBpfLsmActive()) return this.#attachAs('lsm', request);
+    if (request.hashed !== undefined)
+      throw new PolicyLoadError(
+        'attach',
+        "imaHash needs bpf among the active security modules (lsm= on the kernel's command line): the kernel hashes for their programs alone",
+      );
     const known = kernelFunction(caller);
     const types = (of: KernelFunction) => of.parameters.map(({ type }) => type).join(', ');
     if (known === undefined || types(known) !== types(hook)) {

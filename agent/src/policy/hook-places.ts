@@ -2,11 +2,9 @@
 // Owns how a hook's program comes to where it runs: loaded for its place, laid into the slot there, and what goes with
 // it attached before it.
 import { type BpfProgram, type CloneOptions, cloneProgram, kernelFunction } from '@weir/native';
-import type { HookPlan } from '@weir/policy';
+import { type HookPlan, type ImaFile, isDeniable } from '@weir/policy';
 import { explainRefusal, PolicyLoadError } from './errors.js';
 import {
-  type AttachedProgram,
-  detach,
   HookProgram,
   type ProgramKind,
   type SlottedKind,
@@ -15,12 +13,16 @@ import {
   templates,
 } from './hook-program.js';
 import {
-  type HandOver,
+  type AttachedProgram,
+  detach,
   type HookSlot,
   HookSlots,
+  Overlap,
   type SlotKind,
   SlotPlace,
   type SlotRequest,
+  type TakeOver,
+  u32,
 } from './hook-slots.js';
 import { hostRoot } from './host-paths.js';
 import { newMappingMark, openMappingEvents } from './mappings.js';
@@ -39,6 +41,8 @@ export interface LoadRequest {
   /** Of a tracepoint its name in two parts. */
   readonly tracepoint?: HookPlan['tracepoint'];
   readonly denies: boolean;
+  /** Of an LSM hook whose events have the hash of its file: what its first parameter is. */
+  readonly hashed?: ImaFile | undefined;
   /** Events come at the return of the call. */
   readonly returns: boolean;
   /** Of a hook in a program: where. */
@@ -70,6 +74,9 @@ function isAtEachCall(kind: SlottedKind): boolean {
   return kind === 'system-call' || kind === 'listed-calls' || kind === 'tracepoint';
 }
 
+/** At the end of the key of a slot behind which files are hashed. */
+const hashedKey = ' hashed';
+
 function nameOf(target: string): string {
   return target.replace(/^__x64_sys_|^security_/, '').slice(0, 15);
 }
@@ -78,7 +85,7 @@ function slotRequestOf(
   kind: SlottedKind,
   symbol: string,
   target: string,
-  tracepoint: HookPlan['tracepoint'],
+  { tracepoint, hashed }: LoadRequest,
 ): SlotRequest {
   const slot = slotKinds[kind];
   if (kind === 'tracepoint' && tracepoint !== undefined) {
@@ -88,7 +95,7 @@ function slotRequestOf(
   }
   return isAtEachCall(kind)
     ? { kind: slot, key: slot, symbol }
-    : { kind: slot, key: `${slot} ${target}`, symbol, target };
+    : { kind: slot, key: `${slot} ${target}${hashed === undefined ? '' : hashedKey}`, symbol, target };
 }
 
 /** Where hooks' programs run. */
@@ -123,7 +130,9 @@ export class HookPlaces {
         name: request.calls === undefined ? nameOf(target) : 'listed_calls',
         ...(isAtEachCall(kind) ? {} : { attachTarget: target }),
       });
-      slot = this.#slotFor(slotRequestOf(kind, symbol, target, request.tracepoint), request.former);
+      slot = this.#slotFor(slotRequestOf(kind, symbol, target, request), request.former, () =>
+        this.#attachHashing(request),
+      );
       const slotted = this.#slotted(kind, symbol, program, slot);
       return new HookProgram(kind, [slotted], {
         former: request.former,
@@ -165,7 +174,12 @@ export class HookPlaces {
   }
 
   /** Gets ready what hands the calls of a function over, where its program goes to the other slot of that function. */
-  #handOver(to: SlottedProgram, target: string, former: HookProgram | undefined): HandOver | undefined {
+  #handOver(to: SlottedProgram, target: string, former: HookProgram | undefined): TakeOver | undefined {
+    if (to.slot.kind === 'lsm') {
+      const keys = [`lsm ${target}`, `lsm ${target}${hashedKey}`].filter((key) => key !== to.slot.key);
+      const left = former?.slotAt(keys[0] ?? '')?.slot;
+      return left?.isAttached() === true ? new Overlap(left, to.slot, to.program) : undefined;
+    }
     const others: Readonly<Partial<Record<SlotKind, SlotKind>>> = { entry: 'check', check: 'entry' };
     const other = others[to.slot.kind];
     const from = other === undefined ? undefined : former?.slotAt(`${other} ${target}`);
@@ -278,11 +292,50 @@ export class HookPlaces {
   }
 
   /** The slot at a place: that of the program that is there, or a new one. Whoever asks has to release it. */
-  #slotFor(request: SlotRequest, former: HookProgram | undefined): HookSlot {
+  #slotFor(
+    request: SlotRequest,
+    former: HookProgram | undefined,
+    attachBehind: () => readonly AttachedProgram[] = () => [],
+  ): HookSlot {
     const slot = former?.slotAt(request.key)?.slot;
     // Another hand may have detached it.
     if (slot?.isAttached() === true) return slot.hold();
-    return this.#slots.attach(request);
+    const behind = attachBehind();
+    try {
+      const made = this.#slots.attach(request);
+      made.behind = behind;
+      return made;
+    } catch (error) {
+      for (const one of behind) detach(one);
+      throw error;
+    }
+  }
+
+  /**
+   * What runs after the program that matches, and is attached before it: of those at one hook, the kernel runs the one
+   * that was attached last first. The one that hashes cannot lie in a slot, as it may sleep.
+   */
+  #attachHashing({ hashed, symbol, lsmCaller }: LoadRequest): readonly AttachedProgram[] {
+    if (hashed === undefined) return [];
+    const attached: AttachedProgram[] = [];
+    for (const kind of ['after-hash', `hash-${hashed}`] as const) {
+      let program: BpfProgram | undefined;
+      try {
+        program = this.#clone(kind, symbol, {
+          rodata: { denies: u32(isDeniable(lsmCaller ?? '') ? 1 : 0) },
+          name: `hash_${symbol}`.slice(0, 15),
+          attachTarget: symbol,
+        });
+        attached.push({ program, link: program.attach() });
+      } catch (error) {
+        program?.close();
+        for (const one of attached) detach(one);
+        throw error instanceof PolicyLoadError
+          ? error
+          : explainRefusal('attach', templates[kind].type, symbol, error);
+      }
+    }
+    return attached;
   }
 
   /** Lays a program into its slot, where it waits for its turn: what the kernel has against it is said now. */

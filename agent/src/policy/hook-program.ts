@@ -1,14 +1,23 @@
 // SPDX-License-Identifier: Apache-2.0
 // Owns a hook's program as it is attached: the kinds there are and their templates, what the kernel says of one, and
 // what is detached with it.
-import type { BpfLink, BpfProgram, ProgramStats } from '@weir/native';
-import { type HandOver, type HookSlot, type SlotKind, SlotPlace } from './hook-slots.js';
+import type { BpfProgram, ProgramStats } from '@weir/native';
+import {
+  type AttachedProgram,
+  detach,
+  type HookSlot,
+  isAttached,
+  type SlotKind,
+  SlotPlace,
+  type TakeOver,
+} from './hook-slots.js';
 import type { Denial } from './prevention.js';
 
 /**
  * How a hook's program runs: beside the function, in place of its verdict, at a system call's entry with others that
  * deny the call, at the entry of all system calls for one of them or for a list, as a security module of its own, at
- * a tracepoint, when the function returns, in a program, or when a function of that returns.
+ * a tracepoint, when the function returns, after another at the same LSM hook to hash its file, in a program, or when
+ * a function of that returns.
  */
 export type ProgramKind =
   | 'observe'
@@ -20,12 +29,18 @@ export type ProgramKind =
   | 'tracepoint'
   | 'raw-tracepoint'
   | 'return'
+  | 'hash-program'
+  | 'hash-file'
+  | 'after-hash'
   | 'user'
   | 'user-return'
   | 'mapping';
 
 /** Those that lie in a slot. */
-export type SlottedKind = Exclude<ProgramKind, 'return' | 'user-return'>;
+export type SlottedKind = Exclude<
+  ProgramKind,
+  'return' | 'user-return' | 'hash-program' | 'hash-file' | 'after-hash'
+>;
 
 export const templates: Readonly<Record<ProgramKind, { readonly name: string; readonly type: string }>> = {
   observe: { name: 'observe_function', type: 'fentry' },
@@ -37,6 +52,9 @@ export const templates: Readonly<Record<ProgramKind, { readonly name: string; re
   tracepoint: { name: 'observe_tracepoint', type: 'tracepoint' },
   'raw-tracepoint': { name: 'observe_raw_tracepoint', type: 'tp_btf' },
   return: { name: 'at_return', type: 'fexit' },
+  'hash-program': { name: 'hash_program', type: 'lsm.s' },
+  'hash-file': { name: 'hash_file', type: 'lsm.s' },
+  'after-hash': { name: 'after_hash', type: 'lsm' },
   user: { name: 'observe_user', type: 'uprobe' },
   'user-return': { name: 'at_user_return', type: 'uretprobe' },
   mapping: { name: 'observe_mapping', type: 'fentry' },
@@ -77,21 +95,6 @@ export interface SlottedProgram {
   readonly slot: HookSlot;
 }
 
-/** A program that is attached to its place, beside others. */
-export interface AttachedProgram {
-  readonly program: BpfProgram;
-  readonly link: BpfLink;
-}
-
-export function isAttached({ program, link }: AttachedProgram): boolean {
-  return link.programId() === program.id;
-}
-
-export function detach({ program, link }: AttachedProgram): void {
-  link.close();
-  program.close();
-}
-
 /** A hook's program. It acts from `enter` on, until another enters in its place, or it leaves. */
 export class HookProgram {
   readonly kind: SlottedKind;
@@ -104,7 +107,7 @@ export class HookProgram {
   /** What ends at the return of a call what this begins at its entry. */
   readonly #returns: readonly AttachedProgram[];
   #former: HookProgram | undefined;
-  #handOver: HandOver | undefined;
+  #handOver: TakeOver | undefined;
   #closed = false;
 
   /** @param programs with slots that it holds */
@@ -113,7 +116,7 @@ export class HookProgram {
     programs: readonly SlottedProgram[],
     more: {
       readonly former?: HookProgram | undefined;
-      readonly handOver?: HandOver | undefined;
+      readonly handOver?: TakeOver | undefined;
       readonly denial?: Denial | undefined;
       readonly unprevented?: string | undefined;
       readonly returns?: readonly AttachedProgram[];

@@ -36,8 +36,23 @@ const placesMax = 3;
 /** Of bpf/slot.bpf.c. */
 const handedCallsMax = 4096;
 
-function u32(value: number): Uint8Array {
+export function u32(value: number): Uint8Array {
   return new Uint8Array(Uint32Array.of(value).buffer);
+}
+
+/** A program that is attached to its place, beside others. */
+export interface AttachedProgram {
+  readonly program: BpfProgram;
+  readonly link: BpfLink;
+}
+
+export function isAttached({ program, link }: AttachedProgram): boolean {
+  return link.programId() === program.id;
+}
+
+export function detach({ program, link }: AttachedProgram): void {
+  link.close();
+  program.close();
 }
 
 /** Where a slot is to be. */
@@ -59,6 +74,8 @@ export class HookSlot {
   readonly target: string | undefined;
   /** Goes with it: what the kernel tells of only while it is open, and the mark by which that is known. */
   companion: { readonly mark: bigint; readonly events: readonly BpfLink[] } | undefined;
+  /** Goes with it too: programs that run after it. */
+  behind: readonly AttachedProgram[] = [];
   /** @internal what lies in it, by place */
   readonly programs: BpfMap;
   readonly #entry: BpfProgram;
@@ -91,7 +108,7 @@ export class HookSlot {
 
   /** Whether it is attached, whatever lies in it. */
   isAttached(): boolean {
-    return this.#link.programId() === this.#entry.id;
+    return this.#link.programId() === this.#entry.id && this.behind.every(isAttached);
   }
 
   /** Whether a program acts. */
@@ -114,11 +131,46 @@ export class HookSlot {
     this.#entry.close();
     this.programs.close();
     for (const event of this.companion?.events ?? []) event.close();
+    for (const one of this.behind) detach(one);
   }
 }
 
+/** How calls go over from one slot to another. */
+export interface TakeOver {
+  begin(): void;
+  end(): void;
+  close(): void;
+}
+
+/**
+ * Calls that go over from one slot at an LSM hook to another. Until it ends both programs act: a call is told of by
+ * both, and denied by either, but none is passed over.
+ */
+export class Overlap implements TakeOver {
+  readonly #from: HookSlot;
+  readonly #to: HookSlot;
+  readonly #next: BpfProgram;
+
+  constructor(from: HookSlot, to: HookSlot, next: BpfProgram) {
+    this.#from = from;
+    this.#to = to;
+    this.#next = next;
+  }
+
+  begin(): void {
+    this.#to.put(SlotPlace.acting, this.#next);
+    this.#to.clear(SlotPlace.new);
+  }
+
+  end(): void {
+    this.#from.clear(SlotPlace.acting);
+  }
+
+  close(): void {}
+}
+
 /** Calls that go over from a function's entry to its check, or back: each is judged by one of the two programs. */
-export class HandOver {
+export class HandOver implements TakeOver {
   readonly #from: HookSlot;
   readonly #to: HookSlot;
   readonly #former: BpfProgram;

@@ -7,6 +7,7 @@ import {
   type FollowedLink,
   generateLists,
   type HookPlan,
+  imaFileOf,
   type KernelNames,
   type Plan,
   type Policy,
@@ -490,6 +491,9 @@ export class PolicySet {
         syscall: hook.syscall,
         lsmCaller: hook.lsmCaller,
         denies: hook.denies,
+        hashed: hook.selectors.some(({ imaHash: wants }) => wants === true)
+          ? imaFileOf(hook.symbol)
+          : undefined,
         returns: hook.returns,
         user: userRequestOf(hook),
         isMapping: hook.eventKind === EventKind.loader,

@@ -57,6 +57,7 @@ function selectorFlags({
   monitor,
   rateLimit,
   stacks,
+  imaHash,
   isEnforcer,
   returns,
   showsReturn,
@@ -66,6 +67,7 @@ function selectorFlags({
     (isEnforcer === true ? SelectorFlag.enforcer : 0) |
     (stacks?.kernel === true ? SelectorFlag.kernelStack : 0) |
     (stacks?.user === true ? SelectorFlag.userStack : 0) |
+    (imaHash === true ? SelectorFlag.imaHash : 0) |
     (returns === true ? SelectorFlag.returns : 0) |
     (showsReturn === true ? SelectorFlag.showsReturn : 0) |
     (rateLimit?.scope === 'process' ? SelectorFlag.ratePerProcess : 0) |

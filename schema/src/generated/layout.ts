@@ -82,6 +82,8 @@ export const RecordFlag = {
   socketOwner: 128,
   /** it only keeps the table of processes whole: nobody is shown it, and nothing keeps it */
   withheld: 256,
+  /** its last bytes are an ima_hash */
+  imaHash: 512,
 } as const;
 export type RecordFlag = (typeof RecordFlag)[keyof typeof RecordFlag];
 /** Names of record_flag, by number, as events and the archive spell them. */
@@ -95,6 +97,7 @@ export const recordFlagNames: Readonly<Record<number, string>> = {
   64: 'orphan',
   128: 'socket_owner',
   256: 'withheld',
+  512: 'ima_hash',
 };
 
 /** Bits about a process, as bit values. */
@@ -522,6 +525,8 @@ export const HookFeature = {
   longTexts: 8192,
   /** a throttle of the node holds events back */
   throttle: 16384,
+  /** events have the hash of the file that the LSM hook is about */
+  imaHash: 131072,
   /** a selector holds for some processes only */
   scoped: 65536,
 } as const;
@@ -543,6 +548,7 @@ export const hookFeatureNames: Readonly<Record<number, string>> = {
   2048: 'socket_owners',
   8192: 'long_texts',
   16384: 'throttle',
+  131072: 'ima_hash',
   65536: 'scoped',
 };
 
@@ -562,6 +568,8 @@ export const SelectorFlag = {
   enforcer: 32,
   /** its event comes at the return of the call */
   returns: 64,
+  /** its events have the hash of the file */
+  imaHash: 256,
   /** the last argument that its event shows is what the call returned */
   showsReturn: 128,
 } as const;
@@ -575,6 +583,7 @@ export const selectorFlagNames: Readonly<Record<number, string>> = {
   16: 'user_stack',
   32: 'enforcer',
   64: 'returns',
+  256: 'ima_hash',
   128: 'shows_return',
 };
 
@@ -1686,6 +1695,44 @@ export function writeHookRecord(view: DataView, at: number, value: HookRecord): 
 /** Makes a HookRecord of zeros, with the given fields set. */
 export function makeHookRecord(fields: Partial<HookRecord> = {}): HookRecord {
   return { ...readHookRecord(zeros, 0), ...fields };
+}
+
+export const IMA_HASH_ALGORITHM_AT = 0;
+export const IMA_HASH_RESERVED_AT = 4;
+export const IMA_HASH_DIGEST_AT = 8;
+export const IMA_HASH_BYTES = 72;
+
+/** The hash of a file, as IMA has it. The last bytes of a hook record that has the flag ima_hash. */
+export interface ImaHash {
+  /** the kernel's hash_algo */
+  algorithm: number;
+  /** 0 */
+  reserved: number;
+  /** as many of the first bytes as the algorithm has */
+  digest: readonly number[];
+}
+
+/** Reads 72 bytes. @throws {RangeError} where they reach past the view. */
+export function readImaHash(view: DataView, at: number): ImaHash {
+  return {
+    algorithm: view.getUint32(at, true),
+    reserved: view.getUint32(at + 4, true),
+    digest: Array.from({ length: 64 }, (_, i) => view.getUint8(at + 8 + i * 1)),
+  };
+}
+
+/** Writes 72 bytes. @throws {RangeError} where they reach past the view. */
+export function writeImaHash(view: DataView, at: number, value: ImaHash): void {
+  view.setUint32(at, value.algorithm, true);
+  view.setUint32(at + 4, value.reserved, true);
+  value.digest.slice(0, 64).forEach((item, i) => {
+    view.setUint8(at + 8 + i * 1, item);
+  });
+}
+
+/** Makes a ImaHash of zeros, with the given fields set. */
+export function makeImaHash(fields: Partial<ImaHash> = {}): ImaHash {
+  return { ...readImaHash(zeros, 0), ...fields };
 }
 
 export const ARGUMENT_TYPE_AT = 0;

@@ -18,9 +18,12 @@ import {
   actionNames,
   EventKind,
   HOOK_RECORD_BYTES,
+  IMA_HASH_BYTES,
   KernelCounter,
+  RecordFlag,
   readArgument,
   readHookRecord,
+  readImaHash,
   readRecordHeader,
   sharedMapNames,
 } from '@weir/schema';
@@ -53,6 +56,8 @@ export interface HookEvent {
   readonly dataCount: number;
   readonly kernelStack: readonly bigint[];
   readonly userStack: readonly bigint[];
+  /** Of the file that the hook is about: the kernel's number of the algorithm, and the digest in hexadecimal. */
+  readonly imaHash: { readonly algorithm: number; readonly digest: string } | undefined;
   /** Of a place in a program: its offset in the file. */
   readonly offset: bigint;
   readonly args: readonly HookEventArgument[];
@@ -173,11 +178,17 @@ export class Hooks {
       dataCount: record.dataCount,
       kernelStack: stack(record.kernelStack),
       userStack: stack(record.userStack),
+      imaHash: (record.flags & RecordFlag.imaHash) === 0 ? undefined : this.#hash(view, at + record.size),
       offset: record.functionOffset,
       args: all.slice(0, all.length - record.hasReturn),
       returned: record.hasReturn === 1 ? all.at(-1) : undefined,
       returnAction: actionNames[record.returnAction] ?? String(record.returnAction),
     };
+  }
+
+  #hash(view: DataView, end: number) {
+    const { algorithm, digest } = readImaHash(view, end - IMA_HASH_BYTES);
+    return { algorithm, digest: Buffer.from(digest).toString('hex') };
   }
 
   /** Ids of the hooks' maps, by name: whoever has one can change what is in the kernel. */

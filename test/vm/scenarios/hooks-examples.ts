@@ -204,7 +204,10 @@ function examplesOf(context: ScenarioContext): Example[] {
               {
                 matchBinaries: [{ operator: 'In', values: ['/usr/bin/zsh', '/usr/bin/dash'] }],
                 matchArgs: [term(0, 'Postfix', 'bin/objects')],
-                matchActions: [{ action: 'Override', argError: -1 }, { action: 'Post' }],
+                matchActions: [
+                  { action: 'Override', argError: -1 },
+                  { action: 'Post', imaHash: true },
+                ],
               },
             ],
           },

@@ -31,6 +31,7 @@ export enum RecordFlag {
   orphan = 64,
   socketOwner = 128,
   withheld = 256,
+  imaHash = 512,
 }
 
 /** Bits about a process, as bit values. */
@@ -455,6 +456,16 @@ export const hookRecordBytes: u32 = 128;
 @inline export function hookRecordHasReturn(at: usize): u16 { return load<u16>(at, 122); }
 /** terms that could not be decided */
 @inline export function hookRecordUndecidedTerms(at: usize): u32 { return load<u32>(at, 124); }
+
+// The hash of a file, as IMA has it. The last bytes of a hook record that has the flag ima_hash.
+export const imaHashBytes: u32 = 72;
+/** the kernel's hash_algo */
+@inline export function imaHashAlgorithm(at: usize): u32 { return load<u32>(at, 0); }
+/** 0 */
+@inline export function imaHashReserved(at: usize): u32 { return load<u32>(at, 4); }
+/** as many of the first bytes as the algorithm has */
+@inline export function imaHashDigest(at: usize, index: u32): u8 { return load<u8>(at + <usize>index * 1, 8); }
+export const imaHashDigestAt: usize = 8;
 
 // One argument of a hook record.
 export const argumentBytes: u32 = 24;
