@@ -1,9 +1,19 @@
 // SPDX-License-Identifier: Apache-2.0
 // Owns what `policy check` knows of a kernel from its types alone, on whatever machine it runs.
-import type { Btf } from './btf.js';
+import type { Btf, PathStart } from './btf.js';
 import type { ResolvedCall } from './calls.js';
 import type { KernelFacts } from './check.js';
+import { typeInfo } from './names.js';
 import type { Argument } from './shape.js';
+
+/** Why a field is not of the type that a policy reads it as, of numbers and text. */
+function misfitOf(btf: Btf, start: PathStart, { type, resolve = '' }: Argument): string | undefined {
+  const info = typeInfo(type);
+  const isNumber = info?.family === 'integer';
+  if (!isNumber && type !== 'fd' && type !== 'string') return undefined;
+  const misfit = btf.misfitOnPath(start, resolve, type === 'string' ? 'text' : isNumber ? info.bits : 32);
+  return misfit === undefined ? undefined : `${resolve} ${misfit} (${type})`;
+}
 
 /** What a kernel has by its types. What only the running kernel tells (active security modules, events) is left open. */
 export function factsOfBtf(btf: Btf, release: string): KernelFacts {
@@ -39,7 +49,9 @@ export function factsOfBtf(btf: Btf, release: string): KernelFacts {
       const start =
         source === 'current_task' ? { type: 'task_struct' } : btfType === undefined ? own : { type: btfType };
       const missing = btf.missingOnPath(start, resolve);
-      return missing === undefined ? undefined : { field: 'resolve', message: missing };
+      if (missing !== undefined) return { field: 'resolve', message: missing };
+      const misfit = misfitOf(btf, start, argument);
+      return misfit === undefined ? undefined : { field: 'resolve', message: misfit };
     },
   };
 }

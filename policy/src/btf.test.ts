@@ -101,6 +101,41 @@ describe('the types of a kernel', () => {
     expect(bad.text).not.toContain('estimated cost');
   });
 
+  it('tell what a field cannot be read as', () => {
+    const types = makeBtf((text) => [
+      { name: 'int', kind: 1, of: 4, rest: [32] }, // 1
+      { name: 'char', kind: 1, of: 1, rest: [8] }, // 2
+      { kind: 3, of: 0, rest: [2, 1, 16] }, // 3 char [16]
+      { name: 'pid_t', kind: 8, of: 1 }, // 4
+      { name: 'kuid_t', kind: 4, of: 4, count: 1, rest: [text('val'), 1, 0] }, // 5
+      { kind: 2, of: 2 }, // 6 char *
+      { kind: 3, of: 0, rest: [1, 1, 4] }, // 7 int [4]
+      { kind: 2, of: 5 }, // 8 kuid_t *
+      {
+        name: 'task',
+        kind: 0x84,
+        of: 64,
+        count: 7,
+        rest: ['comm', 'pid', 'uid', 'name', 'ids', 'owner', 'flag'].flatMap((name, n) => [
+          text(name),
+          [3, 4, 5, 6, 7, 8, 1][n] ?? 0,
+          (name === 'flag' ? 3 << 24 : 0) | (64 * n),
+        ]),
+      }, // 9
+    ]);
+    const btf = Btf.read(types);
+    const says = (path: string, wants: number | 'text') => btf.misfitOnPath({ type: 'task' }, path, wants);
+    for (const path of ['comm', 'name']) expect(says(path, 'text')).toBeUndefined();
+    for (const path of ['pid', 'uid', 'owner', 'ids']) expect(says(path, 'text')).toBe('is no text');
+    for (const path of ['pid', 'uid.val', 'owner.val', 'ids[2]', 'flag'])
+      expect(says(path, 32), path).toBeUndefined();
+    for (const path of ['comm', 'uid', 'ids']) expect(says(path, 64)).toBe('is no number');
+    expect(says('pid', 16)).toBe('has 32 bits, and the type takes 16');
+    expect(says('name', 32)).toBe('has 64 bits, and the type takes 32');
+    expect([says('flag', 3), says('flag', 2)]).toEqual([undefined, 'has 3 bits, and the type takes 2']);
+    expect(says('nothing', 'text')).toBeUndefined();
+  });
+
   it('are refused, and nothing worse, where the file is bent', () => {
     expect(() => Btf.read(new Uint8Array())).toThrow(/is no BTF/);
     expect(() => Btf.read(kernel.slice(0, 100))).toThrow(BtfError);
@@ -112,7 +147,8 @@ describe('the types of a kernel', () => {
       try {
         const btf = Btf.read(bytes);
         for (const name of btf.functions())
-          btf.missingOnPath({ functionName: name, parameter: 0 }, 'f_inode.i_uid');
+          for (const wants of [32, 'text'] as const)
+            btf.misfitOnPath({ functionName: name, parameter: 0 }, 'f_inode.i_uid', wants);
       } catch (error) {
         expect(error, `round ${round}`).toBeInstanceOf(BtfError);
         refused++;

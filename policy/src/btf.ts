@@ -5,6 +5,17 @@
 //   header  magic u16, version u8, flags u8, header bytes u32, then offset and length of the types and of the texts
 //   type    name u32, info u32 (count in bits 0 to 15, kind in 24 to 28), size or type u32, then what its kind has
 
+/** A parameter of a function, or a type by its name. */
+export type PathStart =
+  | { readonly functionName: string; readonly parameter: number }
+  | { readonly type: string };
+
+/** The number of a type, and of a bit-field how wide it is; else 0. */
+interface Member {
+  readonly type: number;
+  readonly bits: number;
+}
+
 /** Why bytes are no types of a kernel. */
 export class BtfError extends Error {
   override readonly name = 'BtfError';
@@ -192,14 +203,16 @@ export class Btf {
     name: string,
     looked = { members: 0 },
     depth = 0,
-  ): number | undefined {
+  ): Member | undefined {
     for (let n = 0; n < of.count; n++) {
       if (++looked.members > membersMax)
         throw new BtfError(`has more than ${membersMax} members in a struct`);
       const at = of.at + TYPE_BYTES + 12 * n;
       const own = this.#text(this.#u32(at));
       const type = this.#u32(at + 4);
-      if (own === name) return type;
+      // Where the type says so, a member's offset has the width of a bit-field in its upper byte.
+      const isPacked = this.#u32(of.at + 4) >>> 31 === 1;
+      if (own === name) return { type, bits: isPacked ? this.#u32(at + 8) >>> 24 : 0 };
       const inner = own === '' && depth < followMax ? this.#membered(type) : undefined;
       const found = inner === undefined ? undefined : this.#member(inner, name, looked, depth + 1);
       if (found !== undefined) return found;
@@ -211,14 +224,53 @@ export class Btf {
    * Follows a path of members from a parameter of a function, or from a type by its name.
    * @returns what is not there, in words; undefined where all is
    */
-  missingOnPath(
-    start: { readonly functionName: string; readonly parameter: number } | { readonly type: string },
-    path: string,
-  ): string | undefined {
-    let type: number | undefined;
+  missingOnPath(start: PathStart, path: string): string | undefined {
+    const end = this.#follow(start, path);
+    return typeof end === 'string' ? end : undefined;
+  }
+
+  /**
+   * Says why what lies at the end of a path cannot be read as a number of so many bits, or as text.
+   * @returns undefined where it can, or is not there
+   */
+  misfitOnPath(start: PathStart, path: string, wants: number | 'text'): string | undefined {
+    const end = this.#follow(start, path);
+    if (typeof end !== 'object') return undefined;
+    const type = this.#plain(end.type);
+    if (type === undefined) return undefined;
+    const { at, kind } = type;
+    const isNumber = kind === kinds.int || kind === kinds.enumeration || kind === kinds.enumeration64;
+    if (wants === 'text') {
+      if (kind === kinds.pointer || kind === kinds.array) {
+        const target = this.#plain(this.#u32(kind === kinds.array ? at + TYPE_BYTES : at + 8));
+        const isByte = target?.kind === kinds.int && this.#u32(target.at + 8) === 1;
+        if (isByte || (target === undefined && kind === kinds.pointer)) return undefined;
+      }
+      return 'is no text';
+    }
+    if (!isNumber && kind !== kinds.pointer) return 'is no number';
+    const bits = end.bits > 0 ? end.bits : kind === kinds.pointer ? 64 : 8 * this.#u32(at + 8);
+    return bits > wants ? `has ${bits} bits, and the type takes ${wants}` : undefined;
+  }
+
+  /** A type without its names and qualifiers; undefined for void. */
+  #plain(number: number): { at: number; kind: number } | undefined {
+    let current = this.#type(number);
+    for (let step = 0; step < followMax && current !== undefined; step++) {
+      const { at, kind } = current;
+      if (!(kind >= kinds.typedef && kind <= kinds.restrict) && kind !== kinds.typeTag) return current;
+      current = this.#type(this.#u32(at + 8));
+    }
+    return undefined;
+  }
+
+  /** What lies at the end of a path, what is missing on it, or undefined where there is no such function. */
+  #follow(start: PathStart, path: string): Member | string | undefined {
+    let end: Member;
     if ('type' in start) {
-      type = this.#named.get(start.type);
+      const type = this.#named.get(start.type);
       if (type === undefined) return `there is no type ${start.type}`;
+      end = { type, bits: 0 };
     } else {
       const prototype = this.#prototype(start.functionName);
       if (prototype === undefined) return undefined;
@@ -226,16 +278,23 @@ export class Btf {
         return prototype.count === 0
           ? `${start.functionName} has no parameters`
           : `the last parameter of ${start.functionName} has the index ${prototype.count - 1}`;
-      type = this.#u32(prototype.at + TYPE_BYTES + 8 * start.parameter + 4);
+      end = { type: this.#u32(prototype.at + TYPE_BYTES + 8 * start.parameter + 4), bits: 0 };
     }
     for (const step of path.split('.').filter((part) => part !== '')) {
       const name = step.replace(/\[\d+\]$/, '');
-      const struct = this.#membered(type);
+      const struct = this.#membered(end.type);
       if (struct === undefined) return `${name}: what it shall be a member of has none`;
-      type = this.#member(struct, name);
-      if (type === undefined)
+      const member = this.#member(struct, name);
+      if (member === undefined)
         return `${this.#name(struct.at) || 'a struct without a name'} has no member ${name}`;
+      end = name === step ? member : this.#element(member);
     }
-    return undefined;
+    return end;
+  }
+
+  /** One of the elements of an array. */
+  #element({ type }: Member): Member {
+    const array = this.#plain(type);
+    return { type: array?.kind === kinds.array ? this.#u32(array.at + TYPE_BYTES) : type, bits: 0 };
   }
 }
