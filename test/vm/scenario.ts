@@ -4,8 +4,11 @@
 
 import type { KernelName } from './kernels.js';
 
-/** How a kernel is started: as Debian starts it, or with `bpf` taken out of the list of security modules. */
-export const variantNames = ['default', 'no-bpf-lsm'] as const;
+/**
+ * How a kernel is started: as Debian starts it on one processor or on two, or with `bpf` taken out of the list of
+ * security modules.
+ */
+export const variantNames = ['default', 'no-bpf-lsm', 'two-processors'] as const;
 export type VariantName = (typeof variantNames)[number];
 
 export interface ScenarioOptions {

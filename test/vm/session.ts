@@ -123,6 +123,7 @@ export class Session {
     });
     const machine = await Machine.start({
       ...this.#options,
+      processors: this.#options.variant === 'two-processors' ? 2 : 1,
       mode: 'run',
       onLine: (line) => {
         const message = parseMessage(line);
