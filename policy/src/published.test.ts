@@ -147,6 +147,15 @@ describe('what policies write in another way', () => {
     expect(heap('0')).toEqual([expect.stringMatching(/options\[0\]\.value: "0" is no number of entries/)]);
   });
 
+  it('takes one symbol for several', () => {
+    const policy = policyOf('  uprobes: [{path: /bin/bash, symbol: readline}]\n');
+    expect(policy.spec.uprobes?.[0]).toEqual({ path: '/bin/bash', symbols: ['readline'] });
+    expect(noted(policy)).toEqual([expect.stringMatching(/uprobes\[0\]\.symbol: taken as symbols/)]);
+    expect(refusals(policy)).toEqual([]);
+    const both = policyOf('  uprobes: [{path: /bin/bash, symbol: readline, symbols: [main]}]\n');
+    expect(refusals(both)).toEqual([expect.stringMatching(/uprobes\[0\]\.symbol: .*write it there too/)]);
+  });
+
   it('says of actions that are gone what to do without', () => {
     expect(() =>
       kprobe('call: fd_install, syscall: false, selectors: [{matchActions: [{action: FollowFD}]}]'),

@@ -168,6 +168,13 @@ function rewriteKprobe(given: Kprobe, lists: readonly List[], path: string, tell
   return rewriteFields(withoutUnreadReturn(kprobe, path, tell), path, tell);
 }
 
+function withSymbols(uprobe: Uprobe, path: string, tell: Tell): Uprobe {
+  const { symbol, ...rest } = uprobe;
+  if (symbol === undefined || uprobe.symbols !== undefined) return uprobe;
+  tell('tolerated', `${path}.symbol`, `taken as symbols: [${quote(symbol)}]`);
+  return { ...rest, symbols: [symbol] };
+}
+
 /** Rewrites a policy's `spec`; its fields stay where they are. */
 export function rewritePublished(spec: Spec): { readonly spec: Spec; readonly notes: readonly Note[] } {
   const notes: Note[] = [];
@@ -192,7 +199,7 @@ export function rewritePublished(spec: Spec): { readonly spec: Spec; readonly no
       ...each('tracepoints', spec.tracepoints, (hook, path) => rewriteFields(hook, path, tell)),
       ...each('lsmhooks', spec.lsmhooks, (hook, path) => rewriteFields(hook, path, tell)),
       ...each('uprobes', spec.uprobes, (hook, path) =>
-        rewriteFields(withoutUnreadReturn(hook, path, tell), path, tell),
+        rewriteFields(withoutUnreadReturn(withSymbols(hook, path, tell), path, tell), path, tell),
       ),
       ...each('usdts', spec.usdts, (hook, path) => rewriteFields(hook, path, tell)),
       ...each('enforcers', spec.enforcers, ({ calls }) => ({ calls: calls.map(withoutAbi) })),

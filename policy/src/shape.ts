@@ -225,6 +225,8 @@ const addresses = z.array(z.union([z.int().min(0), text])).max(shapeLimits.hooks
 const uprobe = z.strictObject({
   path: text,
   symbols: z.array(name).max(shapeLimits.hooks).optional(),
+  /** What `symbols` was before there could be several (`published.ts`). */
+  symbol: name.optional(),
   offsets: addresses.optional(),
   addrs: addresses.optional(),
   refCtrOffsets: addresses.optional(),

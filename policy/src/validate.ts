@@ -459,6 +459,8 @@ function checkOtherHooks(findings: Findings): void {
     const path = `spec.uprobes[${index}]`;
     if (!hook.path.startsWith('/'))
       findings.error('wrong-value', `${path}.path`, 'is no absolute path of a program or library');
+    if (hook.symbol !== undefined)
+      findings.error('conflict', `${path}.symbol`, 'says the same as symbols: write it there too');
     const calls = uprobeCalls(hook, path, (code, at, message) => findings.error(code, at, message));
     checkReturn(findings, hook, calls, path);
     if (hook.returnArg !== undefined && hook.return !== true) {
