@@ -147,6 +147,38 @@ describe.skipIf(whyNot !== undefined)(
       expect((await world.status()).events.dropped).toBeGreaterThanOrEqual(2);
     });
 
+    test('records what happens, and tests a filter on it', async () => {
+      const marker = `recorded-${Date.now()}`;
+      const file = join(world.folder, 'recorded.segment');
+      const busy = spawn(
+        '/bin/sh',
+        ['-c', 'for i in $(seq 600); do /bin/true "$1"; sleep 0.1; done', 'sh', marker],
+        {
+          stdio: 'ignore',
+        },
+      );
+      try {
+        expect(world.ok('events', 'record', '--events', '40', '--seconds', '60', file)).toMatch(
+          /recorded\.segment: \d+ bytes; weir filter test --events/,
+        );
+      } finally {
+        busy.kill();
+        await once(busy, 'exit');
+      }
+      const folder = world.filterFolder(
+        'recorded',
+        '1.0.0',
+        filter.replace("'drop-me'", `'${marker}'`).replace(".labelText('seen', 'yes')", ''),
+      );
+      const tested = world.ok('filter', 'test', '--events', file, folder);
+      const [, kept, dropped] = /^ok {3}recorded\.segment \((\d+) kept, (\d+) dropped\)$/m.exec(tested) ?? [];
+      expect(Number(dropped)).toBeGreaterThan(0);
+      expect(Number(kept) + Number(dropped)).toBeGreaterThanOrEqual(40);
+      expect(world.ok('filter', 'bench', '--fixtures', file, folder)).toMatch(
+        /judged of \d+ recorded events/,
+      );
+    });
+
     test('refuses a bad policy and names the field, and a bad filter with the reason', async () => {
       const before = world.ok('release', 'show');
       const wrong = world.weir(
