@@ -32,16 +32,16 @@ static __always_inline __u64 call_number(__u64 *ctx) {
  * Matching has stack frames of its own: in one with what comes before and after it, 6.1 counts more than the
  * 512 bytes that all frames may have together ("combined stack size of 4 calls is 544").
  */
-static __noinline int match_function(void *ctx, __u32 slot, __u32 config_index) {
+static __attribute__((noinline)) int match_function(void *ctx, __u32 slot, __u32 config_index) {
     return match_arguments(ctx, slot, config_index, function_value, takes_registers);
 }
 
-static __noinline int match_system_call(void *ctx, __u32 slot, __u32 config_index) {
+static __attribute__((noinline)) int match_system_call(void *ctx, __u32 slot, __u32 config_index) {
     return match_arguments(ctx, slot, config_index, first_value, true);
 }
 
 /* Of a call in a list: notes which. */
-static __noinline int match_listed_call(void *ctx, __u32 slot, __u32 config_index) {
+static __attribute__((noinline)) int match_listed_call(void *ctx, __u32 slot, __u32 config_index) {
     struct hook_work *work = hook_work_of(slot);
     __u64 number = call_number(ctx);
 
@@ -51,7 +51,7 @@ static __noinline int match_listed_call(void *ctx, __u32 slot, __u32 config_inde
     return match_arguments(ctx, slot, config_index, first_value, true);
 }
 
-static __noinline int match_tracepoint(void *ctx, __u32 slot, __u32 config_index) {
+static __attribute__((noinline)) int match_tracepoint(void *ctx, __u32 slot, __u32 config_index) {
     return match_arguments(ctx, slot, config_index, no_value, false);
 }
 

@@ -92,8 +92,8 @@ static __always_inline bool is_own_call(const struct hook_work *work) {
  * Looks the text of an argument up, from either end; where that is a name in a payload, it is brought to the
  * slot for texts that are turned round. A function of its own for its stack: see match_function.
  */
-static __noinline const struct weir_mask *look_up_text(__u32 slot, __u32 number, __u32 dimension_id,
-                                                       __u32 kind) {
+static __attribute__((noinline)) const struct weir_mask *look_up_text(__u32 slot, __u32 number,
+                                                                      __u32 dimension_id, __u32 kind) {
     struct hook_work *work = hook_work_of(slot);
 
     if (!work)
@@ -115,8 +115,8 @@ static __noinline const struct weir_mask *look_up_text(__u32 slot, __u32 number,
 }
 
 /* Looks an address of a socket up. See look_up_text. */
-static __noinline const struct weir_mask *look_up_address(__u32 slot, __u32 number, __u32 dimension_id,
-                                                          __u32 part) {
+static __attribute__((noinline)) const struct weir_mask *look_up_address(__u32 slot, __u32 number,
+                                                                         __u32 dimension_id, __u32 part) {
     __u32 length = address_key(slot, number, part);
     struct text_slot *key = text_of(slot, TURNED_TEXT);
 
@@ -125,7 +125,8 @@ static __noinline const struct weir_mask *look_up_address(__u32 slot, __u32 numb
 }
 
 /* Looks up a buffer of a certain size. See look_up_text. */
-static __noinline const struct weir_mask *look_up_sized(__u32 slot, __u32 number, __u32 dimension_id) {
+static __attribute__((noinline)) const struct weir_mask *look_up_sized(__u32 slot, __u32 number,
+                                                                       __u32 dimension_id) {
     __u32 length = size_text(slot, number);
     struct text_slot *text = text_of(slot, TURNED_TEXT);
 
@@ -406,10 +407,12 @@ static __always_inline int run_hook(void *ctx, argument_matcher match, permissio
         if (HOOK_HAS(WEIR_HOOK_FEATURE_RETURNS))
             returning_clear(work);
         mask_clear(&work->candidates);
-        if (in_scope)
+        if (in_scope) {
             mask_copy(&work->candidates, in_scope, words);
-        else if (HOOK_HAS(WEIR_HOOK_FEATURE_SCOPED))
+        } else if (HOOK_HAS(WEIR_HOOK_FEATURE_SCOPED)) {
+            fill_process_state(slot);
             evaluate_candidates(slot, config_index);
+        }
         if (!mask_empty(&work->candidates, words) && match(ctx, slot, config_index)) {
             struct enforcement all = {
                 .slot = slot,

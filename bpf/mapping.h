@@ -95,7 +95,7 @@ __noinline int read_build_id(__u32 slot, __u64 address) {
 }
 
 /* Fills in the two arguments. Nothing is asked of them. */
-static __noinline int match_mapping(void *ctx, __u32 slot, __u32 config_index) {
+static __attribute__((noinline)) int match_mapping(void *ctx, __u32 slot, __u32 config_index) {
     __u64 *values = ctx;
     struct perf_mmap_event *mapping = (void *)values[1];
     struct hook_work *work = hook_work_of(slot);

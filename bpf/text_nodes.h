@@ -164,8 +164,8 @@ static long follow_step(__u32 index, void *context) {
  * Looks the text of an argument up among values that are longer than a trie takes: the mask of the longest
  * that it begins with (or ends with). NULL where there is none; then those in the trie count.
  */
-static __noinline const struct weir_mask *look_up_long(__u32 slot, __u32 number, __u32 dimension_id,
-                                                       __u32 kind, __u32 is_sized) {
+static __attribute__((noinline)) const struct weir_mask *
+look_up_long(__u32 slot, __u32 number, __u32 dimension_id, __u32 kind, __u32 is_sized) {
     struct hook_work *work = hook_work_of(slot);
 
     if (!work)

@@ -8,7 +8,7 @@
 char LICENSE[] SEC("license") = "Dual BSD/GPL";
 
 /* Apart for its stack: see match_function. */
-static __noinline int match_user(void *ctx, __u32 slot, __u32 config_index) {
+static __attribute__((noinline)) int match_user(void *ctx, __u32 slot, __u32 config_index) {
     return match_arguments(ctx, slot, config_index, user_value, false);
 }
 
