@@ -151,6 +151,19 @@ function perFilter(filters: AgentStatus['filters']): Metric[] {
       'Events that each filter held back in quarantine: lost.',
       ({ heldBack }) => heldBack,
     ),
+    each('weir_filter_alerts_total', 'counter', 'Alerts that each filter raised.', ({ alerts }) => alerts),
+    each(
+      'weir_filter_labels_refused_total',
+      'counter',
+      'Labels that the manifest of each filter does not declare: left out.',
+      ({ labelsRefused }) => labelsRefused,
+    ),
+    each(
+      'weir_filter_log_lines_lost_total',
+      'counter',
+      'Lines of the log of each filter beyond the limit: left out.',
+      ({ logLinesLost }) => logLinesLost,
+    ),
     each('weir_filter_quarantined', 'gauge', '1 where a filter is in quarantine.', ({ state }) =>
       state === 'quarantined' ? 1 : 0,
     ),

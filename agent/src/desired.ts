@@ -311,6 +311,8 @@ export class Desired {
         memoryBytes: status.memoryBytes,
         fuel: status.fuel,
         heldBack: status.heldBack,
+        labelsRefused: status.labelsRefused,
+        logLinesLost: status.logLinesLost,
       }),
     );
     return [...running, ...this.#refusedFilters];
@@ -327,6 +329,8 @@ const noCounts = {
   memoryBytes: 0,
   fuel: 0,
   heldBack: 0,
+  labelsRefused: 0,
+  logLinesLost: 0,
 };
 
 function refusedFilter({ name, version, digest }: FilterModule, reason: string): FilterState {

@@ -28,7 +28,11 @@ test('one in quarantine with the code and the reason, made harmless', () => {
     code: 'budget',
     reason: 'a\u001b[2J',
     heldBack: 3,
+    labelsRefused: 4,
+    logLinesLost: 5,
   });
-  expect(line).toMatch(/^filter slow {2}quarantined \(budget\), .*, held back 3, .*: a/);
+  expect(line).toMatch(
+    /^filter slow {2}quarantined \(budget\), .*, held back 3, labels refused 4, log lines lost 5, .*: a/,
+  );
   expect(line).not.toContain('\u001b');
 });

@@ -17,11 +17,13 @@ export interface FilterFigures {
   readonly memoryBytes?: number | undefined;
   readonly fuel?: number | undefined;
   readonly heldBack?: number | undefined;
+  readonly labelsRefused?: number | undefined;
+  readonly logLinesLost?: number | undefined;
 }
 
 export function filterLine(filter: FilterFigures): string {
   const { events = 0, kept = 0, dropped = 0, traps = 0, heldBack = 0 } = filter;
-  const { cpuNs = 0, memoryBytes = 0, fuel = 0 } = filter;
+  const { cpuNs = 0, memoryBytes = 0, fuel = 0, labelsRefused = 0, logLinesLost = 0 } = filter;
   const each =
     events === 0
       ? ''
@@ -31,6 +33,8 @@ export function filterLine(filter: FilterFigures): string {
     `filter ${cell(filter.name)} ${cell(filter.version)} ${filter.state}${code}`,
     `, kept ${kept}, dropped ${dropped}, traps ${traps}`,
     heldBack === 0 ? '' : `, held back ${heldBack}`,
+    labelsRefused === 0 ? '' : `, labels refused ${labelsRefused}`,
+    logLinesLost === 0 ? '' : `, log lines lost ${logLinesLost}`,
     `, ${Math.round(cpuNs / 1e6)} ms of processor${each}`,
     `, ${Math.round(memoryBytes / 1024)} KiB`,
     filter.reason === undefined ? '' : `: ${cell(filter.reason)}`,

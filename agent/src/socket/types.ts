@@ -36,6 +36,10 @@ export interface FilterState {
   readonly fuel: number;
   /** Events that it held back: it fails closed, and is in quarantine. They are lost. */
   readonly heldBack: number;
+  /** Labels that its manifest does not declare: left out. */
+  readonly labelsRefused: number;
+  /** Lines of its log beyond the limit: left out. */
+  readonly logLinesLost: number;
 }
 
 export interface FilterLogLine {
