@@ -171,9 +171,11 @@ __noinline int lineage_exec(__u32 slot) {
         !(flags & (PROCESS_STATE_TRUNCATED | PROCESS_STATE_UNREADABLE)))
         lineage_add(state,
                     lineage_of_text(scratch, config->dimension_id, state->forward, state->binary_length));
-    if ((config->uses & WEIR_LINEAGE_USE_REVERSE) && !(flags & PROCESS_STATE_UNREADABLE))
-        lineage_add(state,
-                    lineage_of_text(scratch, config->dimension_id + 1, state->reverse, state->binary_length));
+    // No byte behind the beginning is looked at: what comes there belongs to no path.
+    if ((config->uses & WEIR_LINEAGE_USE_REVERSE) && !(flags & PROCESS_STATE_UNREADABLE) &&
+        state->binary_length)
+        lineage_add(state, lineage_of_text(scratch, config->dimension_id + 1, state->reverse,
+                                           state->binary_length - 1));
     return 0;
 }
 

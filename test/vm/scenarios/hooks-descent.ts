@@ -4,7 +4,7 @@
 
 import assert from 'node:assert/strict';
 import { spawn } from 'node:child_process';
-import { copyFileSync, readFileSync, readlinkSync, writeFileSync } from 'node:fs';
+import { copyFileSync, mkdirSync, readFileSync, readlinkSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { type Hooks, withHooks } from '../guest/hooks.js';
 import { compare, line, numberOf, onPrctl, seen } from '../guest/prctl-calls.js';
@@ -45,6 +45,10 @@ function childrenOf(pid: number): number[] {
 async function descent({ run, folder, waitFor }: ScenarioContext, hooks: Hooks): Promise<void> {
   const shell = join(folder, 'shell');
   copyFileSync('/bin/sh', shell);
+  // What lies behind the end of a path in the kernel's buffers is of the path before it: here of a longer one.
+  const deep = join(folder, 'x'.repeat(200));
+  mkdirSync(deep);
+  copyFileSync('/bin/sh', join(deep, 'deep'));
   const follow = (operator: string, values: readonly string[]) => [
     { operator, values, followChildren: true },
   ];
@@ -59,6 +63,7 @@ async function descent({ run, folder, waitFor }: ScenarioContext, hooks: Hooks):
   const policies = [
     onPrctl('from-shell', { matchBinaries: follow('In', [shell]) }),
     onPrctl('from-suffix', { matchBinaries: follow('Postfix', ['/shell']) }),
+    onPrctl('from-longer', { matchBinaries: follow('Postfix', [`x${shell}`]) }),
     onPrctl('not-from-shell', { matchBinaries: follow('NotPrefix', [shell]) }),
     onPrctl('parent-from-shell', { matchParentBinaries: follow('In', [shell]) }),
     onPrctl('of-pid', {
@@ -73,8 +78,8 @@ async function descent({ run, folder, waitFor }: ScenarioContext, hooks: Hooks):
   ];
   await hooks.apply(...policies);
   hooks.events();
-  const calls = async (number: number, program: string, args: readonly string[] = []) => {
-    const made = await run(program, args, { input: line(number) });
+  const calls = async (number: number, program: string, args: readonly string[] = [], cwd = folder) => {
+    const made = await run(program, args, { input: line(number), cwd });
     assert.equal(made.code, 0, made.stderr);
   };
   // What an orphan inherited stays, also where the policies are exchanged meanwhile.
@@ -94,7 +99,7 @@ async function descent({ run, folder, waitFor }: ScenarioContext, hooks: Hooks):
   await calls(-210, 'unshare', ['--fork', '--pid', '/weir/bin/calls']);
   const events = [...hooks.events()];
   // The others go and come back: what followed them did not follow meanwhile.
-  await hooks.apply(...policies.slice(0, 3));
+  await hooks.apply(...policies.slice(0, 4));
   await hooks.apply(...policies);
   writeFileSync(input, line(-211));
   await waitFor('the call of the orphan', () => {
@@ -102,14 +107,16 @@ async function descent({ run, folder, waitFor }: ScenarioContext, hooks: Hooks):
     return events.some(({ policy, args }) => policy !== 'not-from-shell' && numberOf(args) === -211);
   });
   await calls(-212, shell, ['-c', 'true; /weir/bin/calls; true']);
+  await calls(-214, join(deep, 'deep'), ['-c', `exec ${shell} -c 'true; /weir/bin/calls; true'`], deep);
   events.push(...hooks.events());
-  const all = [-201, -202, -203, -204, -205, -206, -207, -208, -209, -210, -211, -212];
-  const fromShell = [-201, -203, -204, -205, -206, -211, -212];
+  const all = [-201, -202, -203, -204, -205, -206, -207, -208, -209, -210, -211, -212, -214];
+  const fromShell = [-201, -203, -204, -205, -206, -211, -212, -214];
   compare(seen(events, all), {
     'from-shell': fromShell,
     'from-suffix': fromShell,
+    'from-longer': [],
     'not-from-shell': all.filter((number) => !fromShell.includes(number)),
-    'parent-from-shell': [-201, -203, -205, -211, -212],
+    'parent-from-shell': [-201, -203, -205, -211, -212, -214],
     'of-pid': [-202],
     'of-first': [-209, -210],
     intruder: [-208],
