@@ -200,7 +200,8 @@ export class HookProgram {
   isAttached(): boolean {
     return (
       this.#programs.every(({ program, slot }) => slot.isAttached() && slot.holds(program)) &&
-      this.#returns.every(isAttached)
+      this.#returns.every(isAttached) &&
+      (this.#denial?.isAttached() ?? true)
     );
   }
 

@@ -3,7 +3,6 @@
 // the security functions of its path, one for each function however many calls need it, there while one does; and one
 // at the return of each call. How they play together is told in bpf/prevent.h.
 import {
-  type BpfLink,
   type BpfMap,
   type BpfObject,
   type BpfProgram,
@@ -14,6 +13,7 @@ import {
 import { type HookPlan, type LsmPath, lsmPathFunctions, lsmPathOf, type PlannedSelector } from '@weir/policy';
 import { Action } from '@weir/schema';
 import { explainRefusal, PolicyLoadError } from './errors.js';
+import { type AttachedProgram, detach, isAttached } from './hook-slots.js';
 
 /** What a hook asks to be kept from taking effect. */
 export interface Prevention {
@@ -47,21 +47,13 @@ export interface Denial {
   readonly deniedThrough: readonly string[];
   /** Functions of the path that this kernel has not. */
   readonly missing: readonly string[];
+  /** Whether all of them are attached still. */
+  isAttached(): boolean;
   close(): void;
 }
 
-interface Attached {
-  readonly program: BpfProgram;
-  readonly link: BpfLink;
-}
-
-interface Shared extends Attached {
+interface Shared extends AttachedProgram {
   users: number;
-}
-
-function detach({ program, link }: Attached): void {
-  link.close();
-  program.close();
 }
 
 export function u64(value: bigint): Uint8Array {
@@ -112,6 +104,7 @@ export class Preventions {
         functions: present.reduce((bits, name) => bits | bitOf(name), 0n),
         deniedThrough: present,
         missing,
+        isAttached: () => isAttached(clearing) && present.every((name) => this.#isHeld(name)),
         close: () => {
           detach(clearing);
           close();
@@ -138,12 +131,19 @@ export class Preventions {
 
   #hold(name: string): void {
     const shared = this.#functions.get(name);
-    if (shared !== undefined) {
+    if (shared !== undefined && isAttached(shared)) {
       shared.users++;
       return;
     }
     const attached = this.#attach('deny_marked', 'fmod_ret', name, { function_bit: u64(bitOf(name)) });
-    this.#functions.set(name, { ...attached, users: 1 });
+    this.#functions.set(name, { ...attached, users: 1 + (shared?.users ?? 0) });
+    // Where another hand has detached it.
+    if (shared !== undefined) detach(shared);
+  }
+
+  #isHeld(name: string): boolean {
+    const shared = this.#functions.get(name);
+    return shared !== undefined && isAttached(shared);
   }
 
   #release(name: string): void {
@@ -158,7 +158,7 @@ export class Preventions {
     type: string,
     symbol: string,
     rodata: Readonly<Record<string, Uint8Array>>,
-  ): Attached {
+  ): AttachedProgram {
     let program: BpfProgram;
     try {
       const name = symbol.replace(/^__x64_sys_|^security_/, '').slice(0, 15);
