@@ -28,15 +28,6 @@ enum {
 
 #define HAS_ACTION(actions, action) ((actions) & (1U << (action)))
 
-/* What the matched policies of one run share; the context of bpf_loop, which keeps no pointers. */
-struct enforcement {
-    __u32 slot;
-    __u32 config_id;
-    __u32 event_kind;
-    __u32 may_deny;
-    __u32 is_own_call; // see is_own_call()
-};
-
 /* The lowest candidate, WEIR_LIMIT_SELECTORS_PER_HOOK where there is none. */
 static __always_inline __u32 lowest_candidate(const struct weir_mask *mask) {
     __u64 lowest = 0;
@@ -56,13 +47,9 @@ static __always_inline __u32 lowest_candidate(const struct weir_mask *mask) {
 
 /*
  * Takes out all candidates up to `last`: the policy that acted has the bits up to it. With `returns`, they
- * wait for the return of the call. Not static: see lowest_bit.
+ * wait for the return of the call.
  */
-__noinline int drop_candidates(__u32 slot, __u32 last, __u32 returns) {
-    struct hook_work *work = hook_work_of(slot);
-
-    if (!work)
-        return 0;
+static __always_inline void drop_candidates(struct hook_work *work, __u32 last, bool returns) {
     struct weir_mask *mask = &work->candidates;
 
 #pragma unroll
@@ -80,15 +67,11 @@ __noinline int drop_candidates(__u32 slot, __u32 last, __u32 returns) {
             work->returning.words[word] |= mask->words[word] & dropped;
         mask->words[word] &= ~dropped;
     }
-    return 0;
 }
 
 /* Asks the enforcers of a selector's policy to act, or takes that back. */
-static __always_inline void notify(__u32 slot, const struct weir_selector_entry *entry, bool is_own_call) {
-    struct hook_work *work = hook_work_of(slot);
-
-    if (!work)
-        return;
+static __always_inline void notify(__u32 slot, struct hook_work *work,
+                                   const struct weir_selector_entry *entry, bool is_own_call) {
     if (HAS_ACTION(entry->actions, WEIR_ACTION_NOTIFYENFORCER)) {
         // Of whoever was interrupted nothing is asked.
         if (is_own_call && notification_set(entry->policy_id, entry->notify_error, entry->notify_signal)) {
@@ -103,31 +86,9 @@ static __always_inline void notify(__u32 slot, const struct weir_selector_entry 
     }
 }
 
-/*
- * Whether there is anything to do for a selector: for an enforcer, where its policy has asked something of
- * the thread, which is then taken. Not static: see act.
- */
-__noinline int is_asked(__u32 slot, __u32 config_id, __u32 bit, __u32 is_own_call) {
-    struct weir_selector_key key = {.config_id = config_id, .bit = bit};
-    const struct weir_selector_entry *entry = bpf_map_lookup_elem(&selectors, &key);
-
-    if (!entry || !(entry->flags & WEIR_SELECTOR_FLAG_ENFORCER))
-        return 1;
-    return is_own_call && notification_take(slot, entry->policy_id);
-}
-
-/*
- * Signals and denies for a selector, and notes what was done, or would have been. These functions are not
- * static, so that the verifier looks at each once and apart, and not at all of their paths in each turn of
- * the loop.
- */
-__noinline int act(__u32 slot, __u32 config_id, __u32 bit, __u32 may_deny, __u32 is_own_call) {
-    struct hook_work *work = hook_work_of(slot);
-    struct weir_selector_key key = {.config_id = config_id, .bit = bit};
-    const struct weir_selector_entry *entry = bpf_map_lookup_elem(&selectors, &key);
-
-    if (!work || !entry)
-        return 0;
+/* Signals and denies for a selector, and notes what was done, or would have been. */
+static __always_inline void act(__u32 slot, struct hook_work *work, const struct weir_selector_entry *entry,
+                                bool may_deny, bool is_own_call) {
     bool is_enforcer = HOOK_HAS(WEIR_HOOK_FEATURE_ENFORCER) && (entry->flags & WEIR_SELECTOR_FLAG_ENFORCER);
     __u32 signal = is_enforcer ? work->asked_signal : entry->signal;
     __s32 wanted_error = is_enforcer ? work->asked_error : entry->error;
@@ -189,10 +150,9 @@ __noinline int act(__u32 slot, __u32 config_id, __u32 bit, __u32 may_deny, __u32
         }
     }
     if (HOOK_HAS(WEIR_HOOK_FEATURE_NOTIFY) && !(entry->flags & WEIR_SELECTOR_FLAG_MONITOR))
-        notify(slot, entry, is_own_call);
+        notify(slot, work, entry, is_own_call);
     if (HOOK_HAS(WEIR_HOOK_FEATURE_SOCKET_OWNERS))
         own_socket(slot, entry->socket_arguments, OWNER_SET, is_own_call);
-    return 0;
 }
 
 /* The gravest of a selector's actions, which an event names. */
@@ -221,17 +181,21 @@ static __always_inline __u16 gravest(__u32 actions) {
     return WEIR_ACTION_POST;
 }
 
-/* Appends one argument and its payload to the record. Returns the record's new end. */
-__noinline int lay_out_argument(__u32 slot, __u32 record_end, __u32 place, __u32 position) {
-    struct hook_work *work = hook_work_of(slot);
-    struct scratch *scratch = path_scratch(slot);
+/*
+ * Appends one argument and its payload to the record, whose size so far stands in its header: kept in a
+ * register, its bounds would be others by each way through the arguments before, and the verifier would
+ * follow each of them to the end.
+ */
+static __always_inline void lay_out_argument(__u32 slot, const struct hook_work *work,
+                                             struct scratch *scratch, __u32 place, __u32 position) {
     const struct text_slot *text = text_of(slot, position);
+    volatile __u32 *size = &scratch->header.size;
     // As wide as an address, and bounded: 6.1 forgets what a comparison of the lower half told it.
-    __u64 end = record_end & (32 * 1024 - 1);
+    __u64 end = *size & (32 * 1024 - 1);
 
     barrier_var(end);
-    if (!work || !scratch || !text)
-        return record_end;
+    if (!text)
+        return;
     // Masks in place of comparisons: clang 14 compares one register and uses another, of which the verifier
     // then knows no bound.
     place &= HOOK_ARGUMENTS_MAX - 1;
@@ -251,23 +215,29 @@ __noinline int lay_out_argument(__u32 slot, __u32 record_end, __u32 place, __u32
     end = record_append(scratch, end, text->bytes, from->payload.length, &to->payload, &failed);
     if (failed)
         count_failure(WEIR_FAILURE_PLACE_RECORD_ROOM);
-    return end;
+    *size = end;
 }
 
-/* Sends the event of a selector, with the arguments that its policy shows, in its order. Returns 1 where it
- * is lost. */
-__noinline int post(__u32 slot, __u32 config_id, __u32 bit, __u32 event_kind) {
-    struct hook_work *work = hook_work_of(slot);
-    struct scratch *scratch = path_scratch(slot);
-    struct weir_selector_key key = {.config_id = config_id, .bit = bit};
-    const struct weir_selector_entry *entry = bpf_map_lookup_elem(&selectors, &key);
+/* How many arguments are shown: that many times four bits that are not 0. Without a branch, as the verifier
+ * would follow what comes after it once for each number. */
+static __always_inline __u32 shown_count(__u32 shown) {
+    __u32 lowest = (shown | shown >> 1 | shown >> 2 | shown >> 3) & 0x11111111;
 
-    if (!work || !scratch || !entry)
-        return 0;
+    return lowest * 0x11111111U >> 28;
+}
+_Static_assert(HOOK_ARGUMENTS_MAX <= 8, "shown_count adds up four bits of each");
+
+/* Sends the event of a selector, with the arguments that its policy shows, in its order. Returns whether it
+ * is lost. */
+static __always_inline bool post(__u32 slot, struct hook_work *work,
+                                 const struct weir_selector_entry *entry) {
+    struct scratch *scratch = path_scratch(slot);
+
+    if (!scratch)
+        return true;
     struct weir_hook_record *record = (void *)scratch->record;
     __u32 shown = entry->shown;
     __u16 flags = 0;
-    __u32 argument_count = 0;
 
     if (work->undecided_count)
         flags |= WEIR_RECORD_FLAG_UNDECIDED;
@@ -280,7 +250,7 @@ __noinline int post(__u32 slot, __u32 config_id, __u32 bit, __u32 event_kind) {
 
     struct task_struct *leader = task->group_leader;
 
-    header_fill_of((void *)record, task, leader, bpf_get_current_cgroup_id(), event_kind, flags);
+    header_fill_of((void *)record, task, leader, bpf_get_current_cgroup_id(), spec.event_kind, flags);
     record->exec_ns = process_exec_ns(leader);
     if (HOOK_HAS(WEIR_HOOK_FEATURE_SOCKET_OWNERS))
         tell_owner(slot, shown);
@@ -298,11 +268,10 @@ __noinline int post(__u32 slot, __u32 config_id, __u32 bit, __u32 event_kind) {
     record->function_offset = function_offset;
     record->undecided_terms = work->undecided_count;
 
-#pragma clang loop unroll(disable)
-    for (__u32 rest = shown; argument_count < HOOK_ARGUMENTS_MAX && rest; rest >>= 4)
-        argument_count++;
+    __u32 argument_count = shown_count(shown);
+
     record->argument_count = argument_count;
-    __u32 end = sizeof(struct weir_hook_record) + argument_count * sizeof(struct weir_argument);
+    record->size = sizeof(struct weir_hook_record) + argument_count * sizeof(struct weir_argument);
 
 #pragma clang loop unroll(disable)
     for (__u32 place = 0; place < HOOK_ARGUMENTS_MAX; place++) {
@@ -313,96 +282,88 @@ __noinline int post(__u32 slot, __u32 config_id, __u32 bit, __u32 event_kind) {
         if (HOOK_HAS(WEIR_HOOK_FEATURE_DATA) &&
             spec.arguments[position & (HOOK_ARGUMENTS_MAX - 1)].flags & ARGUMENT_DATA)
             record->data_count++;
-        end = lay_out_argument(slot, end, place, position);
+        lay_out_argument(slot, work, scratch, place, position);
     }
+    __u64 end = *(volatile __u32 *)&record->size;
+
     if (HOOK_HAS(WEIR_HOOK_FEATURE_KERNEL_STACK | WEIR_HOOK_FEATURE_USER_STACK))
         end = append_stacks(slot, end, entry->flags);
     if (end > WEIR_RECORD_BYTES - WEIR_RECORD_PADDING)
-        return 1;
+        return true;
     if (HOOK_HAS(WEIR_HOOK_FEATURE_IMA_HASH) && (entry->flags & WEIR_SELECTOR_FLAG_IMA_HASH) &&
         ima_keep(slot, end))
-        return 0;
+        return false;
     return emit(scratch, end, WEIR_KERNEL_COUNTER_PRODUCED_HOOK) != 0;
 }
 
-/* Takes the lowest candidate out, with the rest of its policy's. Returns its bit, or the limit where none was
- * left. */
-__noinline int next_match(__u32 slot, __u32 config_id) {
-    struct hook_work *work = hook_work_of(slot);
-
-    if (!work)
-        return WEIR_LIMIT_SELECTORS_PER_HOOK;
-    __u32 bit = lowest_candidate(&work->candidates);
-
-    if (bit >= WEIR_LIMIT_SELECTORS_PER_HOOK)
-        return WEIR_LIMIT_SELECTORS_PER_HOOK;
-    struct weir_selector_key key = {.config_id = config_id, .bit = bit};
-    const struct weir_selector_entry *entry = bpf_map_lookup_elem(&selectors, &key);
-
-    // A configuration is in use only while its entries are there; should one not be, its bit at least is
-    // taken out.
-    work->done_returns =
-        HOOK_HAS(WEIR_HOOK_FEATURE_RETURNS) && entry && entry->flags & WEIR_SELECTOR_FLAG_RETURNS;
-    drop_candidates(slot, entry && entry->last_bit > bit ? entry->last_bit : bit, work->done_returns);
-    work->done_posts = entry && !work->done_returns && HAS_ACTION(entry->actions, WEIR_ACTION_POST);
-    work->socket_arguments = entry ? entry->socket_arguments : 0;
-    work->binding_id = entry ? entry->binding_id : 0;
-    return bit;
-}
-
-/* Whether a throttle holds the event of a selector back. Not static, for its stack. */
-__noinline int throttle_hook(__u32 slot, __u32 config_id, __u32 bit, __u32 event_kind) {
-    struct weir_selector_key key = {.config_id = config_id, .bit = bit};
-    const struct weir_selector_entry *entry = bpf_map_lookup_elem(&selectors, &key);
-
-    return entry && throttle_holds(slot, entry->policy_id, event_kind);
-}
-
-static __always_inline enum match_outcome post_unless_limited(__u32 slot, __u32 config_id, __u32 bit,
-                                                              __u32 event_kind) {
-    if (HOOK_HAS(WEIR_HOOK_FEATURE_RATE_LIMIT) && rate_limit_holds(slot, config_id, bit)) {
+static __always_inline enum match_outcome
+post_unless_limited(__u32 slot, struct hook_work *work, const struct weir_selector_entry *entry, __u32 bit) {
+    if (HOOK_HAS(WEIR_HOOK_FEATURE_RATE_LIMIT) && rate_limit_holds(slot, work->config_id, bit)) {
         count(WEIR_KERNEL_COUNTER_RATE_LIMITED);
         return MATCH_RATE_LIMITED;
     }
-    if (HOOK_HAS(WEIR_HOOK_FEATURE_THROTTLE) && throttle_hook(slot, config_id, bit, event_kind))
+    if (HOOK_HAS(WEIR_HOOK_FEATURE_THROTTLE) && throttle_holds(slot, entry->policy_id, spec.event_kind))
         return MATCH_THROTTLED;
-    return post(slot, config_id, bit, event_kind) ? MATCH_LOST : MATCH_POSTED;
+    return post(slot, work, entry) ? MATCH_LOST : MATCH_POSTED;
 }
 
-/* Acts for one matched policy. Returns 1, which ends the loop, when no candidate is left. */
-static long act_for_next_policy(__u32 index, void *context) {
-    const struct enforcement *all = context;
-    __u32 bit = next_match(all->slot, all->config_id);
+/*
+ * Acts for the policy of the lowest candidate, and takes that out with the rest of its policy's. Returns 1
+ * when no candidate is left. One function, as each takes a page and more of the kernel's memory in every
+ * program; not static, so that the verifier looks at it once.
+ */
+__noinline int act_for_policy(__u32 slot, __u32 may_deny) {
+    struct hook_work *work = hook_work_of(slot);
 
-    (void)index;
+    if (!work)
+        return 1;
+    __u32 bit = lowest_candidate(&work->candidates);
+
     if (bit >= WEIR_LIMIT_SELECTORS_PER_HOOK)
         return 1;
-    if (HOOK_HAS(WEIR_HOOK_FEATURE_ENFORCER) && !is_asked(all->slot, all->config_id, bit, all->is_own_call))
-        return 0;
-    count(WEIR_KERNEL_COUNTER_HOOK_MATCHES);
-    act(all->slot, all->config_id, bit, all->may_deny, all->is_own_call);
-    struct hook_work *work = hook_work_of(all->slot);
+    struct weir_selector_key key = {.config_id = work->config_id, .bit = bit};
+    const struct weir_selector_entry *entry = bpf_map_lookup_elem(&selectors, &key);
 
-    bool returns = HOOK_HAS(WEIR_HOOK_FEATURE_RETURNS) && work && work->done_returns;
+    if (!entry) {
+        // Cannot be: a configuration is in use only while its entries are there.
+        drop_candidates(work, bit, false);
+        return 0;
+    }
+    bool returns = HOOK_HAS(WEIR_HOOK_FEATURE_RETURNS) && entry->flags & WEIR_SELECTOR_FLAG_RETURNS;
     enum match_outcome outcome = MATCH_SILENT;
 
+    drop_candidates(work, entry->last_bit > bit ? entry->last_bit : bit, returns);
+    work->binding_id = entry->binding_id;
+    // For an enforcer there is something to do only where its policy has asked something of the thread, which
+    // is then taken.
+    if (HOOK_HAS(WEIR_HOOK_FEATURE_ENFORCER) && entry->flags & WEIR_SELECTOR_FLAG_ENFORCER &&
+        !(work->is_own_call && notification_take(slot, entry->policy_id)))
+        return 0;
+    count(WEIR_KERNEL_COUNTER_HOOK_MATCHES);
+    act(slot, work, entry, may_deny, work->is_own_call);
     if (returns)
-        note_done(all->slot, bit);
-    if (work && work->done_posts)
-        outcome = post_unless_limited(all->slot, all->config_id, bit, all->event_kind);
-    if (HOOK_HAS(WEIR_HOOK_FEATURE_SOCKET_OWNERS) && work)
-        disown_socket(all->slot, work->socket_arguments, OWNER_FORGOTTEN);
+        note_done(slot, bit);
+    else if (HAS_ACTION(entry->actions, WEIR_ACTION_POST))
+        outcome = post_unless_limited(slot, work, entry, bit);
+    if (HOOK_HAS(WEIR_HOOK_FEATURE_SOCKET_OWNERS))
+        disown_socket(slot, entry->socket_arguments, OWNER_FORGOTTEN);
     // What waits for its return has matched only then.
-    tally_match(all->slot, outcome, !returns);
+    tally_match(work, outcome, !returns);
     // Mostly there is one policy: no turn to find that there is no other.
-    return work && mask_empty(&work->candidates, spec.word_count) ? 1 : 0;
+    return mask_empty(&work->candidates, spec.word_count);
 }
 
-/* Acts for all policies that matched. Returns what the call is to return, 0 where it goes on. */
-static __always_inline int enforce(struct enforcement *all) {
-    // As many turns as there can be policies on a hook, and one that finds nothing left.
-    bpf_loop(WEIR_LIMIT_SELECTORS_PER_HOOK + 1, act_for_next_policy, all, 0);
-    struct hook_work *work = hook_work_of(all->slot);
+/*
+ * Acts for all policies that matched. Returns what the call is to return, 0 where it goes on. A loop of as
+ * many turns as there can be policies: bpf_loop would need a callback, a function more.
+ */
+static __always_inline int enforce(__u32 slot, bool may_deny) {
+#pragma clang loop unroll(disable)
+    for (__u32 turn = 0; turn < WEIR_LIMIT_SELECTORS_PER_HOOK; turn++) {
+        if (turn >= spec.word_count * WORD_BITS || act_for_policy(slot, may_deny))
+            break;
+    }
+    struct hook_work *work = hook_work_of(slot);
 
     return work ? work->error : 0;
 }

@@ -90,7 +90,8 @@ static __always_inline bool is_own_call(const struct hook_work *work) {
 
 /*
  * Looks the text of an argument up, from either end; where that is a name in a payload, it is brought to the
- * slot for texts that are turned round. A function of its own for its stack: see match_function.
+ * slot for texts that are turned round. A function of its own for its stack:
+ * all frames may have 512 bytes together (6.1, 6.12).
  */
 static __attribute__((noinline)) const struct weir_mask *look_up_text(__u32 slot, __u32 number,
                                                                       __u32 dimension_id, __u32 kind) {
@@ -414,16 +415,9 @@ static __always_inline int run_hook(void *ctx, argument_matcher match, permissio
             evaluate_candidates(slot, config_index);
         }
         if (!mask_empty(&work->candidates, words) && match(ctx, slot, config_index)) {
-            struct enforcement all = {
-                .slot = slot,
-                .config_id = config->config_id,
-                .event_kind = spec.event_kind,
-                .may_deny = may_deny(),
-                .is_own_call = is_own_call(work),
-            };
-
             take_stacks(ctx, slot);
-            error = enforce(&all);
+            work->is_own_call = is_own_call(work);
+            error = enforce(slot, may_deny());
             if (HOOK_HAS(WEIR_HOOK_FEATURE_RETURNS) && !mask_empty(&work->returning, words))
                 await_return(slot, place_of_call(ctx, false));
         }

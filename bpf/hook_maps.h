@@ -171,6 +171,7 @@ struct hook_work {
     __s32 done_error;
     __u32 done_is_enforced;
     __u32 done_posts;
+    __u32 is_own_call; // see is_own_call()
     // For tally.h: in this part of the call, and not in another.
     __u32 counts_enforced;
     __u32 done_matches;
@@ -179,7 +180,6 @@ struct hook_work {
     // What a selector has asked of the enforcer that acts.
     __s32 asked_error;
     __u32 asked_signal;
-    __u32 done_returns; // its event waits for the return of the call
     // Of a program that calls of a list share: position of the call in the list.
     __u32 call_place;
     volatile __u64 context; // where the program's context lies

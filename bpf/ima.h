@@ -40,7 +40,7 @@ struct ima_sending {
 };
 
 /* Keeps the record that lies in scratch, `end` bytes long. Returns 0 where it cannot be kept, and is to be
- * sent without a hash. Not static: see act. */
+ * sent without a hash. Not static: see act_for_policy. */
 __noinline int ima_keep(__u32 slot, __u32 end) {
     struct scratch *scratch = path_scratch(slot);
     struct ima_kept *kept =
@@ -125,7 +125,8 @@ static __always_inline bool ima_defer(int error) {
     return true;
 }
 
-/* Sends what the thread has waiting as it is, and returns what its call is to return. Not static: see act. */
+/* Sends what the thread has waiting as it is, and returns what its call is to return. Not static: see
+ * act_for_policy. */
 __noinline int ima_send_unhashed(void) {
     struct ima_sending sending = {};
     struct ima_kept *kept = ima_waiting();

@@ -23,6 +23,26 @@
 // Behind the end, what a copy of constant size from anywhere in the text may read.
 #define WEIR_PATH_BUFFER_BYTES (WEIR_PATH_END + 256)
 
+// Where the text of a path is in the path buffer: length bytes from `at` on, and a NUL behind them.
+struct path_text {
+    __u32 at;
+    __u32 length;
+    __u32 flags; // path_flag bits
+};
+
+// State of the walk to the front of a path (path.h). Addresses are plain numbers: they are read by helpers.
+struct path_walk {
+    __u64 dentry;
+    __u64 mount;         // struct mount; 0 for a walk within the file system
+    __u64 mount_root;    // its root dentry
+    __u64 root_dentry;   // of the task
+    __u64 root_vfsmount; // of the task
+    __u32 at;
+    __u32 flags;
+    __u32 done;
+    __u32 reserved;
+};
+
 struct scratch {
     // The record that is being made: its fixed part under its type's name, its payloads behind that. (A
     // union, so that the types are in the object's BTF, where a test compares their layout with
@@ -36,6 +56,8 @@ struct scratch {
         struct weir_hook_record hook;
     };
     __u8 path[WEIR_PATH_BUFFER_BYTES];
+    struct path_walk walk;
+    struct path_text text; // of the binary that a state is filled in with
     // For a key of the tries or whatever else a program needs for a moment and has no stack for.
     __u8 key[512];
 };

@@ -51,10 +51,12 @@ static __always_inline bool mask_and(struct weir_mask *mask, const struct weir_m
     return left != 0;
 }
 
-static __always_inline void mask_or(struct weir_mask *mask, const struct weir_mask *other) {
+static __always_inline void mask_or(struct weir_mask *mask, const struct weir_mask *other, __u32 words) {
 #pragma unroll
-    for (__u32 word = 0; word < WEIR_LIMIT_MASK_WORDS; word++)
-        mask->words[word] |= other->words[word];
+    for (__u32 word = 0; word < WEIR_LIMIT_MASK_WORDS; word++) {
+        if (word < words)
+            mask->words[word] |= other->words[word];
+    }
 }
 
 static __always_inline void mask_copy(struct weir_mask *mask, const struct weir_mask *other, __u32 words) {
@@ -197,14 +199,18 @@ struct bits_look_up {
 
 /*
  * Number of the lowest bit of a word that has one. By hand: __builtin_ctzll crashes clang 14 where the target
- * is BPF.
+ * is BPF; and without a branch, as the verifier would follow what comes after it once for each number.
  */
-__noinline int lowest_bit(__u64 word) {
+static __always_inline __u32 lowest_bit(__u64 word) {
     __u32 bit = 0;
 
 #pragma unroll
     for (__u32 width = WORD_BITS / 2; width > 0; width /= 2) {
-        __u32 step = (word & ((1ULL << width) - 1)) ? 0 : width;
+        __u64 low = word & ((1ULL << width) - 1);
+        __u64 is_empty = (low - 1) >> 63;
+
+        barrier_var(is_empty);
+        __u32 step = is_empty * width;
 
         word >>= step;
         bit += step;

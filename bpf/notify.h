@@ -54,7 +54,7 @@ static __always_inline bool is_notified(void) {
 }
 
 /* Takes what a policy asks of the current thread into the work of this run. Returns 0 where it asks nothing.
- * Not static: see act. */
+ * Not static, so that the verifier looks at it once. */
 __noinline int notification_take(__u32 slot, __u32 policy_id) {
     struct hook_work *work = hook_work_of(slot);
     struct thread_notifications *all = notifications_find();
@@ -74,7 +74,8 @@ __noinline int notification_take(__u32 slot, __u32 policy_id) {
 }
 
 /* Asks the enforcers of a policy to act on the current thread, in place of what it asked before. Returns
- * whether that could be noted. Not static: see act. */
+ * whether that could be noted. Not static, so that the verifier looks at
+ * it once. */
 __noinline int notification_set(__u32 policy_id, __s32 error, __u32 signal) {
     struct thread_notifications *all = bpf_task_storage_get(&notifications, bpf_get_current_task_btf(), NULL,
                                                             BPF_LOCAL_STORAGE_GET_F_CREATE);

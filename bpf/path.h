@@ -42,33 +42,12 @@ enum path_option {
     PATH_OPTION_NO_SUFFIX = 1,
 };
 
-// Where the text is: length bytes at scratch->path + at, and a NUL behind them.
-struct path_text {
-    __u32 at;
-    __u32 length;
-    __u32 flags;
-};
-
 // A component has at least two bytes, so 2048 steps reach the front of any path that fits; the rest is for
 // mounts upon mounts. Reaching the bound counts as truncated.
 #define WEIR_PATH_STEPS_MAX 2304
 #define WEIR_NAME_BYTES_MAX 255
 _Static_assert(WEIR_PATH_BUFFER_BYTES >= WEIR_PATH_END + WEIR_NAME_BYTES_MAX,
                "a name read at a masked offset");
-
-// State of the walk. Addresses are plain numbers: a pointer that is stored in the context of bpf_loop() loses
-// its type for the verifier (6.1, 6.12), so it would have to be read by a helper in any case.
-struct path_walk {
-    __u64 dentry;
-    __u64 mount;         // struct mount; 0 for a walk within the file system
-    __u64 mount_root;    // its root dentry
-    __u64 root_dentry;   // of the task
-    __u64 root_vfsmount; // of the task
-    __u32 slot;
-    __u32 at;
-    __u32 flags;
-    __u32 done;
-};
 
 // The parent and the name of a dentry lie side by side in all kernels known: one read instead of three.
 struct dentry_head {
@@ -131,12 +110,16 @@ static __always_inline bool mount_is_detached(const struct mount *mount) {
     return inum == 0 || inum == WEIR_MNT_NS_ANON_INO;
 }
 
-// One step of the walk, as in __prepend_path(): over a mount, or up one name. Returns 1 at the end. Not
-// static: the verifier comes to the callback of a loop again and again (37 times on 6.18), and so looks at
-// this once.
-__noinline int path_step_once(struct path_walk *walk) {
-    if (!walk) // the verifier wants it asked
+// One step of the walk, as in __prepend_path(): over a mount, or up one name. Returns 1 at the end. Its
+// context is the slot and no more: of a walk on the stack the verifier would look at each step again that
+// leaves something else there.
+static long path_step(__u32 index, void *context) {
+    struct scratch *scratch = path_scratch(*(__u32 *)context);
+
+    (void)index;
+    if (!scratch)
         return 1;
+    struct path_walk *walk = &scratch->walk;
     const struct mount *mount = (const void *)walk->mount;
     const struct dentry *dentry = (const void *)walk->dentry;
 
@@ -178,9 +161,6 @@ __noinline int path_step_once(struct path_walk *walk) {
         walk->done = 1;
         return 1;
     }
-    struct scratch *scratch = path_scratch(walk->slot);
-    if (!scratch)
-        return 1;
     __u32 at = path_prepend(scratch, walk->at, head.name, head.length, true, &walk->flags);
     if (at == 0)
         return 1;
@@ -189,32 +169,42 @@ __noinline int path_step_once(struct path_walk *walk) {
     return 0;
 }
 
-static long path_step(__u32 index, void *context) {
-    (void)index;
-    return path_step_once(context) ? 1 : 0;
-}
-
 static __always_inline bool dentry_is_unhashed(const struct dentry *dentry) {
     return BPF_CORE_READ(dentry, d_hash.pprev) == NULL;
 }
 
-// Puts one of our own words before the text.
-static __always_inline __u32 path_prepend_word(struct scratch *scratch, __u32 at, const char *word,
-                                               __u32 length) {
-    at -= length;
-    for (__u32 i = 0; i < length; i++)
-        scratch->path[(at + i) & (WEIR_PATH_END - 1)] = word[i];
-    return at;
+// The last eight bytes, or as many as there are, of the first `length` of a word of ours: as they lie in
+// memory where that ends. A constant.
+static __always_inline __u64 path_word(const char *word, __u32 length) {
+    __u64 bytes = 0;
+
+#pragma unroll
+    for (__u32 i = 1; i <= 8; i++)
+        bytes = bytes << 8 | (i <= length ? (__u8)word[length - i] : 0);
+    return bytes;
 }
 
-// Puts a number before the text, in decimal. Not static: its many ends are looked at once, and not each with
-// what comes after.
-__noinline int path_prepend_number(__u32 slot, __u32 at, __u64 number) {
-    struct scratch *scratch = path_scratch(slot);
+// Puts one of our own words before the text: eight bytes at once, of which those that are too many are
+// overwritten by what comes before. There is room.
+static __always_inline __u32 path_prepend_word(struct scratch *scratch, __u32 at, const char *word,
+                                               __u32 length) {
+#pragma unroll
+    for (__u32 end = length; end > 0; end = end > 8 ? end - 8 : 0) {
+        __u64 *to = (void *)&scratch->path[(at - length + end - 8) & (WEIR_PATH_END - 1)];
 
-    if (!scratch)
-        return at;
+        // Else clang, which sees that it is not aligned, stores byte by byte.
+        barrier_var(to);
+        *to = path_word(word, end);
+    }
+    return at - length;
+}
+
+// Puts a number before the text, in decimal.
+static __always_inline __u32 path_prepend_number(struct scratch *scratch, __u32 at, __u64 number) {
+    volatile __u32 *start = (void *)scratch->key;
+
     // 20 digits at most (2^64).
+#pragma clang loop unroll(disable)
     for (int i = 0; i < 20; i++) {
         at -= 1;
         scratch->path[at & (WEIR_PATH_END - 1)] = '0' + number % 10;
@@ -222,28 +212,23 @@ __noinline int path_prepend_number(__u32 slot, __u32 at, __u64 number) {
         if (number == 0)
             break;
     }
-    return at;
+    // Through memory, so that the verifier looks at what comes after it once, and not for each of its ends.
+    *start = at;
+    return *start;
 }
 
 static __always_inline bool path_is_memfd(const struct scratch *scratch, __u32 at) {
-    // "/memfd:": seven bytes.
-    static const char memfd[8] = "/memfd:";
-    __u8 difference = 0; // with one end, for the verifier
+    // Seven bytes; the first is the lowest of a word.
+    __u64 bytes = *(const __u64 *)&scratch->path[at & (WEIR_PATH_END - 1)] << 8;
 
-    for (__u32 i = 0; i < 7; i++)
-        difference |= scratch->path[(at + i) & (WEIR_PATH_END - 1)] ^ (__u8)memfd[i];
-    return difference == 0;
+    return bytes == path_word("/memfd:", 7);
 }
 
 // The text of what has no place in a tree, as its d_dname() makes it. Told apart by the magic number of the
 // file system: the functions themselves are static, and their addresses would have to come from
-// /proc/kallsyms. A function of its own: see path_read_at. Returns 0.
-__noinline int path_read_pseudo(__u32 slot, __u64 dentry_at, __u32 options, struct path_text *text) {
-    struct scratch *scratch = path_scratch(slot);
-    const struct dentry *dentry = (const void *)dentry_at;
-
-    if (!scratch || !text) // the verifier wants it asked
-        return 0;
+// /proc/kallsyms.
+static __always_inline void path_read_pseudo(struct scratch *scratch, const struct dentry *dentry,
+                                             __u32 options, struct path_text *text) {
     const struct inode *inode = BPF_CORE_READ(dentry, d_inode);
     unsigned long magic = BPF_CORE_READ(dentry, d_sb, s_magic);
     __u32 at = WEIR_PATH_END;
@@ -251,7 +236,7 @@ __noinline int path_read_pseudo(__u32 slot, __u64 dentry_at, __u32 options, stru
 
     if (magic == WEIR_PIPEFS_MAGIC || magic == WEIR_SOCKFS_MAGIC || magic == WEIR_NSFS_MAGIC) {
         at = path_prepend_word(scratch, at, "]", 1);
-        at = path_prepend_number(slot, at, BPF_CORE_READ(inode, i_ino));
+        at = path_prepend_number(scratch, at, BPF_CORE_READ(inode, i_ino));
         at = path_prepend_word(scratch, at, ":[", 2);
         if (magic == WEIR_PIPEFS_MAGIC) {
             at = path_prepend_word(scratch, at, "pipe", 4);
@@ -294,7 +279,6 @@ __noinline int path_read_pseudo(__u32 slot, __u64 dentry_at, __u32 options, stru
             text->flags |= PATH_MEMFD;
     }
     text->at = at;
-    return 0;
 }
 
 /**
@@ -316,7 +300,10 @@ __noinline int path_read_at(__u32 slot, __u64 vfsmount_at, __u64 dentry_at, __u3
         return 0;
     *(__u64 *)&scratch->path[WEIR_PATH_END] = 0;
 
-    struct path_walk walk = {.dentry = dentry_at, .slot = slot, .at = WEIR_PATH_END};
+    struct path_walk *walk = &scratch->walk;
+    __builtin_memset(walk, 0, sizeof(*walk));
+    walk->dentry = dentry_at;
+    walk->at = WEIR_PATH_END;
     __u64 parent = 0;
     if (bpf_core_read(&parent, sizeof(parent), &dentry->d_parent) != 0 || !parent) { // no dentry has none
         count_failure(WEIR_FAILURE_PLACE_PATH_DENTRY);
@@ -329,19 +316,19 @@ __noinline int path_read_at(__u32 slot, __u64 vfsmount_at, __u64 dentry_at, __u3
         // root of its mount namespace.
         struct fs_struct *fs = task->fs;
         if (fs) {
-            walk.root_dentry = (__u64)fs->root.dentry;
-            walk.root_vfsmount = (__u64)fs->root.mnt;
+            walk->root_dentry = (__u64)fs->root.dentry;
+            walk->root_vfsmount = (__u64)fs->root.mnt;
         }
-        walk.mount = vfsmount_at - bpf_core_field_offset(struct mount, mnt);
-        walk.mount_root = (__u64)BPF_CORE_READ(vfsmount, mnt_root);
+        walk->mount = vfsmount_at - bpf_core_field_offset(struct mount, mnt);
+        walk->mount_root = (__u64)BPF_CORE_READ(vfsmount, mnt_root);
 
         // d_path() asks for d_dname() alone; all dentries that have one are roots that are not their mount's,
         // which is known already, while the operations of an ordinary file would cost a read.
         const struct dentry_operations *operations = NULL;
-        if (parent == dentry_at && dentry_at != walk.mount_root)
+        if (parent == dentry_at && dentry_at != walk->mount_root)
             operations = BPF_CORE_READ(dentry, d_op);
         if (operations && BPF_CORE_READ(operations, d_dname)) {
-            path_read_pseudo(slot, dentry_at, options, text);
+            path_read_pseudo(scratch, dentry, options, text);
             if (text->flags & PATH_UNREADABLE)
                 text->at = WEIR_PATH_END;
             text->length = WEIR_PATH_END - text->at;
@@ -354,24 +341,24 @@ __noinline int path_read_at(__u32 slot, __u64 vfsmount_at, __u64 dentry_at, __u3
     if (parent != dentry_at && dentry_is_unhashed(dentry)) {
         text->flags |= PATH_DELETED;
         if (!(options & PATH_OPTION_NO_SUFFIX))
-            walk.at = path_prepend_word(scratch, walk.at, " (deleted)", 10);
+            walk->at = path_prepend_word(scratch, walk->at, " (deleted)", 10);
     }
-    __u32 without_names = walk.at;
+    __u32 without_names = walk->at;
     // A bounded loop of this many steps is refused ("the sequence of 8193 jumps is too complex", 6.1
     // and 6.12).
-    long steps = bpf_loop(WEIR_PATH_STEPS_MAX, path_step, &walk, 0);
-    text->flags |= walk.flags;
+    long steps = bpf_loop(WEIR_PATH_STEPS_MAX, path_step, &slot, 0);
+    text->flags |= walk->flags;
     if (steps < 0) {
         count_failure(WEIR_FAILURE_PLACE_PATH_DENTRY);
         text->flags |= PATH_UNREADABLE;
     }
     if (text->flags & PATH_UNREADABLE)
         return 0;
-    if (!walk.done) {
+    if (!walk->done) {
         text->flags |= PATH_TRUNCATED;
         count(WEIR_KERNEL_COUNTER_TRUNCATED_PATH);
     }
-    __u32 at = walk.at;
+    __u32 at = walk->at;
     if (at == without_names)
         at = path_prepend_word(scratch, at, "/", 1);
     text->at = at;
@@ -438,13 +425,12 @@ static __always_inline void path_copy_forward(const struct scratch *scratch, con
  * Copies the last 256 bytes of the text, the last one first, for a reverse look-up. Behind the text's length
  * is garbage.
  *
- * The text ends on a multiple of eight: eight bytes at once are turned round by one instruction, with no loop
- * whose exits the verifier would have to follow.
+ * The text ends on a multiple of eight: eight bytes at once are turned round by one instruction.
  */
 static __always_inline void path_copy_reverse(const struct scratch *scratch, __u8 to[WEIR_STATE_TEXT_BYTES]) {
     const __u64 *words = (const __u64 *)(scratch->path + WEIR_PATH_END);
     __u64 *out = (__u64 *)to;
-#pragma unroll
+#pragma clang loop unroll(disable)
     for (int i = 0; i < WEIR_STATE_TEXT_BYTES / 8; i++)
         out[i] = __builtin_bswap64(words[-1 - i]);
 }

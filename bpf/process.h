@@ -73,20 +73,23 @@ static __always_inline struct process_state *process_state_get(struct scratch *s
     if (!state || (state->flags & PROCESS_STATE_READY))
         return state;
 
-    struct path_text text = {.at = WEIR_PATH_END};
+    // Not on the stack, so that the verifier looks at what comes after this once, whatever is found here.
+    struct path_text *text = &scratch->text;
+
+    *text = (struct path_text){.at = WEIR_PATH_END};
     // The leader may have ended and have no memory any more: the current thread has the same. A kernel thread
     // can borrow the memory of a process (kthread_use_mm) and is no part of it.
     struct mm_struct *mm = BPF_CORE_READ(task, mm);
     if (mm && !(task->flags & WEIR_PF_KTHREAD)) {
         struct file *file = BPF_CORE_READ(mm, exe_file);
         if (file) {
-            path_read_file(scratch, slot, file, PATH_OPTION_NO_SUFFIX, &text);
+            path_read_file(scratch, slot, file, PATH_OPTION_NO_SUFFIX, text);
         } else {
             count_failure(WEIR_FAILURE_PLACE_BINARY);
-            text.flags = PATH_UNREADABLE;
+            text->flags = PATH_UNREADABLE;
         }
     }
-    process_state_write(state, scratch, &text, leader->start_boottime);
+    process_state_write(state, scratch, text, leader->start_boottime);
     return state;
 }
 

@@ -321,7 +321,7 @@ static __always_inline void tell_done(struct hook_work *work, const struct weir_
     work->return_action = WEIR_ACTION_UNKNOWN;
 }
 
-/* Signals for a selector that matches at the return too. Not static: see act. */
+/* Signals for a selector that matches at the return too. Not static: see act_for_policy. */
 __noinline int act_at_return(__u32 slot, __u32 bit, __u32 is_own_call) {
     struct hook_work *work = hook_work_of(slot);
 
@@ -379,7 +379,7 @@ __noinline int next_return(__u32 slot, __u32 is_own_call) {
     __u32 last = entry && entry->last_bit > first ? entry->last_bit : first;
 
     drop_returning(slot, last);
-    drop_candidates(slot, last, false);
+    drop_candidates(work, last, false);
     if (!entry)
         return 0;
     tell_done(work, entry, first);
@@ -403,25 +403,36 @@ struct returning {
     __u32 is_own_call;
 };
 
-static long finish_next_policy(__u32 index, void *context) {
-    const struct returning *call = context;
-    __u32 found = next_return(call->slot, call->is_own_call);
-    struct hook_work *work = hook_work_of(call->slot);
+/* Finishes a call for the next policy. Returns 1 when none is left. Not static: see act_for_policy. */
+__noinline int finish_policy(__u32 slot, __u32 is_own_call) {
+    __u32 found = next_return(slot, is_own_call);
+    struct hook_work *work = hook_work_of(slot);
+    enum match_outcome outcome = MATCH_SILENT;
 
-    (void)index;
     if (!work || found > WEIR_LIMIT_SELECTORS_PER_HOOK)
         return 1;
-    enum match_outcome outcome =
-        found ? post_unless_limited(call->slot, work->config_id, found - 1, spec.event_kind) : MATCH_SILENT;
+    if (found) {
+        struct weir_selector_key key = {.config_id = work->config_id, .bit = found - 1};
+        const struct weir_selector_entry *entry = bpf_map_lookup_elem(&selectors, &key);
 
+        if (entry)
+            outcome = post_unless_limited(slot, work, entry, found - 1);
+    }
     if (HOOK_HAS(WEIR_HOOK_FEATURE_SOCKET_OWNERS))
-        disown_socket(call->slot, work->socket_arguments, OWNER_FORGOTTEN + OWNER_AT_RETURN);
+        disown_socket(slot, work->socket_arguments, OWNER_FORGOTTEN + OWNER_AT_RETURN);
 
-    tally_match(call->slot, outcome, work->done_matches);
+    tally_match(work, outcome, work->done_matches);
     return 0;
 }
 
-/* Finishes a call for all policies that wait for its return. Not static: see act. */
+static long finish_next_policy(__u32 index, void *context) {
+    const struct returning *call = context;
+
+    (void)index;
+    return finish_policy(call->slot, call->is_own_call) ? 1 : 0;
+}
+
+/* Finishes a call for all policies that wait for its return. Not static: see act_for_policy. */
 __noinline int finish_call(__u32 slot, __u32 is_own_call) {
     struct returning call = {.slot = slot, .is_own_call = is_own_call};
 

@@ -44,13 +44,6 @@ static __always_inline void scope_store(struct process_state *state, __u32 gener
     (HOOK_SCOPES_BY(WEIR_SCOPE_ATTRIBUTE_NAMESPACE_UTS) || HOOK_SCOPES_BY(WEIR_SCOPE_ATTRIBUTE_PID) ||       \
      HOOK_SCOPES_BY(WEIR_SCOPE_ATTRIBUTE_NAMESPACE_PID) || HOOK_SCOPES_BY(WEIR_SCOPE_ATTRIBUTE_WORKLOAD))
 
-/* What the evaluation of all dimensions shares; the context of bpf_loop, which keeps no pointers. */
-struct scope_evaluation {
-    __u32 slot;
-    __u32 generation;
-    __u32 is_changing; // whether what may change while a process runs is wanted too
-};
-
 /* Looks the current process's binary, or its parent's, up from one end; !*known where it is not known as far
  * as it would have to be. */
 static __always_inline const struct weir_mask *look_up_binary(__u32 slot, __u32 kind, bool of_parent,
@@ -89,8 +82,11 @@ static __always_inline const struct weir_mask *look_up_binary(__u32 slot, __u32 
     return look_up_forward(text, length, id);
 }
 
-/* ANDs the mask of one dimension into the scopes. Not static: see evaluate_candidates. */
-__noinline int evaluate_scope_dimension(__u32 slot, __u32 generation, __u32 d) {
+/*
+ * ANDs the mask of one dimension into the scopes; that of what may change while a process runs only where it
+ * is asked for. Not static: see evaluate_candidates.
+ */
+__noinline int evaluate_scope_dimension(__u32 slot, __u32 generation, __u32 d, __u32 with_changing) {
     struct hook_work *work = hook_work_of(slot);
     __u32 scope_slot = generation % SCOPE_SLOTS;
     struct weir_scope_config *config = bpf_map_lookup_elem(&scope_configs, &scope_slot);
@@ -101,6 +97,8 @@ __noinline int evaluate_scope_dimension(__u32 slot, __u32 generation, __u32 d) {
         return 0;
     d &= WEIR_LIMIT_DIMENSIONS_PER_HOOK - 1; // see lay_out_argument
     barrier_var(d);
+    if (config->dimensions[d].part && !with_changing)
+        return 0;
     __u32 id = WEIR_SCOPE_DIMENSIONS_FROM + generation * WEIR_LIMIT_DIMENSIONS_PER_HOOK + d;
     __u32 kind = config->dimensions[d].kind;
     __u32 attribute = config->dimensions[d].argument;
@@ -130,19 +128,6 @@ __noinline int evaluate_scope_dimension(__u32 slot, __u32 generation, __u32 d) {
     return 0;
 }
 
-static long evaluate_next_dimension(__u32 d, void *context) {
-    const struct scope_evaluation *evaluation = context;
-    __u32 scope_slot = evaluation->generation % SCOPE_SLOTS;
-    struct weir_scope_config *config = bpf_map_lookup_elem(&scope_configs, &scope_slot);
-
-    if (!config || d >= WEIR_LIMIT_DIMENSIONS_PER_HOOK)
-        return 1;
-    if (config->dimensions[d].part && !evaluation->is_changing)
-        return 0;
-    evaluate_scope_dimension(evaluation->slot, evaluation->generation, d);
-    return 0;
-}
-
 /* The number of the set of scopes in `key`; 0 where it got none, because the map is full. */
 static __always_inline __u32 intern_class(const struct class_key *key) {
     __u32 *known = bpf_map_lookup_elem(&classes, key);
@@ -165,27 +150,27 @@ static __always_inline __u32 intern_class(const struct class_key *key) {
     return 0;
 }
 
-/* The context of bpf_loop over the selectors of a configuration. */
-struct scope_selection {
-    __u32 slot;
-    __u32 config_index;
-};
+/*
+ * Makes those selectors candidates whose scope is among those of the process. A loop with no branch, whose
+ * end is a constant, so that the verifier goes through it once.
+ */
+static __always_inline void select_by_scope(struct hook_work *work, const struct weir_hook_config *config) {
+#pragma clang loop unroll(disable)
+    for (__u32 bit = 0; bit < WEIR_LIMIT_SELECTORS_PER_HOOK; bit++) {
+        if (bit >= spec.word_count * WORD_BITS)
+            break;
+        // One that asks for no scope is in `unscoped`; its number is NO_SCOPE, as that of one that is not
+        // there.
+        __u64 scope = config->scope_of[bit];
+        __u64 is_scope = (scope - WEIR_LIMIT_SELECTORS_PER_HOOK) >> 63;
+        __u32 word = scope / WORD_BITS % WEIR_LIMIT_MASK_WORDS;
 
-/* Makes a selector a candidate if its scope is among those of the process. */
-static long select_by_scope(__u32 bit, void *context) {
-    struct scope_selection *selection = context;
-    struct hook_work *work = hook_work_of(selection->slot);
-    struct weir_hook_config *config = bpf_map_lookup_elem(&hook_configs, &selection->config_index);
-
-    if (!work || !config || bit >= WEIR_LIMIT_SELECTORS_PER_HOOK)
-        return 1;
-    __u32 scope = config->scope_of[bit];
-
-    if (scope >= WEIR_LIMIT_SELECTORS_PER_HOOK) // none: it is in `unscoped`
-        return 0;
-    if (work->class_key.scopes.words[scope / WORD_BITS] >> (scope % WORD_BITS) & 1)
-        work->candidates.words[bit / WORD_BITS] |= 1ULL << (bit % WORD_BITS);
-    return 0;
+        barrier_var(is_scope);
+        barrier_var(word);
+        word %= WEIR_LIMIT_MASK_WORDS;
+        work->candidates.words[bit / WORD_BITS] |=
+            (work->class_key.scopes.words[word] >> (scope % WORD_BITS) & is_scope) << (bit % WORD_BITS);
+    }
 }
 
 /* The mask for a process whose class is kept; NULL where all has to be evaluated. Takes no scratch memory. */
@@ -244,29 +229,27 @@ __noinline int evaluate_candidates(__u32 slot, __u32 config_index) {
     struct weir_scope_config *scopes = bpf_map_lookup_elem(&scope_configs, &scope_slot);
     struct process_state *state = process_state_find(task->group_leader); // see fill_process_state
 
-    mask_copy(&work->candidates, &config->unscoped, WEIR_LIMIT_MASK_WORDS);
+    mask_copy(&work->candidates, &config->unscoped, spec.word_count);
     // Without the process nothing is decided but what asks for none. A scope configuration of another
     // generation cannot be met: one is written only when no run can still name the one before it.
     if (!state || !scopes || scopes->generation != config->scope_generation) {
         work->undecided_count++;
         count(WEIR_KERNEL_COUNTER_UNDECIDED);
-        mask_or(&work->candidates, &config->holding);
+        mask_or(&work->candidates, &config->holding, spec.word_count);
         return 0;
     }
     work->process_state = (__u64)state;
 
-    struct scope_evaluation evaluation = {
-        .slot = slot,
-        .generation = config->scope_generation,
-        .is_changing = config->is_changing,
-    };
-    struct scope_selection selection = {.slot = slot, .config_index = config_index};
-
 #pragma unroll
     for (__u32 word = 0; word < WEIR_LIMIT_MASK_WORDS; word++)
         work->class_key.scopes.words[word] = ~0ULL;
-    bpf_loop(scopes->dimension_count, evaluate_next_dimension, &evaluation, 0);
-    bpf_loop(config->selector_count, select_by_scope, &selection, 0);
+#pragma clang loop unroll(disable)
+    for (__u32 d = 0; d < WEIR_LIMIT_DIMENSIONS_PER_HOOK; d++) {
+        if (d >= scopes->dimension_count)
+            break;
+        evaluate_scope_dimension(slot, config->scope_generation, d, config->is_changing);
+    }
+    select_by_scope(work, config);
     if (work->undecided_count) // evaluated, and counted, each time
         count_many(WEIR_KERNEL_COUNTER_UNDECIDED, work->undecided_count);
     if (work->undecided_count || config->is_changing)

@@ -39,9 +39,15 @@ static __always_inline struct scratch *scratch_claim(__u32 *slot) {
         count(WEIR_KERNEL_COUNTER_SCRATCH_BUSY);
         return NULL;
     }
-    *slot = free_slot;
+    struct scratch *scratch = bpf_map_lookup_elem(&scratch_slots, &free_slot);
+
     // Never NULL for a slot below max_entries; the verifier wants to see it asked.
-    return bpf_map_lookup_elem(&scratch_slots, &free_slot);
+    if (!scratch)
+        return NULL;
+    // Through memory, so that the verifier looks at what comes after it once, and not for each slot.
+    *(volatile __u32 *)scratch->key = free_slot;
+    *slot = *(volatile __u32 *)scratch->key;
+    return scratch;
 }
 
 static __always_inline void scratch_release(__u32 slot) {

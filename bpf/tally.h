@@ -48,17 +48,14 @@ static __always_inline void tally_undecided(__u32 hook_id, __u32 terms) {
         __sync_fetch_and_add(&counts->undecided, terms);
 }
 
-/* Counts for a policy what came of a call. Not static, for its stack. */
-__noinline int tally_match(__u32 slot, __u32 outcome, __u32 is_match) {
-    struct hook_work *work = hook_work_of(slot);
-
-    if (!work)
-        return 0;
+/* Counts for a policy what came of a call. */
+static __always_inline void tally_match(const struct hook_work *work, enum match_outcome outcome,
+                                        bool is_match) {
     __u32 binding_id = work->binding_id;
     struct weir_binding_counts *counts = bpf_map_lookup_elem(&binding_counts, &binding_id);
 
     if (!counts)
-        return 0;
+        return;
     if (is_match)
         __sync_fetch_and_add(&counts->matches, 1);
     if (outcome == MATCH_POSTED)
@@ -73,7 +70,6 @@ __noinline int tally_match(__u32 slot, __u32 outcome, __u32 is_match) {
         __sync_fetch_and_add(&counts->enforced, 1);
     if (work->done_failed)
         __sync_fetch_and_add(&counts->enforce_failed, 1);
-    return 0;
 }
 
 #endif

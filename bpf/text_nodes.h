@@ -79,7 +79,7 @@ static long find_step(__u32 index, void *context) {
         const struct weir_mask *found = look_up_integer(walk->dimension_id, node->found, PURPOSE_FOUND);
 
         if (found)
-            mask_or(&work->found, found);
+            mask_or(&work->found, found, spec.word_count);
     }
     return 0;
 }
@@ -124,7 +124,7 @@ __noinline int find_substrings(__u32 slot, __u32 config_index, __u32 number, __u
         work->undecided_count++;
         count(WEIR_KERNEL_COUNTER_UNDECIDED);
         if (undecided)
-            mask_or(&work->found, undecided);
+            mask_or(&work->found, undecided, spec.word_count);
     }
     return 0;
 }

@@ -283,7 +283,11 @@ export function encodeHookConfig(hook: HookPlan, ids: ConfigIds): Uint8Array {
         : 0,
       unscoped: { words: maskWords(unscoped) },
       holding: { words: maskWords(deniersOfUndecided(hook)) },
-      scopeOf: hook.selectors.map((selector) => selector.scope ?? NO_SCOPE),
+      // Of all that there may be: programs look at the numbers of more selectors than there are.
+      scopeOf: Array.from(
+        { length: limits.selectors_per_hook },
+        (_, bit) => hook.selectors[bit]?.scope ?? NO_SCOPE,
+      ),
       defaults: orderedDimensions(hook).map((dimension) => ({ words: maskWords(dimension.defaultMask) })),
     }),
   );
