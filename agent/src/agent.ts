@@ -41,9 +41,10 @@ import {
   type Workload,
 } from './policy/index.js';
 import { seedFromProc } from './process/proc.js';
-import { isBpfFileSystem, Sensor } from './process/sensor.js';
+import { isBpfFileSystem, type Sensor } from './process/sensor.js';
 import { StackNames } from './process/stack-names.js';
 import { ProcessTable } from './process/table.js';
+import { loadSensor } from './sensor-refusal.js';
 import { AgentSocket } from './socket/server.js';
 import type { AgentStatus, FilterLogLine } from './socket/types.js';
 import { Spool, type SpoolLossStage } from './spool/index.js';
@@ -255,7 +256,7 @@ export class Agent {
         ? config.pinFolder
         : undefined;
     const rules = narrowingRules(config);
-    const sensor = Sensor.load({
+    const sensor = loadSensor({
       objectPath: join(config.bpfFolder, 'process.bpf.o'),
       ringBytes: config.ringBytes,
       agentPid: process.pid,

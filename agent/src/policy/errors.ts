@@ -42,12 +42,16 @@ export function errnoOf(error: unknown): number {
   return typeof value === 'number' ? Math.abs(value) : 0;
 }
 
+/** Longest line of a log that is put into a message; the verifier's own reasons are far shorter. */
+const wordCharactersMax = 300;
+
 /** The line in which the kernel's verifier says why it refused a program; empty where it said nothing. */
-function lastWordOf(error: unknown): string {
+export function lastWordOf(error: unknown): string {
   const log = (error as { log?: unknown } | null)?.log;
   if (typeof log !== 'string') return '';
   const lines = log.split('\n').map((line) => line.trim());
-  return lines.findLast((line) => line !== '' && !/^(processed \d|libbpf:|--)/.test(line)) ?? '';
+  const last = lines.findLast((line) => line !== '' && !/^(processed \d|libbpf:|--)/.test(line)) ?? '';
+  return last.length > wordCharactersMax ? `${last.slice(0, wordCharactersMax - 1)}…` : last;
 }
 
 /** What a kernel's refusal means for whoever wrote the policy. */
