@@ -166,6 +166,16 @@ describe('policies', () => {
 });
 
 describe('filters', () => {
+  for (const command of ['build', 'test', 'push', 'bench']) {
+    test(`weir filter ${command} names the folder that is not there`, async () => {
+      expect(await weir('filter', command, join(folder, 'absent'))).toEqual({
+        code: 1,
+        out: '',
+        notes: `weir: ${join(folder, 'absent')}: there is no such folder or source`,
+      });
+    });
+  }
+
   test('go from an empty folder into force and out of it', async () => {
     const source = join(folder, 'my-filter');
     expect((await weir('filter', 'new', source)).code).toBe(0);

@@ -169,7 +169,11 @@ interface CompilerDiagnostic {
 export async function buildFilter(options: BuildOptions): Promise<BuildResult> {
   const started = performance.now();
   const given = resolve(options.source);
-  const isFolder = (await stat(given).catch(() => undefined))?.isDirectory() ?? false;
+  const found = await stat(given).catch((cause: NodeJS.ErrnoException) => {
+    if (cause.code !== 'ENOENT') return undefined;
+    throw new FilterBuildError('source', `${given}: there is no such folder or source`, [], { cause });
+  });
+  const isFolder = found?.isDirectory() ?? false;
   const sourceFile = isFolder ? join(given, 'filter.ts') : given;
   const folder = dirname(sourceFile);
   const manifest = await readManifest(join(folder, 'filter.json'));
