@@ -215,6 +215,18 @@ test('weir archive integrity says that nothing is broken where nothing is', asyn
   });
 });
 
+test('weir archive query shows the lines in which the database says what is wrong', async () => {
+  const { code, notes } = await weir(
+    'archive',
+    'query',
+    "SELECT '\u001b' FROM events WHERE nothing_such = 1",
+  );
+  expect(code).toBe(1);
+  expect(notes).toMatch(/^weir: .*nothing_such.*(\n {2}.*)*\n {2}LINE 1: .*\n {2} *\^\.?$/);
+  expect(notes).toContain("SELECT '\\x1b'");
+  expect(notes).not.toContain('\\x0a');
+});
+
 describe('what is shown', () => {
   test('harms no terminal, in cells and in JSON', () => {
     const hostile = 'a\u001b[2J\n\u009b31m\u202eb';

@@ -7,7 +7,7 @@ import { printable } from '@weir/segment';
 import { type Command, parse, usageOf } from './command.js';
 import { commands } from './commands/index.js';
 import { CliError } from './errors.js';
-import { type Output, standardOutput } from './output.js';
+import { type Output, printableLines, standardOutput } from './output.js';
 
 const widest = Math.max(...commands.map(({ name }) => name.length));
 
@@ -68,7 +68,10 @@ function explain(cause: unknown, output: Output): number {
     return cause.exitCode;
   }
   if (cause instanceof ControlPlaneClientError) {
-    output.note(`weir: ${printable(cause.message)}`);
+    // A database says where in the SQL it is wrong by lines below one another.
+    for (const [index, line] of printableLines(cause.message).entries()) {
+      output.note(`${index === 0 ? 'weir: ' : '  '}${line}`);
+    }
     for (const { path, message } of cause.details) {
       output.note(`  ${path === '' ? '' : `${printable(path)}: `}${printable(message)}`);
     }

@@ -43,6 +43,14 @@ export function cell(value: unknown): string {
   return printable(JSON.stringify(value, plain) ?? '');
 }
 
+/** Lines of somebody else's text (a compiler's, a database's), each made printable: only its line ends act. */
+export function printableLines(text: string): string[] {
+  return text
+    .trimEnd()
+    .split('\n')
+    .map((line) => printable(line));
+}
+
 /** Widest column of a table; the last one is never cut. */
 const columnWidthMax = 60;
 

@@ -15,28 +15,20 @@ import {
   sizeOfModule,
   testFilter,
 } from '@weir/filter-compile';
-import { printable } from '@weir/segment';
 import { type Command, wantsJson, wholeNumber } from '../command.js';
 import { CliError } from '../errors.js';
 import { readInput } from '../files.js';
-import { cell, type Output, table, time } from '../output.js';
+import { cell, type Output, printableLines, table, time } from '../output.js';
 import { connect } from '../state.js';
 import { signatureFor } from './filter-sign.js';
-
-/** Lines of the compiler, which quote the author's source. */
-function lines(text: string): string[] {
-  return text
-    .trimEnd()
-    .split('\n')
-    .map((line) => printable(line));
-}
 
 async function building<T>(output: Output, work: () => Promise<T>): Promise<T> {
   try {
     return await work();
   } catch (cause) {
     if (!(cause instanceof FilterBuildError)) throw cause;
-    for (const line of lines(formatDiagnostics(cause.diagnostics))) if (line !== '') output.note(line);
+    for (const line of printableLines(formatDiagnostics(cause.diagnostics)))
+      if (line !== '') output.note(line);
     throw new CliError(cause.message, [], 1, { cause });
   }
 }
@@ -51,7 +43,7 @@ export const filterCommands: readonly Command[] = [
     async run({ output, positionals: [folder = ''], text }) {
       const name = text('name') ?? basename(resolve(folder));
       const made = await building(output, () => newFilter(folder, name));
-      for (const line of lines(formatNew(made))) output.line(line);
+      for (const line of printableLines(formatNew(made))) output.line(line);
       return undefined;
     },
   },
@@ -66,10 +58,10 @@ export const filterCommands: readonly Command[] = [
       const result = await building(output, () =>
         buildFilter({ source, ...(outFile === undefined ? {} : { outFile }) }),
       );
-      for (const line of lines(formatBuild(result))) output.line(line);
+      for (const line of printableLines(formatBuild(result))) output.line(line);
       // One that is bound to other kinds than the made-up events have, or that must be configured, has no cost to show.
       const cost = await benchFilter({ module: result.bytes, eventsMin: 10_000 }).catch(() => undefined);
-      for (const line of lines(formatCost(sizeOfModule(result.bytes), cost))) output.line(line);
+      for (const line of printableLines(formatCost(sizeOfModule(result.bytes), cost))) output.line(line);
       return undefined;
     },
   },
@@ -86,7 +78,7 @@ export const filterCommands: readonly Command[] = [
         const given = list('events');
         const tests = given.length > 0 ? given : [join(folder, 'tests')];
         const result = await testFilter({ module: bytes, tests });
-        for (const line of lines(formatTest(result))) output.line(line);
+        for (const line of printableLines(formatTest(result))) output.line(line);
         return result.passed ? undefined : 1;
       });
     },
@@ -121,7 +113,7 @@ export const filterCommands: readonly Command[] = [
         });
       });
       if (json) output.json(result);
-      else for (const line of lines(formatBench(result))) output.line(line);
+      else for (const line of printableLines(formatBench(result))) output.line(line);
       return undefined;
     },
   },
