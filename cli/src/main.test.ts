@@ -98,7 +98,7 @@ describe('usage', () => {
     });
     process.env.WEIR_URL = 'http://127.0.0.1:1';
     expect((await weir('agents')).notes).toMatch(
-      /^weir: The control plane at http:\/\/127\.0\.0\.1:1 does not answer/,
+      /^weir: The control plane at http:\/\/127\.0\.0\.1:1 does not answer.*\n {2}weir up starts one here/,
     );
     process.env.WEIR_URL = 'nowhere';
     expect(await weir('agents')).toMatchObject({

@@ -75,6 +75,9 @@ function explain(cause: unknown, output: Output): number {
     for (const { path, message } of cause.details) {
       output.note(`  ${path === '' ? '' : `${printable(path)}: `}${printable(message)}`);
     }
+    if (cause.code === 'unreachable') {
+      output.note('  weir up starts one here; WEIR_URL=https://… WEIR_TOKEN=… name another.');
+    }
     return cause.code === 'url' ? 2 : 1;
   }
   output.note('weir: this is a fault of weir itself:');
