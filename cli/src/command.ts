@@ -35,18 +35,38 @@ export function usageOf(command: Command): string {
   return `weir ${command.name}${command.parameters === '' ? '' : ` ${command.parameters}`}`;
 }
 
+/** Joins `--days -1` to `--days=-1`: no option of ours begins with a digit, and what reads the value says what is right. */
+function joinNegatives(args: readonly string[], types: OptionTypes): string[] {
+  const joined: string[] = [];
+  for (let index = 0; index < args.length; index++) {
+    const word = args[index] ?? '';
+    if (word === '--') return [...joined, ...args.slice(index)];
+    const next = args[index + 1];
+    const takesValue = word.startsWith('--') && types[word.slice(2)]?.type === 'string';
+    if (takesValue && next !== undefined && /^-[0-9]/.test(next)) {
+      joined.push(`${word}=${next}`);
+      index++;
+    } else joined.push(word);
+  }
+  return joined;
+}
+
 /** @throws {CliError} with exit code 2 */
 export function parse(command: Command, args: readonly string[], output: Output): Invocation {
   let parsed: { values: Record<string, unknown>; positionals: string[] };
   try {
     parsed = parseArgs({
-      args: [...args],
+      args: joinNegatives(args, command.options ?? {}),
       options: command.options ?? {},
       allowPositionals: true,
       strict: true,
     }) as typeof parsed;
   } catch (cause) {
     const message = cause instanceof Error ? (cause.message.split('.')[0] ?? '') : String(cause);
+    const [, option] = /^Option '(?:-\w, )?(--?[-\w]+)' argument is ambiguous$/.exec(message) ?? [];
+    if (option !== undefined) {
+      throw usageError(`${option} lacks its value: what follows it begins with a dash.`, usageOf(command));
+    }
     throw usageError(`${message}.`, usageOf(command));
   }
   const { values, positionals } = parsed;

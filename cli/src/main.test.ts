@@ -66,6 +66,16 @@ describe('usage', () => {
     { args: ['agents', '--wrong'], says: "Unknown option '--wrong'" },
     { args: ['agents', '-o', 'xml'], says: '--output must be table or json, not "xml"' },
     { args: ['archive', 'query', '--limit', '1e9'], says: '--limit must be a whole number' },
+    {
+      args: ['archive', 'query', '--limit', '-1', 'SELECT 1'],
+      says: '--limit must be a whole number from 1 to 10000, not "-1"',
+    },
+    {
+      args: ['token', 'create', '--role', 'reader', '--days', '-1'],
+      says: '--days must be a whole number from 1 to 3650, not "-1"',
+    },
+    { args: ['archive', 'query', '--limit', '--node', 'x'], says: '--limit lacks its value' },
+    { args: ['archive', 'query', '-o', '--node', 'x'], says: 'lacks its value: what follows' },
     { args: ['archive', 'query', '--binary', '/bin/sh', 'SELECT 1'], says: 'not both' },
     { args: ['token', 'create'], says: '--role is missing' },
     { args: ['token', 'create', '--role', 'reader', '--label', 'x'], says: 'NAME=VALUE' },
