@@ -7,8 +7,8 @@ export type * from './types.js';
 
 export class AgentClientError extends Error {
   override readonly name = 'AgentClientError';
-  /** `unreachable`: nobody listens; `denied`: no right to the socket; `http`: the agent refused. */
-  readonly code: 'unreachable' | 'denied' | 'http';
+  /** `unreachable`: nobody listens; `denied`: no right to the socket; `http`: the agent refused; `ended`: it ended. */
+  readonly code: 'unreachable' | 'denied' | 'http' | 'ended';
 
   constructor(code: AgentClientError['code'], message: string, cause?: unknown) {
     super(message, cause === undefined ? undefined : { cause });
@@ -123,7 +123,10 @@ export class AgentClient {
         yield* lines;
       }
     } catch (error) {
-      if (signal?.aborted !== true) throw error;
+      if (signal?.aborted === true) return;
+      // Node's own word for a connection that the other side left is "aborted", which says nothing of whom.
+      if ((error as NodeJS.ErrnoException).code !== 'ECONNRESET') throw error;
+      throw new AgentClientError('ended', 'the agent has ended', error);
     }
   }
 }

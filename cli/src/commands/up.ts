@@ -90,8 +90,12 @@ async function up(options: UpOptions, output: Output, signal: AbortSignal): Prom
   }
   makeFolder(at);
   const closers: Array<() => Promise<unknown>> = [];
+  let stopping = false;
   try {
     const controlPlane = await startControlPlane(at, 'demo');
+    controlPlane.child.once('exit', () => {
+      if (!stopping) output.note(`the control plane has ended; its log: ${cell(at.controlPlaneLog)}`);
+    });
     closers.push(() => ended('The control plane', controlPlane.identity, output));
     const state: State = {
       url: controlPlane.url,
@@ -136,6 +140,7 @@ async function up(options: UpOptions, output: Output, signal: AbortSignal): Prom
     }
     return undefined;
   } finally {
+    stopping = true;
     output.line();
     output.line('stopping: agent first, it hands over what it holds');
     for (const close of closers.reverse()) await close();
