@@ -1,8 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 import { spawn } from 'node:child_process';
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { expect, onTestFinished, test } from 'vitest';
 import { identify, type ProcessIdentity } from '../state.js';
-import { end, runsStill } from './processes.js';
+import { end, runsStill, tail } from './processes.js';
 
 function sleeper(): ProcessIdentity {
   const child = spawn('sleep', ['600'], { stdio: 'ignore' });
@@ -41,4 +44,21 @@ test('says that a process runs still: it may not be told to end, or does not', a
     message: 'The agent runs still: it could not be ended.',
     hints: [expect.stringContaining(`sudo kill -KILL ${identity.pid}`)],
   });
+});
+
+test('the end of a log is shown without what Node.js says of itself', () => {
+  const folder = mkdtempSync(join(tmpdir(), 'weir-tail-'));
+  onTestFinished(() => rmSync(folder, { recursive: true, force: true }));
+  const log = join(folder, 'agent.log');
+  writeFileSync(
+    log,
+    [
+      'weir-agent: first',
+      '(node:7) ExperimentalWarning: WASI is an experimental feature and might change at any time',
+      '(Use `node --trace-warnings ...` to show where the warning was created)',
+      'weir-agent: second\n',
+    ].join('\n'),
+  );
+  expect(tail(log)).toEqual(['weir-agent: first', 'weir-agent: second']);
+  expect(tail(log, 1)).toEqual(['weir-agent: second']);
 });

@@ -62,10 +62,17 @@ export function start(
   }
 }
 
+/** What Node.js 20 says of itself in two lines, and says nothing of why something did not start. */
+const nodeSaysOfItself = /^(\(node:\d+\) ExperimentalWarning: |\(Use `node --trace-warnings )/;
+
 /** The last lines of a log, for somebody who must see why something did not start. */
 export function tail(file: string, count = 8): string[] {
   try {
-    return readFileSync(file, 'utf8').trimEnd().split('\n').slice(-count);
+    return readFileSync(file, 'utf8')
+      .trimEnd()
+      .split('\n')
+      .filter((line) => !nodeSaysOfItself.test(line))
+      .slice(-count);
   } catch {
     return [];
   }
