@@ -26,6 +26,20 @@ enum {
     ERROR_LOWEST = -4095,
 };
 
+/*
+ * What a program ends with that can make its function fail: an error, or 0 for what is none. Compared here
+ * and not in C: the verifier looks at the 64 bits that are returned, and clang 19 compares 32 of them ("R0
+ * has smin=0 smax=4294967295 should have been in [-4095, 0]", 6.12).
+ */
+static __always_inline long as_denial(long error) {
+    asm volatile("if %[error] s> 0 goto +1\n"
+                 "if %[error] s>= %[lowest] goto +1\n"
+                 "%[error] = 0"
+                 : [error] "+r"(error)
+                 : [lowest] "i"(ERROR_LOWEST));
+    return error;
+}
+
 #define HAS_ACTION(actions, action) ((actions) & (1U << (action)))
 
 /* The lowest candidate, WEIR_LIMIT_SELECTORS_PER_HOOK where there is none. */

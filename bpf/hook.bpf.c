@@ -80,13 +80,10 @@ int mark_function(__u64 *ctx) {
 
 /* Enforces on a function of the kernel's security checks: what it returns is what the check says. */
 SEC("fmod_ret/security_file_open")
-int enforce_function(__u64 *ctx) {
+long enforce_function(__u64 *ctx) {
     int error = run_hook(ctx, match_function, always);
 
-    // The verifier wants the range seen where the value is returned.
-    if (error > 0 || error < ERROR_LOWEST)
-        return 0;
-    return error;
+    return as_denial(error);
 }
 
 static __always_inline bool is_denying(void) {
@@ -95,7 +92,7 @@ static __always_inline bool is_denying(void) {
 
 /* Observes or enforces on an LSM hook, where bpf is among the kernel's active security modules. */
 SEC("lsm/file_open")
-int at_lsm_hook(__u64 *ctx) {
+long at_lsm_hook(__u64 *ctx) {
     // Left behind by a call that another module denied in between.
     if (HOOK_HAS(WEIR_HOOK_FEATURE_IMA_HASH))
         ima_send_unhashed();
@@ -103,42 +100,34 @@ int at_lsm_hook(__u64 *ctx) {
 
     if (HOOK_HAS(WEIR_HOOK_FEATURE_IMA_HASH) && error && ima_defer(error))
         return 0;
-    if (!denies || error > 0 || error < ERROR_LOWEST)
-        return 0;
-    return error;
+    return denies ? as_denial(error) : 0;
 }
 
 /* Run after at_lsm_hook at hooks whose first parameter is a program that is about to run: adds its hash to
  * events. */
 SEC("lsm.s/bprm_check_security")
-int hash_program(__u64 *ctx) {
+long hash_program(__u64 *ctx) {
     struct linux_binprm *program = (void *)ctx[0];
     int error = ima_send_hashed(program->file);
 
-    if (!denies || error > 0 || error < ERROR_LOWEST)
-        return 0;
-    return error;
+    return denies ? as_denial(error) : 0;
 }
 
 /* The same at hooks whose first parameter is a file. */
 SEC("lsm.s/file_open")
-int hash_file(__u64 *ctx) {
+long hash_file(__u64 *ctx) {
     int error = ima_send_hashed((void *)ctx[0]);
 
-    if (!denies || error > 0 || error < ERROR_LOWEST)
-        return 0;
-    return error;
+    return denies ? as_denial(error) : 0;
 }
 
 /* Run last: does for events that nobody has hashed what the two above do for others. */
 SEC("lsm/file_open")
-int after_hash(void *ctx) {
+long after_hash(void *ctx) {
     int error = ima_send_unhashed();
 
     (void)ctx;
-    if (!denies || error > 0 || error < ERROR_LOWEST)
-        return 0;
-    return error;
+    return denies ? as_denial(error) : 0;
 }
 
 static __always_inline long function_result(void *ctx, __u64 *value) {
