@@ -127,7 +127,7 @@ describe('building', () => {
 
   it('refuses a folder that is not there', async () => {
     const error = await failure(buildFilter({ source: join(folder, 'nowhere') }));
-    expect(error.message).toMatch(/there is none/);
+    expect(error.message).toBe(`${join(folder, 'nowhere')}: there is no such folder or source`);
   });
 
   it('lets a filter be configured', async () => {
