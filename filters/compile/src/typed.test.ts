@@ -283,6 +283,26 @@ describe('typed accessors', () => {
     ]);
   });
 
+  it('read the hash of the file that an LSM hook is about', async () => {
+    const host = await start([{ bytes: module('typed') }]);
+    const writer = new BatchWriter();
+    const digest = Uint8Array.from({ length: 64 }, (_, index) => 100 + index);
+    const arguments_ = [{ type: ArgumentType.file, payload: '/bin/true' }];
+    for (const algorithm of [4, 2, 6, 99]) {
+      const imaHash = { algorithm, digest };
+      writer.event({ kind: EventKind.lsm, pid: 1, arguments: arguments_, imaHash });
+    }
+    writer.event({ kind: EventKind.lsm, pid: 1, arguments: arguments_ });
+    const { labels } = await judge(host, writer.finish());
+    expect(labels).toEqual([
+      { a: '4', b: '32', c: '100', d: '131' },
+      { a: '2', b: '20', c: '100', d: '119' },
+      { a: '6', b: '64', c: '100', d: '163' },
+      { a: '99', b: '64', c: '100', d: '163' },
+      { a: '-1', b: '0', c: '0', d: '0' },
+    ]);
+  });
+
   it('read what events of other kinds tell', async () => {
     const host = await start([{ bytes: module('typed') }]);
     const writer = new BatchWriter({ node: 'n', nodeLabels: { zone: 'eu-1' } });

@@ -61,6 +61,9 @@ import {
   hookRecordUndecidedTerms,
   hookRecordUserStackLength,
   hookRecordUserStackOffset,
+  imaHashAlgorithm,
+  imaHashBytes,
+  imaHashDigestAt,
   lossRecordCount,
   lossRecordStage,
   RecordFlag,
@@ -73,6 +76,7 @@ import {
   recordHeaderPid,
   recordHeaderProcessIndex,
   recordHeaderSequence,
+  recordHeaderSize,
   recordHeaderTid,
   recordHeaderTimeNs,
   tamperRecordMessageLength,
@@ -111,6 +115,28 @@ function entryOf(list: Bytes, index: i32): Bytes {
     from = end + 1;
   }
   return list.slice(0, 0);
+}
+
+/** Bytes of a digest, by the kernel's number of its algorithm (hash_algo); all that there can be where it is not known. */
+function digestBytes(algorithm: u32): u32 {
+  switch (algorithm) {
+    case 0:
+    case 1:
+      return 16;
+    case 2:
+    case 3:
+      return 20;
+    case 7:
+      return 28;
+    case 4:
+    case 17:
+    case 18:
+      return 32;
+    case 5:
+      return 48;
+    default:
+      return imaHashBytes - <u32>imaHashDigestAt;
+  }
 }
 
 /** The policy and hook that an event comes from. */
@@ -401,6 +427,26 @@ export class Event {
   userStack(index: i32): u64 {
     if (<u32>index >= <u32>this.userStackLength) return 0;
     return load<u64>(this.record + hookRecordUserStackOffset(this.record) + ((<usize>index) << 3));
+  }
+
+  /** Where the hash of its file is, 0 where there is none. */
+  private get imaHashAt(): usize {
+    const size = recordHeaderSize(this.record);
+    const has = this.isHook && (recordHeaderFlags(this.record) & RecordFlag.imaHash) != 0;
+    return has && size >= hookRecordBytes + imaHashBytes ? this.record + size - imaHashBytes : 0;
+  }
+
+  /** LSM hooks, where the policy asks for it: the kernel's number of the algorithm of `imaHash`; -1 where there is none. */
+  get imaHashAlgorithm(): i32 {
+    const at = this.imaHashAt;
+    return at == 0 ? -1 : imaHashAlgorithm(at);
+  }
+
+  /** The bytes of the digest that IMA has of the file; empty where there is none. */
+  get imaHash(): Bytes {
+    const at = this.imaHashAt;
+    if (at == 0) return viewOf(this.record, 0, 0);
+    return viewOf(at, <u32>imaHashDigestAt, digestBytes(imaHashAlgorithm(at)));
   }
 
   get argumentCount(): i32 {
