@@ -2,7 +2,7 @@
 // Owns the loading of the addon and the types of what it exports. Nothing outside this package sees these.
 import { createRequire } from 'node:module';
 import { NativeError } from './error.js';
-import type { KernelField } from './kernel.js';
+import type { KernelField } from './kernel-field.js';
 
 export interface RawMap {
   readonly name: string;

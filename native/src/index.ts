@@ -19,9 +19,7 @@ export {
   type Clock,
   clockOffsetNs,
   type FieldStart,
-  type KernelField,
   type KernelFunction,
-  type KernelType,
   kernelField,
   kernelFunction,
   lsmHook,
@@ -29,6 +27,7 @@ export {
   tracepointParameters,
   waitGracePeriod,
 } from './kernel.js';
+export type { KernelField, KernelType } from './kernel-field.js';
 export {
   BpfMap,
   type CreateMapOptions,

@@ -3,17 +3,10 @@
 // may be like is judged here; whether a node does them at all, the node decides.
 
 import { hooksOf } from './hooks.js';
-import type { Policy } from './parse.js';
-import { type ExpandedSelector, expandSelectors, type Located } from './selectors.js';
+import type { AgentAction } from './plan-types.js';
+import type { Located, Policy } from './policy.js';
+import { type ExpandedSelector, expandSelectors } from './selectors.js';
 import type { Action } from './shape.js';
-
-/** What the agent does for an event of a selector. */
-export interface AgentAction {
-  readonly selectorIndex: number;
-  readonly kind: 'GetUrl' | 'DnsLookup';
-  /** A URL as its parser writes it, or a name without a dot at its end. */
-  readonly target: string;
-}
 
 const urlCharactersMax = 2048;
 

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 // Owns what `policy check` knows of a kernel from its types alone, on whatever machine it runs.
 import type { Btf, PathStart } from './btf.js';
-import type { ResolvedCall } from './calls.js';
 import type { KernelFacts } from './check.js';
 import { typeInfo } from './names.js';
+import type { ResolvedCall } from './places.js';
 import type { Argument } from './shape.js';
 
 /** Why a field is not of the type that a policy reads it as, of numbers and text. */

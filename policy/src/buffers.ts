@@ -2,11 +2,10 @@
 // Owns arguments that are buffers: bytes whose number another argument or the return value says, and which may hold
 // NULs.
 import { ArgumentPart } from '@weir/schema';
-import type { TextTerm } from './dimensions.js';
-import type { CalledFields } from './hooks.js';
 import { typeInfo } from './names.js';
 import type { PlannedBuffer } from './plan-types.js';
-import type { Argument, ArgumentTerm } from './shape.js';
+import type { Argument, ArgumentTerm, CalledFields } from './shape.js';
+import type { TextTerm } from './terms.js';
 import { toBytes } from './values.js';
 
 const bufferTypes: ReadonlySet<string> = new Set(['char_buf', 'const_buf', 'char_iovec', 'iov_iter']);

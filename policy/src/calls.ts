@@ -3,31 +3,9 @@
 // functions can deny. Through which of them a system call can be denied is in lsm-paths.ts; what a certain kernel has is
 // not known here.
 import { suggestion } from './nearest.js';
-import type { UserPlace } from './plan-types.js';
+import type { ResolvedCall } from './places.js';
 import { entryName, syscallNames } from './syscall-names.js';
 import { syscallNumber32 } from './syscall-numbers.js';
-
-export interface ResolvedCall {
-  /** The kernel's name of the function, or of the LSM hook; of a place in a program what it is called in texts. */
-  readonly symbol: string;
-  readonly kind: 'security' | 'syscall' | 'function' | 'lsm' | 'tracepoint' | 'user' | 'mapping';
-  /** The kernel function whose arguments and verdict these are: of an LSM hook the one that calls it; empty for a place in a program. */
-  readonly meaning: string;
-  /** Name of the system call without a prefix, empty for others. */
-  readonly syscallName: string;
-  /** Of system calls that share a program all of their entries. */
-  readonly calls?: readonly string[];
-  /** Of a tracepoint its name in two parts, and whether the values are those that it was called with. */
-  readonly tracepoint?: TracepointName;
-  /** Of the kind `user`: where in which file. */
-  readonly place?: UserPlace;
-}
-
-export interface TracepointName {
-  readonly subsystem: string;
-  readonly event: string;
-  readonly raw: boolean;
-}
 
 /** The entry of a system call for 32-bit programs and for int 0x80. Its name is the kernel's own. */
 function resolveEntry32(prefix: string, name: string, syscall: boolean): ResolvedCall | string {

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Owns the text that tells a person what a policy would do: where it would attach and how, what each selector looks
 // at, what it does, and every warning. `weir policy check` prints it.
-import { canDeny, type ResolvedCall, type TracepointName } from './calls.js';
+import { canDeny } from './calls.js';
 import { placesOf } from './cel/selector.js';
 import { costOf } from './cost.js';
 import { enforcerCalls } from './enforcers.js';
@@ -11,9 +11,10 @@ import { hooksOf } from './hooks.js';
 import { partCalls, sharedCall } from './listed-calls.js';
 import { denialPoints, lsmPathOf } from './lsm-paths.js';
 import { quote } from './nearest.js';
-import { type Policy, policyIssue } from './parse.js';
+import type { ResolvedCall, TracepointName } from './places.js';
 import { plan } from './plan.js';
-import type { HookPlan } from './plan-types.js';
+import type { HookPlan, WorkloadCondition } from './plan-types.js';
+import { type Policy, policyIssue } from './policy.js';
 import { rateLimitOf } from './rate-limit.js';
 import {
   binariesMeanNext,
@@ -25,7 +26,7 @@ import {
 import type { Action, Argument, ArgumentTerm, LabelSelector } from './shape.js';
 import { unsupported } from './support.js';
 import { validate } from './validate.js';
-import { type WorkloadCondition, workloadTerms } from './workloads.js';
+import { workloadTerms } from './workloads.js';
 
 /** What is known of the kernel that a policy shall run on. Each is optional: what is not known is not said. */
 export interface KernelFacts {

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 import { describe, expect, it } from 'vitest';
 import { ElfError, ElfFile, type FileReader } from './elf.js';
-import type { UserPlace } from './plan-types.js';
+import type { UserPlace } from './places.js';
 import { note, section, segment, symbol, writeElf } from './testing/elf.js';
 import { locateUserPlace } from './user-locations.js';
 

@@ -3,8 +3,9 @@ import { Action } from '@weir/schema';
 import { describe, expect, it } from 'vitest';
 import { check } from './check.js';
 import { generateLists } from './generated-lists.js';
-import { type Policy, parsePolicies } from './parse.js';
+import { parsePolicies } from './parse.js';
 import { plan } from './plan.js';
+import type { Policy } from './policy.js';
 
 function policyWith(action: string, enforcers = '[{calls: ["list:dups", sys_mkdir]}]', option = ''): Policy {
   const [policy] = parsePolicies(`apiVersion: cilium.io/v1alpha1

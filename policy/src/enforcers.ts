@@ -1,13 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
 // Owns `enforcers`: the functions at which what selectors have asked for by NotifyEnforcer is done, to the thread that
 // they have matched, when it comes to one of them; and whether it can be done there.
-import { canDeny, type ResolvedCall, resolveCall } from './calls.js';
+import { canDeny, resolveCall } from './calls.js';
 import type { Findings } from './findings.js';
 import { hooksOf } from './hooks.js';
 import { denialPoints, lsmPathOf, whyNotOverridden } from './lsm-paths.js';
 import { quote, suggestion } from './nearest.js';
-import type { Policy } from './parse.js';
-import { expandSelectors, type Located } from './selectors.js';
+import type { ResolvedCall } from './places.js';
+import type { Located, Policy } from './policy.js';
+import { expandSelectors } from './selectors.js';
 import type { Action } from './shape.js';
 import { entryName, syscallNames } from './syscall-names.js';
 

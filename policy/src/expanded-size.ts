@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // Owns how large a policy may be with its macros and lists put in.
-import type { Policy } from './parse.js';
+import type { Policy } from './policy.js';
 import { listParts } from './selectors.js';
 import type { Macro } from './shape.js';
 

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // Owns the list of what is found wrong while a policy is judged, and what a hook is to those who judge it.
-import type { ResolvedCall } from './calls.js';
 import { issuesMax, type PolicyIssue, type PolicyIssueCode } from './error.js';
-import { type Policy, policyIssue } from './parse.js';
+import type { ResolvedCall } from './places.js';
+import { type Policy, policyIssue } from './policy.js';
 import type { Argument } from './shape.js';
 
 /** What a selector may do depends on the hook: whether its call can be made to fail. */

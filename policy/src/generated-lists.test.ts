@@ -2,8 +2,9 @@
 import { describe, expect, it } from 'vitest';
 import { check } from './check.js';
 import { generateLists, type KernelNames } from './generated-lists.js';
-import { type Policy, parsePolicies } from './parse.js';
+import { parsePolicies } from './parse.js';
 import { plan } from './plan.js';
+import type { Policy } from './policy.js';
 import { validate } from './validate.js';
 
 const names: KernelNames = {

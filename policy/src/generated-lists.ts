@@ -4,7 +4,7 @@
 import type { PolicyIssue } from './error.js';
 import { type NamePattern, namePattern } from './name-pattern.js';
 import { quote } from './nearest.js';
-import { type Policy, policyIssue } from './parse.js';
+import { type Policy, policyIssue } from './policy.js';
 import { type Kprobe, type List, shapeLimits } from './shape.js';
 import { syscallNumber } from './syscall-numbers.js';
 

@@ -1,16 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 // Owns the list of a policy's hooks, of every kind that a plan can have, each with its calls and its number: kprobes
 // first, then fentries, lsmhooks, tracepoints, uprobes, usdts and the loader, counted through.
-import { lsmCall, mappingFunction, type ResolvedCall } from './calls.js';
-import type { Policy } from './parse.js';
+import { lsmCall, mappingFunction } from './calls.js';
+import type { ResolvedCall } from './places.js';
+import type { Located, Policy } from './policy.js';
 import { resolveCalls } from './resolve-calls.js';
-import type { Located } from './selectors.js';
-import type { Kprobe, LsmHook, Tracepoint, Uprobe, Usdt } from './shape.js';
+import type { CalledFields, Kprobe, LsmHook, Tracepoint, Uprobe, Usdt } from './shape.js';
 import { tracepointCall } from './tracepoints.js';
 import { uprobeCalls, usdtCalls } from './user-places.js';
-
-export type CalledFields = Pick<Kprobe, 'return' | 'returnArg' | 'data'> &
-  Partial<Pick<Kprobe, 'returnArgAction'>>;
 
 export interface PolicyHook {
   /** Where it is written. */

@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 // The public names of the package.
 
-export { type AgentAction, agentActionTargets } from './agent-actions.js';
+export { agentActionTargets } from './agent-actions.js';
 export { Btf, BtfError } from './btf.js';
 export { factsOfBtf } from './btf-facts.js';
-export { callerOfHook, isDeniable, type ResolvedCall, resolveCall, type TracepointName } from './calls.js';
+export { callerOfHook, isDeniable, resolveCall } from './calls.js';
 export { check, type KernelFacts, type PolicyCheck } from './check.js';
 export { isSubstring, mergeMasks } from './dimensions.js';
 export { ElfError, type ElfErrorCode, type FileReader } from './elf.js';
@@ -30,9 +30,11 @@ export {
 export type { UserArgument } from './marker-arguments.js';
 export { capabilityNames, type TypeInfo, typeInfo } from './names.js';
 export { type Pages, pagesOf } from './pages.js';
-export { type Policy, parsePolicies, policyIssue } from './parse.js';
+export { parsePolicies } from './parse.js';
+export type { ResolvedCall, TracepointName, UserFunction, UserMarker, UserPlace } from './places.js';
 export { type PlanInput, plan } from './plan.js';
 export type * from './plan-types.js';
+export { type Policy, policyIssue } from './policy.js';
 export { scopeAttributeChanges } from './process-terms.js';
 export { unsupported } from './support.js';
 export { syscallNames } from './syscall-names.js';
@@ -42,7 +44,6 @@ export { type Validation, validate } from './validate.js';
 export {
   selectsNode,
   selectsWorkload,
-  type WorkloadCondition,
   type WorkloadFacts,
   workloadField,
 } from './workloads.js';

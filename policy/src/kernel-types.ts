@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 // Owns how a policy takes over what the types of a kernel say: which type an argument with `type: auto` is, and whether
 // the field that `resolve` names is what the policy says. The types themselves are passed in.
-import type { ResolvedCall } from './calls.js';
 import { celPositions } from './cel/parse.js';
 import type { PolicyIssue } from './error.js';
 import { hooksOf, type PolicyHook } from './hooks.js';
-import { type Policy, policyIssue } from './parse.js';
+import type { ResolvedCall } from './places.js';
+import { type Policy, policyIssue } from './policy.js';
 import { expandSelectors, findArgument } from './selectors.js';
 import type { Argument, Kprobe, LsmHook, Tracepoint, Uprobe, Usdt } from './shape.js';
 

@@ -5,8 +5,9 @@ import { fileURLToPath } from 'node:url';
 import { describe, expect, it } from 'vitest';
 import { check } from './check.js';
 import { type LibraryEntry, libraryEntry, libraryTable } from './library.js';
-import { type Policy, parsePolicies } from './parse.js';
+import { parsePolicies } from './parse.js';
 import { plan } from './plan.js';
+import type { Policy } from './policy.js';
 
 const folder = fileURLToPath(new URL('../library/', import.meta.url));
 const files = readdirSync(folder).filter((name) => name.endsWith('.yaml'));

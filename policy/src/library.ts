@@ -2,7 +2,7 @@
 // Owns what the ready policies of policy/library say of themselves in their annotations, and the table of them in
 // that folder's README.
 import { hooksOf } from './hooks.js';
-import type { Policy } from './parse.js';
+import type { Policy } from './policy.js';
 import { expandSelectors } from './selectors.js';
 
 /** What a policy is for; the table is in this order. */

@@ -3,7 +3,7 @@
 // `/usr/bin/su` where /bin is a link, and `/var/run/...` is `/run/...`. Where links are is a host's matter, so the
 // reader of links is passed in; a value is added to, never replaced, for a container may be laid out otherwise.
 import { typeInfo } from './names.js';
-import type { Policy } from './parse.js';
+import type { Policy } from './policy.js';
 import { findArgument } from './selectors.js';
 import type { Argument, ArgumentTerm, BinaryTerm, Kprobe, Macro } from './shape.js';
 

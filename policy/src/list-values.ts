@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Owns lists as values of a condition on numbers: `InMap` with `list:NAME` means what the list holds. Of
 // system calls these are their numbers by the 64-bit entry.
-import type { Policy } from './parse.js';
+import type { Policy } from './policy.js';
 import type { List } from './shape.js';
 import { syscallNumber } from './syscall-numbers.js';
 

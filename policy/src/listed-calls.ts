@@ -2,10 +2,10 @@
 // Owns which system calls of a hook share one program at the entry of all calls, in place of a program for each: those
 // of a long list. A program for each costs some 10 ms to load, one at the entry of all makes every call of the node a
 // little slower.
-import type { ResolvedCall } from './calls.js';
 import { lsmPathOf } from './lsm-paths.js';
-import type { Policy } from './parse.js';
-import { expandSelectors, type Located, optionValue } from './selectors.js';
+import type { ResolvedCall } from './places.js';
+import type { Located, Policy } from './policy.js';
+import { expandSelectors, optionValue } from './selectors.js';
 import type { Kprobe } from './shape.js';
 import { syscallNumber } from './syscall-numbers.js';
 

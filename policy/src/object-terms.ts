@@ -2,12 +2,12 @@
 // Owns the terms over what kernel objects are: a file's type, the family of an address, capabilities that one set has and
 // another has not. And what of a hook such an argument takes besides its own parameter.
 import { ArgumentPart } from '@weir/schema';
-import type { ResolvedCall } from './calls.js';
-import type { IntegerTerm } from './dimensions.js';
 import { fileTypeNumber } from './file-types.js';
 import { typeInfo } from './names.js';
+import type { ResolvedCall } from './places.js';
 import type { Argument, ArgumentTerm } from './shape.js';
 import { socketNumber } from './socket-names.js';
+import type { IntegerTerm } from './terms.js';
 import { parseInteger } from './values.js';
 
 export function fileTypeTerm(term: ArgumentTerm, argument: number, path: string): IntegerTerm {

@@ -4,33 +4,10 @@
 import type { z } from 'zod';
 import { issuesMax, type PolicyIssue, type PolicyIssueCode, throwIssues } from './error.js';
 import { quote, suggestion } from './nearest.js';
-import { type Note, rewritePublished } from './published.js';
-import { documentSchema, fieldNamesAt, type Spec } from './shape.js';
-import { fieldPath, joinPath, type Position, readDocuments, type SourceDocument } from './source.js';
-
-export interface Policy {
-  readonly kind: 'TracingPolicy' | 'TracingPolicyNamespaced';
-  readonly name: string;
-  /** Empty for a cluster-wide policy. */
-  readonly namespace: string;
-  readonly description: string;
-  readonly annotations: Readonly<Record<string, string>>;
-  readonly spec: Spec;
-  /** What of it was taken for something else than it says. */
-  readonly notes: readonly Note[];
-  /** Place of a field in the text that the policy came from. */
-  readonly locate: (path: string) => Position;
-}
-
-/** Makes an issue of a policy, with the place of its field. */
-export function policyIssue(
-  policy: { readonly name: string; readonly locate: (path: string) => Position },
-  code: PolicyIssueCode,
-  path: string,
-  message: string,
-): PolicyIssue {
-  return { code, policy: policy.name, path, ...policy.locate(path), message };
-}
+import { type Policy, policyIssue } from './policy.js';
+import { rewritePublished } from './published.js';
+import { documentSchema, fieldNamesAt } from './shape.js';
+import { fieldPath, joinPath, readDocuments, type SourceDocument } from './source.js';
 
 function nameOf(value: unknown): string {
   const { metadata } = (value ?? {}) as { metadata?: { name?: unknown } };

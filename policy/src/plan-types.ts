@@ -4,9 +4,8 @@
 // matcher of the tests does not use it, so that the two can be compared.
 
 import type { Network } from './addresses.js';
-import type { AgentAction } from './agent-actions.js';
-import type { TracepointName } from './calls.js';
-import type { WorkloadCondition } from './workloads.js';
+import type { TracepointName, UserPlace } from './places.js';
+import type { LabelSelector } from './shape.js';
 
 /** A set of bits of any width: bit n is selector n of a hook, or scope n. */
 export type Mask = bigint;
@@ -173,6 +172,18 @@ export interface PidLineage {
   readonly inherited: boolean;
 }
 
+/** What one part of a policy asks of a workload. */
+export interface WorkloadCondition {
+  /** Whether the host's own processes are meant. */
+  readonly host: boolean;
+  /** Which containers are meant, where any are. */
+  readonly containers: {
+    readonly namespace?: string;
+    readonly pod?: LabelSelector;
+    readonly container?: LabelSelector;
+  } | null;
+}
+
 /** A look-up of the workload that the process is in. An entry's mask has the bits of those that ask these conditions. */
 export interface WorkloadDimension {
   readonly kind: 'workload';
@@ -262,6 +273,14 @@ export interface PlannedRateLimit {
   readonly scope: 'thread' | 'process' | 'global';
 }
 
+/** What the agent does for an event of a selector. */
+export interface AgentAction {
+  readonly selectorIndex: number;
+  readonly kind: 'GetUrl' | 'DnsLookup';
+  /** A URL as its parser writes it, or a name without a dot at its end. */
+  readonly target: string;
+}
+
 /** One policy on one hook: what its events have in common. */
 export interface PlannedBinding {
   readonly policyId: number;
@@ -279,30 +298,6 @@ export interface PlannedBinding {
   /** True where the policy does without the hook on a kernel that lacks the function. */
   readonly ignoreMissing: boolean;
 }
-
-/** A function of a program or library: by its symbol, its offset in the file, or its address. */
-export interface UserFunction {
-  readonly kind: 'function';
-  /** Of the file, as the policy writes it. */
-  readonly path: string;
-  readonly symbol?: string;
-  readonly offset?: bigint;
-  readonly address?: bigint;
-  /** Offset in the file of a counter that is above 0 while anybody looks; 0 for none. */
-  readonly counterOffset: bigint;
-  /** SHA-256 of the files that are meant, in hexadecimal digits; any where it is empty. */
-  readonly digests: readonly string[];
-}
-
-/** A marker that a program or library defines statically (usdt). */
-export interface UserMarker {
-  readonly kind: 'marker';
-  readonly path: string;
-  readonly provider: string;
-  readonly name: string;
-}
-
-export type UserPlace = UserFunction | UserMarker;
 
 export interface HookPlan {
   /** Identity of the hook over plans, such as `kprobe:security_file_open`, with `#1` behind it on page 1. */

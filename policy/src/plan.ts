@@ -4,13 +4,13 @@
 import { Action as ActionBit, ArgumentType, EventKind, limits, ScopeAttribute } from '@weir/schema';
 import { agentActionsOf } from './agent-actions.js';
 import { isBuffer, sizedTerm } from './buffers.js';
-import { canDeny, type ResolvedCall } from './calls.js';
+import { canDeny } from './calls.js';
 import { alternativesOf } from './cel/selector.js';
-import { buildDimensions, lookUpsOf, type Term } from './dimensions.js';
+import { buildDimensions, lookUpsOf } from './dimensions.js';
 import { enforcerCalls, enforcerEffects } from './enforcers.js';
 import { type PolicyIssue, throwIssues } from './error.js';
 import { ungenerated } from './generated-lists.js';
-import { type CalledFields, hooksOf, type PolicyHook } from './hooks.js';
+import { hooksOf, type PolicyHook } from './hooks.js';
 import { hashOf } from './ima.js';
 import { undecidedTypes } from './kernel-types.js';
 import { withListValues } from './list-values.js';
@@ -18,7 +18,7 @@ import { partCalls, sharedCall } from './listed-calls.js';
 import { type TypeInfo, typeInfo } from './names.js';
 import { fileTypeTerm, gainedArgument, gainedTerm, sizeFollows, unixFamilyTerm } from './object-terms.js';
 import { assignPages, type Demand, doesMoreThanPost, ofOne, type Pages, pageKey, placeOf } from './pages.js';
-import { type Policy, policyIssue } from './parse.js';
+import type { ResolvedCall } from './places.js';
 import type {
   HookPlan,
   Lineage,
@@ -28,6 +28,7 @@ import type {
   PlannedSelector,
   ScopePlan,
 } from './plan-types.js';
+import { type Located, type Policy, policyIssue } from './policy.js';
 import { binaryTerms, processTerms, scopeAttributeChanges } from './process-terms.js';
 import { joinComparisons } from './ranges.js';
 import { rateLimitOf } from './rate-limit.js';
@@ -38,15 +39,15 @@ import {
   type ExpandedSelector,
   expandSelectors,
   findArgument,
-  type Located,
   optionValue,
 } from './selectors.js';
 import { settingOf } from './settings.js';
-import type { Action, Argument, ArgumentTerm } from './shape.js';
+import type { Action, Argument, ArgumentTerm, CalledFields } from './shape.js';
 import { socketTerm } from './socket-terms.js';
 import { plannedSockets, withSocketOwners } from './sockets.js';
 import { unsupported } from './support.js';
 import { syscallValues } from './syscall-values.js';
+import type { Term } from './terms.js';
 import { substringTerm, textTerm } from './text-term.js';
 import { holdsUndecided } from './undecided.js';
 import { validate } from './validate.js';

@@ -2,11 +2,12 @@
 // Owns what a selector asks of the process alone, as terms of a scope: binaries, process ids, namespaces,
 // capabilities.
 import { ScopeAttribute } from '@weir/schema';
-import type { SetTerm, Term, TextTerm } from './dimensions.js';
 import { capabilityNames, namespaceKinds } from './names.js';
 import type { BinaryLineage, PidLineage } from './plan-types.js';
-import type { ExpandedSelector, Located } from './selectors.js';
+import type { Located } from './policy.js';
+import type { ExpandedSelector } from './selectors.js';
 import type { BinaryTerm, CapabilityTerm, NamespaceTerm, PidTerm } from './shape.js';
+import type { SetTerm, Term, TextTerm } from './terms.js';
 import { textTerm } from './text-term.js';
 import { parseInteger } from './values.js';
 

@@ -2,7 +2,8 @@
 import { describe, expect, it } from 'vitest';
 import { check } from './check.js';
 import { formatIssue } from './error.js';
-import { type Policy, parsePolicies } from './parse.js';
+import { parsePolicies } from './parse.js';
+import type { Policy } from './policy.js';
 import { unsupported } from './support.js';
 import { validate } from './validate.js';
 

@@ -7,15 +7,10 @@ import { isBuffer } from './buffers.js';
 import type { PolicyIssueCode } from './error.js';
 import { typeInfo } from './names.js';
 import { quote } from './nearest.js';
+import type { Note } from './policy.js';
 import { findArgument } from './selectors.js';
 import type { Argument, ArgumentTerm, Kprobe, List, Selector, Spec, Uprobe } from './shape.js';
 import { syscallNames } from './syscall-names.js';
-
-export interface Note {
-  readonly code: PolicyIssueCode;
-  readonly path: string;
-  readonly message: string;
-}
 
 type Tell = (code: PolicyIssueCode, path: string, message: string) => void;
 

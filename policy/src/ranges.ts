@@ -3,7 +3,7 @@
 // what they leave out, and cut with each other, so that a selector asks an argument one question, however many of its
 // terms compare it.
 import { ArgumentPart, ArgumentType } from '@weir/schema';
-import type { IntegerTerm, RangeTerm, Term } from './dimensions.js';
+import type { IntegerTerm, RangeTerm, Term } from './terms.js';
 import { orderKey } from './values.js';
 
 export type Range = readonly [from: bigint, to: bigint];

@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 import { describe, expect, it } from 'vitest';
 import { check } from './check.js';
-import { type Policy, parsePolicies } from './parse.js';
+import { parsePolicies } from './parse.js';
 import { plan } from './plan.js';
+import type { Policy } from './policy.js';
 import { rateLimitSeconds } from './rate-limit.js';
 
 function policyWith(action: string): Policy {

@@ -1,12 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 // Owns how an argument of a policy is read: of a parameter, a register, a field, a buffer.
 import { bufferOf } from './buffers.js';
-import type { ResolvedCall } from './calls.js';
-import type { CalledFields } from './hooks.js';
 import { userRegister } from './marker-arguments.js';
 import { typeInfo } from './names.js';
+import type { ResolvedCall } from './places.js';
 import type { PlannedArgument } from './plan-types.js';
-import type { Argument } from './shape.js';
+import type { Argument, CalledFields } from './shape.js';
 
 /** What is read, and as which type. */
 export type Reading = Pick<

@@ -3,7 +3,7 @@
 // must not use the planner or anything that the planner is made of (only the parsed policy): tests compare the two.
 import { evaluateCel } from './cel/evaluate.js';
 import { celPositions, parseCel } from './cel/parse.js';
-import type { Policy } from './parse.js';
+import type { Policy } from './policy.js';
 import type {
   Action,
   ArgumentTerm,

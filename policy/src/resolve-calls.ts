@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 // Owns which functions a hook's `call` names: one, or all of a list.
-import { type ResolvedCall, resolveCall } from './calls.js';
+import { resolveCall } from './calls.js';
 import type { PolicyIssueCode } from './error.js';
 import { quote, suggestion } from './nearest.js';
-import type { Policy } from './parse.js';
-import type { Located } from './selectors.js';
+import type { ResolvedCall } from './places.js';
+import type { Located, Policy } from './policy.js';
 
 /** Resolves `call`: one function, or all of a list. Issues are found on the way. */
 export function resolveCalls(

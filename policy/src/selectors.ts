@@ -4,15 +4,9 @@
 import { isExecHook } from './calls.js';
 import { celPositions } from './cel/parse.js';
 import { typeInfo } from './names.js';
-import type { Policy } from './parse.js';
+import type { Located, Policy } from './policy.js';
 import type { Action, Argument, ArgumentTerm, BinaryTerm, Macro, NamespaceTerm, Selector } from './shape.js';
 import { fieldPath } from './source.js';
-
-/** A part of a selector, and the path of the field that it was written in. */
-export interface Located<Item> {
-  readonly item: Item;
-  readonly path: string;
-}
 
 type ListPart = Exclude<keyof Macro, 'label'>;
 export const listParts = [

@@ -322,6 +322,9 @@ export const documentSchema = z.strictObject({
 
 export type Spec = z.output<typeof specSchema>;
 export type Kprobe = z.output<typeof kprobe>;
+/** What functions have beside their arguments, those of the kernel and of programs. */
+export type CalledFields = Pick<Kprobe, 'return' | 'returnArg' | 'data'> &
+  Partial<Pick<Kprobe, 'returnArgAction'>>;
 export type LsmHook = z.output<typeof lsmHook>;
 export type Tracepoint = z.output<typeof tracepoint>;
 export type Uprobe = z.output<typeof uprobe>;

@@ -2,9 +2,9 @@
 // Owns the terms over parts of a socket, or of an address by itself.
 import { ArgumentPart, ArgumentType } from '@weir/schema';
 import { parseNetwork } from './addresses.js';
-import type { Term } from './dimensions.js';
 import type { ArgumentTerm } from './shape.js';
 import { socketNumber } from './socket-names.js';
+import type { Term } from './terms.js';
 import { orderKey, parseInteger, parseRange } from './values.js';
 
 const privilegedPorts: readonly [bigint, bigint] = [0n, 1023n];

@@ -3,10 +3,10 @@
 // the process that it belongs to.
 import { ArgumentType } from '@weir/schema';
 import type { Findings } from './findings.js';
-import type { CalledFields } from './hooks.js';
 import type { HookPlan, PlannedSelector, PlannedSockets } from './plan-types.js';
-import { findArgument, type Located } from './selectors.js';
-import type { Action, Argument, Kprobe } from './shape.js';
+import type { Located } from './policy.js';
+import { findArgument } from './selectors.js';
+import type { Action, Argument, CalledFields, Kprobe } from './shape.js';
 
 export const socketActions: ReadonlySet<string> = new Set(['TrackSock', 'UntrackSock']);
 /** What is a socket; a packet only has one. */

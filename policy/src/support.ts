@@ -3,17 +3,17 @@
 // planned, so that no policy is in force and means less than it says. As the kernel stage grows, lines leave this file.
 import { limits } from '@weir/schema';
 import { isBuffer } from './buffers.js';
-import type { ResolvedCall, TracepointName } from './calls.js';
 import { compileCel } from './cel/compile.js';
 import { comparedTexts } from './cel/selector.js';
 import type { PolicyIssue } from './error.js';
-import { type CalledFields, hooksOf, type PolicyHook } from './hooks.js';
+import { hooksOf, type PolicyHook } from './hooks.js';
 import { type ImaFile, imaFileOf } from './ima.js';
 import { userRegister } from './marker-arguments.js';
 import { typeInfo } from './names.js';
-import { type Policy, policyIssue } from './parse.js';
+import type { ResolvedCall, TracepointName } from './places.js';
+import { type Policy, policyIssue } from './policy.js';
 import { binariesMeanNext, type ExpandedSelector, expandSelectors, findArgument } from './selectors.js';
-import type { Argument, ArgumentTerm, Kprobe } from './shape.js';
+import type { Argument, ArgumentTerm, CalledFields, Kprobe } from './shape.js';
 import { insideOf } from './user-places.js';
 import { toBytes } from './values.js';
 

@@ -2,7 +2,7 @@
 // Owns how a value of the type syscall64 is read: a number, the name of a system call, or a list of names. What comes
 // out is the number of the call and, above its 32 bits, the entry by which it came: 0 the 64-bit one, 1 the 32-bit one.
 import { quote, suggestion } from './nearest.js';
-import type { Policy } from './parse.js';
+import type { Policy } from './policy.js';
 import { syscallNumber, syscallNumber32 } from './syscall-numbers.js';
 import { parseInteger } from './values.js';
 

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // Owns which operator on text is looked up how.
-import type { SubstringTerm, TextTerm } from './dimensions.js';
+import type { SubstringTerm, TextTerm } from './terms.js';
 import { toBytes } from './values.js';
 
 /** A term over text. */

@@ -2,10 +2,11 @@
 // Owns what a tracepoint of a policy must be like, as far as no kernel is needed to say it: its name, the numbers and
 // the types of its arguments. Which fields a tracepoint has is the running kernel's to say.
 import { isBuffer } from './buffers.js';
-import { isRingCall, type ResolvedCall } from './calls.js';
+import { isRingCall } from './calls.js';
 import type { Findings } from './findings.js';
 import { typeInfo } from './names.js';
 import { quote } from './nearest.js';
+import type { ResolvedCall } from './places.js';
 import type { Argument, Tracepoint } from './shape.js';
 
 /** Fields that each record of a tracepoint begins with; programs cannot see them. */

@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 import { describe, expect, it } from 'vitest';
 import { check } from './check.js';
-import { type Policy, parsePolicies } from './parse.js';
+import { parsePolicies } from './parse.js';
 import { plan } from './plan.js';
+import type { Policy } from './policy.js';
 
 function policy(name: string, undecided: string, selectors: string): Policy {
   const [parsed] = parsePolicies(`apiVersion: cilium.io/v1alpha1

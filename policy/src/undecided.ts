@@ -4,7 +4,7 @@
 // for selectors that enforce: else one that lets a call pass would match before the one that denies.
 import type { Findings } from './findings.js';
 import { hooksOf } from './hooks.js';
-import type { Policy } from './parse.js';
+import type { Policy } from './policy.js';
 import { type ExpandedSelector, expandSelectors, optionValue } from './selectors.js';
 
 const enforcing = new Set(['Sigkill', 'Signal', 'Override', 'NotifyEnforcer']);

@@ -3,7 +3,7 @@
 // the program that somebody looks, and with where its arguments are.
 import { ElfError, ElfFile, elfLimits, type FileReader } from './elf.js';
 import { functionRegisters, readMarkerArguments, type UserArgument } from './marker-arguments.js';
-import type { UserPlace } from './plan-types.js';
+import type { UserPlace } from './places.js';
 import { insideOf } from './user-places.js';
 
 export interface UserLocation {

@@ -3,9 +3,10 @@ import { Action, ArgumentType, EventKind } from '@weir/schema';
 import { describe, expect, it } from 'vitest';
 import { check } from './check.js';
 import { formatIssue } from './error.js';
-import { type Policy, parsePolicies } from './parse.js';
+import { parsePolicies } from './parse.js';
 import { plan } from './plan.js';
 import type { HookPlan } from './plan-types.js';
+import type { Policy } from './policy.js';
 import { unsupported } from './support.js';
 import { validate } from './validate.js';
 

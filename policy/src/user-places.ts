@@ -1,10 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 // Owns the places in programs and libraries that a policy names: functions of `uprobes`, by symbol, offset or address,
 // and markers of `usdts`. Where in a file they are is found by whoever has the file.
-import type { ResolvedCall } from './calls.js';
 import type { PolicyIssueCode } from './error.js';
-import type { UserFunction, UserMarker } from './plan-types.js';
-import type { Located } from './selectors.js';
+import type { ResolvedCall, UserFunction, UserMarker } from './places.js';
+import type { Located } from './policy.js';
 import type { Uprobe, Usdt } from './shape.js';
 import { parseInteger } from './values.js';
 

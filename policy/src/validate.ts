@@ -2,7 +2,7 @@
 // Owns what a policy's fields must mean together: names that must exist, hooks and what they can do; terms and actions
 // are judged beside it. What this version cannot do yet is judged in `support.ts`.
 import { bufferIssues, isBuffer } from './buffers.js';
-import { canDeny, isEntry32, isRingCall, lsmCall, type ResolvedCall, resolveCall } from './calls.js';
+import { canDeny, isEntry32, isRingCall, lsmCall, resolveCall } from './calls.js';
 import { checkCelTogether } from './cel/selector.js';
 import { checkEnforcers } from './enforcers.js';
 import type { PolicyIssue } from './error.js';
@@ -12,9 +12,10 @@ import { warnOfHashes } from './ima.js';
 import { namePattern } from './name-pattern.js';
 import { type TypeFamily, typeInfo } from './names.js';
 import { quote, suggestion } from './nearest.js';
-import type { Policy } from './parse.js';
+import type { ResolvedCall } from './places.js';
+import type { Located, Policy } from './policy.js';
 import { resolveCalls } from './resolve-calls.js';
-import { expandSelectors, type Located } from './selectors.js';
+import { expandSelectors } from './selectors.js';
 import type { Argument, Kprobe } from './shape.js';
 import { checkReturnedSocket } from './sockets.js';
 import { fieldPath } from './source.js';

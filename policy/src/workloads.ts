@@ -2,11 +2,12 @@
 // Owns which workloads (containers of pods, or the host itself) a policy and a selector are for: what they ask, and
 // whether a workload is one of them.
 import { ScopeAttribute } from '@weir/schema';
-import type { WorkloadTerm } from './dimensions.js';
-import type { Policy } from './parse.js';
+import type { WorkloadCondition } from './plan-types.js';
+import type { Policy } from './policy.js';
 import type { ExpandedSelector } from './selectors.js';
 import type { LabelSelector } from './shape.js';
 import { fieldPath } from './source.js';
+import type { WorkloadTerm } from './terms.js';
 
 /** A container of a pod, as far as policies select by it. */
 export interface WorkloadFacts {
@@ -16,18 +17,6 @@ export interface WorkloadFacts {
   readonly container: string;
   /** Where its image comes from, without tag or digest. */
   readonly repo: string;
-}
-
-/** What one part of a policy asks of a workload. */
-export interface WorkloadCondition {
-  /** Whether the host's own processes are meant. */
-  readonly host: boolean;
-  /** Which containers are meant, where any are. */
-  readonly containers: {
-    readonly namespace?: string;
-    readonly pod?: LabelSelector;
-    readonly container?: LabelSelector;
-  } | null;
 }
 
 function holds(selector: LabelSelector | undefined, labels: Readonly<Record<string, string>>): boolean {

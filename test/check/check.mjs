@@ -4,7 +4,7 @@ import { spawnSync } from 'node:child_process';
 import { existsSync, readFileSync } from 'node:fs';
 import { resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { wrongDirections } from './directions.mjs';
+import { importCircles, wrongDirections } from './directions.mjs';
 import { untidy } from './tidy.mjs';
 
 const root = resolve(fileURLToPath(import.meta.url), '../../..');
@@ -45,5 +45,6 @@ const cFiles = git('*.c', '*.h', '*.cc').filter(
 );
 if (cFiles.length > 0) command('C format', 'clang-format', ['--dry-run', '--Werror', ...cFiles]);
 report('dependency directions', wrongDirections(root));
+report('no imports in a circle', importCircles(root));
 report('tidy', untidy(root));
 process.exitCode = failed > 0 ? 1 : 0;

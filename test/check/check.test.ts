@@ -5,7 +5,7 @@ import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { afterEach, expect, it } from 'vitest';
-import { wrongDirections } from './directions.mjs';
+import { importCircles, wrongDirections } from './directions.mjs';
 import { untidy } from './tidy.mjs';
 
 const trees: string[] = [];
@@ -41,6 +41,20 @@ it('finds an import that points the wrong way', () => {
   expect(wrongDirections(root)).toEqual([
     expect.stringContaining('schema/src/a.ts imports @weir/agent'),
     expect.stringContaining('process and spool meet only'),
+  ]);
+});
+
+it('finds files that import each other in a circle, be it for types', () => {
+  const root = tree({
+    'policy/src/a.ts': "import { b } from './parts/b.js';",
+    'policy/src/parts/b.ts': "import { c } from './c.js';\nimport { d } from '../d.js';",
+    'policy/src/parts/c.ts': "import type { A } from '../a.js';",
+    'policy/src/d.ts': "import { z } from '@weir/schema';",
+    'schema/src/e.ts': "import { f } from './f.js';",
+    'schema/src/f.ts': 'export const f = 1;',
+  });
+  expect(importCircles(root)).toEqual([
+    'policy/src/a.ts → policy/src/parts/b.ts → policy/src/parts/c.ts → policy/src/a.ts',
   ]);
 });
 

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// Checks that dependencies between folders point one way only.
+// Checks that dependencies between folders, and between the files of one, point one way only.
 import { readdirSync, readFileSync } from 'node:fs';
 import { join, relative, resolve } from 'node:path';
 
@@ -113,4 +113,50 @@ export function wrongDirections(root) {
     }
   }
   return wrong;
+}
+
+/**
+ * The circle that a walk along imports closes, if there is one.
+ * @param {ReadonlyMap<string, readonly string[]>} imports what each file imports
+ * @returns {string[] | undefined}
+ */
+function findCircle(imports) {
+  const done = new Set();
+  const way = [];
+  const walk = (file) => {
+    const start = way.indexOf(file);
+    if (start >= 0) return [...way.slice(start), file];
+    if (done.has(file)) return undefined;
+    way.push(file);
+    for (const other of imports.get(file) ?? []) {
+      const circle = walk(other);
+      if (circle !== undefined) return circle;
+    }
+    way.pop();
+    done.add(file);
+    return undefined;
+  };
+  for (const file of imports.keys()) {
+    const circle = walk(file);
+    if (circle !== undefined) return circle;
+  }
+  return undefined;
+}
+
+/** @returns {string[]} one line for each package with files that import each other in a circle, be it for types alone. */
+export function importCircles(root) {
+  const circles = [];
+  for (const folder of Object.keys(allowed)) {
+    const imports = new Map();
+    for (const file of sources(resolve(root, folder))) {
+      const own = importsOf(readFileSync(file, 'utf8')).filter((specifier) => specifier.startsWith('.'));
+      imports.set(
+        relative(root, file),
+        own.map((specifier) => relative(root, resolve(file, '..', specifier.replace(/\.js$/, '.ts')))),
+      );
+    }
+    const circle = findCircle(imports);
+    if (circle !== undefined) circles.push(circle.join(' → '));
+  }
+  return circles;
 }

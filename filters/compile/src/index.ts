@@ -18,9 +18,10 @@ export {
   readManifest,
   sdkFolder,
 } from './build.js';
+export type { CaseResult } from './case-result.js';
 export { type Diagnostic, FilterBuildError, type FilterBuildErrorCode, formatDiagnostics } from './error.js';
 export { batchOfEvents, splitArguments } from './events.js';
-export { type CaseResult, formatTest, type TestOptions, type TestResult, testFilter } from './run-tests.js';
+export { formatTest, type TestOptions, type TestResult, testFilter } from './run-tests.js';
 export { formatNew, type NewFilterResult, newFilter } from './scaffold.js';
 export {
   type FilterKey,

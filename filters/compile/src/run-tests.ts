@@ -26,6 +26,7 @@ import {
   severityNames,
 } from '@weir/schema';
 import { BatchDecoder, BatchReader, type DecodedAnnotation, readSegment } from '@weir/segment';
+import type { CaseResult } from './case-result.js';
 import { FilterBuildError } from './error.js';
 import { batchOfEvents, isJudged } from './events.js';
 import { runUnitTests, UNIT_TEST_SUFFIX } from './unit-tests.js';
@@ -40,19 +41,6 @@ export interface TestOptions {
   tests: readonly string[];
   /** Time limit of the filter for one batch. Default 1000 ms: a test says what is wrong, not how slow it is. */
   timeLimitMs?: number;
-}
-
-export interface CaseResult {
-  file: string;
-  name: string;
-  passed: boolean;
-  /** What differs, one line each. */
-  failures: string[];
-  events: number;
-  kept: number;
-  dropped: number;
-  /** What the filter logged. */
-  log: string[];
 }
 
 export interface TestResult {

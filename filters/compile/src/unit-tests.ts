@@ -7,7 +7,7 @@ import { basename, dirname, join, resolve } from 'node:path';
 import { instantiateSync } from '@assemblyscript/loader';
 import { type Fuel, fuelOf, meterModule } from '@weir/filter-meter';
 import { compile } from './build.js';
-import type { CaseResult } from './run-tests.js';
+import type { CaseResult } from './case-result.js';
 
 export const UNIT_TEST_SUFFIX = '.unit.ts';
 const MEMORY_BYTES_MAX = 16 * 1024 * 1024;

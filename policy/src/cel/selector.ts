@@ -1,10 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 // Owns the expressions of a selector: whether they can be asked, and the alternatives that all of them together come to.
-import type { Term } from '../dimensions.js';
 import type { Findings } from '../findings.js';
 import { type TypeFamily, typeInfo } from '../names.js';
-import type { ExpandedSelector, Located } from '../selectors.js';
+import type { Located } from '../policy.js';
+import type { ExpandedSelector } from '../selectors.js';
 import type { Argument, ArgumentTerm } from '../shape.js';
+import type { Term } from '../terms.js';
 import { type Alternatives, allOf, alternativesMax, always, TooMuch } from './alternatives.js';
 import { compileCel } from './compile.js';
 import { celPositions } from './parse.js';

@@ -2,9 +2,9 @@
 // Owns the look-ups of expressions: each atom of an alternative becomes a term of the hook's arguments.
 import { ArgumentPart } from '@weir/schema';
 import { isBuffer, sizedTerm } from '../buffers.js';
-import type { Term } from '../dimensions.js';
 import { typeInfo } from '../names.js';
 import type { Argument } from '../shape.js';
+import type { Term } from '../terms.js';
 import { substringTerm, textTerm } from '../text-term.js';
 import { orderKey } from '../values.js';
 import { type Alternatives, type Atom, complement, type Range } from './alternatives.js';

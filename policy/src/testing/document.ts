@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Owns policies that tests have as objects: no text of theirs is parsed, which takes long where there are thousands of
 // selectors, and no field has a place in one.
-import type { Policy } from '../parse.js';
+import type { Policy } from '../policy.js';
 import { rewritePublished } from '../published.js';
 import { documentSchema } from '../shape.js';
 
