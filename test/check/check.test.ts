@@ -52,9 +52,12 @@ it('finds files that import each other in a circle, be it for types', () => {
     'policy/src/d.ts': "import { z } from '@weir/schema';",
     'schema/src/e.ts': "import { f } from './f.js';",
     'schema/src/f.ts': 'export const f = 1;',
+    'filters/sdk/assembly/g.ts': "import { h } from './h';",
+    'filters/sdk/assembly/h.ts': "import { g } from './g';",
   });
   expect(importCircles(root)).toEqual([
     'policy/src/a.ts → policy/src/parts/b.ts → policy/src/parts/c.ts → policy/src/a.ts',
+    'filters/sdk/assembly/g.ts → filters/sdk/assembly/h.ts → filters/sdk/assembly/g.ts',
   ]);
 });
 

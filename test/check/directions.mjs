@@ -152,7 +152,10 @@ export function importCircles(root) {
       const own = importsOf(readFileSync(file, 'utf8')).filter((specifier) => specifier.startsWith('.'));
       imports.set(
         relative(root, file),
-        own.map((specifier) => relative(root, resolve(file, '..', specifier.replace(/\.js$/, '.ts')))),
+        // AssemblyScript's have no ending.
+        own.map((specifier) =>
+          relative(root, resolve(file, '..', `${specifier.replace(/\.[jt]s$/, '')}.ts`)),
+        ),
       );
     }
     const circle = findCircle(imports);

@@ -176,8 +176,8 @@ export class HookPlaces {
   /** Gets ready what hands the calls of a function over, where its program goes to the other slot of that function. */
   #handOver(to: SlottedProgram, target: string, former: HookProgram | undefined): TakeOver | undefined {
     if (to.slot.kind === 'lsm') {
-      const keys = [`lsm ${target}`, `lsm ${target}${hashedKey}`].filter((key) => key !== to.slot.key);
-      const left = former?.slotAt(keys[0] ?? '')?.slot;
+      const plain = `lsm ${target}`;
+      const left = former?.slotAt(to.slot.key === plain ? plain + hashedKey : plain)?.slot;
       return left?.isAttached() === true ? new Overlap(left, to.slot, to.program) : undefined;
     }
     const others: Readonly<Partial<Record<SlotKind, SlotKind>>> = { entry: 'check', check: 'entry' };

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// Owns Bytes: a view of some bytes of an event. Paths, arguments and names are bytes, not text: they may hold any
-// value, and are compared as they are. Literals are compared as their UTF-8.
-import { TextList } from './list';
+// Owns Bytes: a view of some bytes of an event; and TextList, texts that bytes are compared with, made at load, as making
+// a list allocates. Paths, arguments and names are bytes, not text: they may hold any value, and are compared as they
+// are. Literals are compared as their UTF-8.
 import { takeView } from './memory';
 import {
   ASCII_4,
@@ -271,5 +271,56 @@ export class Bytes {
       hash = (hash ^ <u64>load<u8>(<usize>this.address + i)) * 0x100000001b3;
     }
     return hash;
+  }
+}
+
+/** Entries of a list: enough for what a person writes; a list is walked from its begin. */
+export const LIST_ENTRIES_MAX: i32 = 1024;
+
+/** A list of texts. Make it once, in a global: `const shells = new TextList(['sh', 'bash'])`. */
+@final
+export class TextList {
+  constructor(private texts: string[]) {
+    if (texts.length > LIST_ENTRIES_MAX) throw new Error('a list of more than 1024 texts');
+  }
+
+  get length(): i32 {
+    return this.texts.length;
+  }
+
+  at(index: i32): string {
+    return this.texts[index];
+  }
+
+  /** Whether one of them is exactly these bytes. */
+  has(bytes: Bytes): bool {
+    for (let i = 0; i < this.texts.length; i++) if (bytes.equals(unchecked(this.texts[i]))) return true;
+    return false;
+  }
+
+  /** Whether the bytes begin with one of them. */
+  startsOf(bytes: Bytes): bool {
+    for (let i = 0; i < this.texts.length; i++) if (bytes.startsWith(unchecked(this.texts[i]))) return true;
+    return false;
+  }
+
+  /** Whether one of them is in the bytes, whatever the case of ASCII letters. */
+  isIn(bytes: Bytes): bool {
+    for (let i = 0; i < this.texts.length; i++) {
+      if (bytes.containsIgnoreCase(unchecked(this.texts[i]))) return true;
+    }
+    return false;
+  }
+
+  /** Whether the bytes, a path, are or lie below one of them. */
+  isAbove(path: Bytes): bool {
+    for (let i = 0; i < this.texts.length; i++) if (path.isWithin(unchecked(this.texts[i]))) return true;
+    return false;
+  }
+
+  /** Whether the bytes match one of them as a pattern; see Bytes.glob. */
+  matches(bytes: Bytes): bool {
+    for (let i = 0; i < this.texts.length; i++) if (bytes.glob(unchecked(this.texts[i]))) return true;
+    return false;
   }
 }

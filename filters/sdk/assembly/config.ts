@@ -3,8 +3,9 @@
 // is missing, and what it may be; what is wrong is told with its name, and so is a field that nobody asked for. A
 // filter whose configuration is wrong is refused at load, never half configured.
 import { parseNetwork } from './address';
+import { LIST_ENTRIES_MAX, TextList } from './bytes';
 import { JsonKind, JsonReader, JsonValue } from './json';
-import { LIST_ENTRIES_MAX, NetworkList, TextList } from './list';
+import { NetworkList } from './networks';
 import { refusal } from './log';
 import { openEvent } from './memory';
 

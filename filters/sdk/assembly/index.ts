@@ -2,7 +2,7 @@
 // The public names of the filter SDK.
 export { IpAddress } from './address';
 export { Argument } from './argument';
-export { Bytes } from './bytes';
+export { Bytes, TextList } from './bytes';
 export { Config } from './config';
 export { Event, Policy } from './event';
 export {
@@ -17,7 +17,7 @@ export {
   Severity,
   ThrottleScope,
 } from './generated/layout';
-export { NetworkList, TextList } from './list';
+export { NetworkList } from './networks';
 export { debug, info, warn } from './log';
 export { BpfObject, Credentials, KernelModule, PerfEvent, Socket, UserNamespace } from './payload';
 export { ArgumentList, Pod, Process } from './process';
