@@ -173,9 +173,9 @@ static __always_inline struct file *file_of(__u8 type, __u64 raw) {
 
 /* Whether the current system call came by the 32-bit entry (thread_info.status, TS_COMPAT). */
 static __always_inline bool is_compat_call(void) {
-    struct task_struct___thread_info *task = (void *)bpf_get_current_task();
+    struct task_struct___thread_info *task = (void *)bpf_get_current_task_btf();
 
-    return BPF_CORE_READ(task, thread_info.status) & WEIR_TS_COMPAT;
+    return task->thread_info.status & WEIR_TS_COMPAT;
 }
 
 /* Reads one argument. `raw` is what the register of the parameter held, `size` that of the next one
@@ -309,17 +309,17 @@ enum { BY_32_BIT_ENTRY = 2 };
 static __always_inline __u32 syscall_argument_32(const struct pt_regs___x86 *registers, __u8 index) {
     switch (index) {
     case 0:
-        return BPF_CORE_READ(registers, bx);
+        return registers->bx;
     case 1:
-        return BPF_CORE_READ(registers, cx);
+        return registers->cx;
     case 2:
-        return BPF_CORE_READ(registers, dx);
+        return registers->dx;
     case 3:
-        return BPF_CORE_READ(registers, si);
+        return registers->si;
     case 4:
-        return BPF_CORE_READ(registers, di);
+        return registers->di;
     default:
-        return BPF_CORE_READ(registers, bp);
+        return registers->bp;
     }
 }
 
@@ -327,17 +327,17 @@ static __always_inline __u32 syscall_argument_32(const struct pt_regs___x86 *reg
 static __always_inline __u64 syscall_argument(const struct pt_regs___x86 *registers, __u8 index) {
     switch (index) {
     case 0:
-        return BPF_CORE_READ(registers, di);
+        return registers->di;
     case 1:
-        return BPF_CORE_READ(registers, si);
+        return registers->si;
     case 2:
-        return BPF_CORE_READ(registers, dx);
+        return registers->dx;
     case 3:
-        return BPF_CORE_READ(registers, r10);
+        return registers->r10;
     case 4:
-        return BPF_CORE_READ(registers, r8);
+        return registers->r8;
     default:
-        return BPF_CORE_READ(registers, r9);
+        return registers->r9;
     }
 }
 

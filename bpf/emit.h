@@ -19,11 +19,14 @@
 // ring.
 const volatile __u64 wakeup_bytes = 2 * 1024 * 1024;
 
-// Above the threshold only the records that begin in the first 4 KiB of each 64 KiB wake the reader: a raised
-// interrupt a record would slow the producers down just where there is much to do.
+// Above the threshold only a record that fills up another 64 KiB wakes the reader: a wake-up is an interrupt
+// that the CPU sends itself, which in a virtual machine costs more than all else that a record does (2 us),
+// and it would come just where there is much to do. Where two CPUs come at once, both may miss a place; the
+// next one is not far.
 #define WEIR_WAKEUP_STRIDE (64 * 1024)
-#define WEIR_WAKEUP_WINDOW (4 * 1024)
 _Static_assert((WEIR_WAKEUP_STRIDE & (WEIR_WAKEUP_STRIDE - 1)) == 0, "a mask is made of it");
+// What the ring puts before each record (BPF_RINGBUF_HDR_SZ).
+#define WEIR_RING_HEADER_BYTES 8
 
 // Bytes behind the end of a record that emit() may write to fill it up.
 #define WEIR_RECORD_PADDING 8
@@ -118,7 +121,8 @@ static __always_inline long emit(struct scratch *scratch, __u64 end, enum weir_k
     header->size = size;
 
     __u64 unread = bpf_ringbuf_query(&events, BPF_RB_AVAIL_DATA);
-    bool wake = unread >= wakeup_bytes && (unread & (WEIR_WAKEUP_STRIDE - 1)) < WEIR_WAKEUP_WINDOW;
+    bool wake = unread >= wakeup_bytes &&
+                (unread & (WEIR_WAKEUP_STRIDE - 1)) + size + WEIR_RING_HEADER_BYTES >= WEIR_WAKEUP_STRIDE;
     long error =
         bpf_ringbuf_output(&events, scratch->record, size, wake ? BPF_RB_FORCE_WAKEUP : BPF_RB_NO_WAKEUP);
     if (error)

@@ -77,15 +77,15 @@ static __always_inline bool is_file_behind(__u64 raw) {
  * each of 6.1, 6.2 and 6.15.)
  */
 static __always_inline bool is_own_call(const struct hook_work *work) {
-    struct task_struct___stack *task = (void *)bpf_get_current_task();
+    struct task_struct___stack *task = (void *)bpf_get_current_task_btf();
 
     if (is_record) {
         __u64 at = stack_of_record(work->context);
 
         // The lower half of all addresses is user space's.
-        return !(at >> 63) || at - (__u64)BPF_CORE_READ(task, stack) < WEIR_THREAD_STACK_BYTES;
+        return !(at >> 63) || at - (__u64)task->stack < WEIR_THREAD_STACK_BYTES;
     }
-    return work->context - (__u64)BPF_CORE_READ(task, stack) < WEIR_THREAD_STACK_BYTES;
+    return work->context - (__u64)task->stack < WEIR_THREAD_STACK_BYTES;
 }
 
 /*
@@ -213,8 +213,9 @@ static __always_inline bool match_arguments(void *ctx, __u32 slot, __u32 config_
 
     if (!work)
         return false;
+    // Loaded from the context itself, so that the verifier knows the type, and the registers need no helper.
     if (takes_registers)
-        get_value(ctx, slot, 0, (__u64 *)&registers);
+        registers = *(struct pt_regs___x86 **)ctx;
 #pragma clang loop unroll(disable)
     for (__u32 i = 0; i < HOOK_ARGUMENTS_MAX; i++) {
         if (i >= spec.argument_count)
