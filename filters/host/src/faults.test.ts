@@ -86,6 +86,24 @@ describe('traps', () => {
     expect((await judge(host, pids(1, 2, 666, 3, 4))).verdicts).toEqual([0, 1, 0, 0, 1]);
   });
 
+  it('have been told of once their batch is, however many batches the worker is ahead', async () => {
+    const { host } = await start([traps, dropsAll], { trapsMax: 1 });
+    const seen: (string | undefined)[] = [];
+    const slots = [pids(2), pids(666), pids(2)].map((batch) => {
+      const slot = host.acquire();
+      if (slot === undefined) throw new Error('no slot is free');
+      slot.bytes.set(batch);
+      return { slot, result: host.run(slot, batch.length).then(() => note()) };
+    });
+    const note = () => void seen.push(host.status()[0]?.quarantine?.code);
+    // No message is read before the worker has judged the last batch.
+    const giveUpMs = performance.now() + 60_000;
+    const last = slots.at(-1)?.slot.verdicts ?? new Uint8Array(0);
+    while (last[0] !== 1 && performance.now() < giveUpMs);
+    await Promise.all(slots.map(({ result }) => result));
+    expect(seen).toEqual([undefined, 'traps', 'traps']);
+  });
+
   it('that are too many within the window quarantine the filter; the batch goes on', async () => {
     const { host, reports } = await start([traps, dropsOdd], { trapsMax: 3 });
     const judged = await judge(host, pids(666, 666, 666, 1, 3, 2));

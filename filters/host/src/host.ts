@@ -371,7 +371,7 @@ export class FilterHost {
   #onMessage(message: WorkerMessage): void {
     if (message.type === 'done') {
       this.#crashes = 0;
-      this.#complete();
+      this.#complete(message.completed);
       return;
     }
     if (message.type === 'applied') {
@@ -465,11 +465,13 @@ export class FilterHost {
     if (this.#pending.length === 0 && this.#swap === undefined) this.#watchdog?.stop();
   }
 
-  /** Resolves every batch that the worker has completed. */
-  #complete(): void {
+  /**
+   * Resolves the first so many batches of this worker. Not all that it has completed by now: what it reported of the later
+   * ones is still to be read.
+   */
+  #complete(completed: number): void {
     const control = this.#control;
-    const submitted = Atomics.load(control, Control.submitted);
-    const underWay = submitted - Atomics.load(control, Control.completed);
+    const underWay = (Atomics.load(control, Control.submitted) - completed) | 0;
     while (this.#pending.length > underWay) {
       const pending = this.#pending.shift() as Pending;
       const at = Control.ring + this.#bounds.slots + pending.slot.index * Result.words;
@@ -537,7 +539,7 @@ export class FilterHost {
       await worker?.terminate();
       if (this.#closed) return;
       // What it had completed stands; who was running is known only as long as its control block is this one.
-      this.#complete();
+      this.#complete(Atomics.load(this.#control, Control.completed));
       const reason = condemn();
       for (const one of this.#filters) {
         const code = this.#rows.quarantine(one.entry.row);

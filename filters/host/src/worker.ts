@@ -172,8 +172,7 @@ for (;;) {
   }
   processor.begin(nowNs());
   judge(control[Control.ring + ((completed >>> 0) % bounds.slots)] as number);
-  Atomics.add(control, Control.completed, 1);
-  post({ type: 'done' });
+  post({ type: 'done', completed: (Atomics.add(control, Control.completed, 1) + 1) | 0 });
   checkpoint();
   processor.end(nowNs());
 }
