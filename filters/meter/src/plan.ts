@@ -39,6 +39,8 @@ interface Scope {
   cost: number;
   /** The dearest way to anywhere. */
   highest: number;
+  /** The dearest way to its head, from the function's own: outer scopes stand still while the walk is in it. */
+  before: number;
   parent: Scope | undefined;
   loop: number;
 }
@@ -64,7 +66,7 @@ function costs(
 ): { entry: number; loops: number[] } {
   const decoder = new Decoder(new Reader(shape.bytes, scan.codeStart, scan.body.end));
   const imported = shape.importedFunctions.length;
-  const root: Scope = { cost: 0, highest: 0, parent: undefined, loop: -1 };
+  const root: Scope = { cost: 0, highest: 0, before: 0, parent: undefined, loop: -1 };
   let scope = root;
   const labels: Label[] = [{ cost: NOWHERE, scope, op: Op.block, entry: 0, hasElse: false }];
   const loops: number[] = [];
@@ -72,11 +74,8 @@ function costs(
     const label = labels[labels.length - 1 - depth];
     if (label === undefined) throw new MeterError('malformed', decoder.at, `label ${depth} does not exist`);
     if (label.op === Op.loop) return;
-    let way = scope.cost;
-    for (let inner = scope; inner !== label.scope; inner = inner.parent as Scope) {
-      way += (inner.parent as Scope).cost;
-    }
-    label.cost = Math.max(label.cost, way);
+    // Not scope by scope: tables of branches name tens of thousands of labels, a thousand loops further out.
+    label.cost = Math.max(label.cost, scope.before + scope.cost - label.scope.before);
   };
   for (;;) {
     const op = decoder.next();
@@ -98,7 +97,13 @@ function costs(
         labels.push({ cost: NOWHERE, scope, op, entry: scope.cost, hasElse: false });
         break;
       case Op.loop:
-        scope = { cost: reached ? 0 : NOWHERE, highest: 0, parent: scope, loop: loops.length };
+        scope = {
+          cost: reached ? 0 : NOWHERE,
+          highest: 0,
+          before: scope.before + scope.cost,
+          parent: scope,
+          loop: loops.length,
+        };
         loops.push(0);
         labels.push({ cost: NOWHERE, scope, op, entry: 0, hasElse: false });
         break;
