@@ -77,6 +77,11 @@ export function indirect(n: i32): void { for (let i = 0; i < n; i++) table[i & 1
 export function fills(n: i32): void { for (let i = 0; i < n; i += 100) memory.fill(0x20000, 1, 7); }
 export function largeFills(n: i32): void { for (let i = 0; i < n; i += 10000) memory.fill(0x20000, 1, 0x300000); }
 export function largeCopies(n: i32): void { for (let i = 0; i < n; i += 10000) memory.copy(0x20000, 0x200001, 0x1f0000); }
+export function vectorRoots(n: i32): void { let v = f64x2.splat(2); for (let i = 0; i < n; i++) v = f64x2.add(f64x2.sqrt(v), f64x2.splat(1.7)); v128.store(0x20000, v); }
+export function vectorQuotients(n: i32): void { let v = f64x2.splat(2); for (let i = 0; i < n; i++) v = f64x2.div(f64x2.splat(7.5), v); v128.store(0x20000, v); }
+export function truncations(n: i32): void { let v: f64 = 7.5; for (let i = 0; i < n; i++) v = <f64>(<u32>v) + 1.5; x = <i64>v; }
+/** Each reads a part of two lines of the cache that was just written to: no processor has that at hand. */
+export function acrossLines(n: i32): void { let v: i32 = 1; for (let i = 0; i < n; i++) { store<i32>(0x2003d, v); v = load<i32>(0x2003e) + i; } y = v; }
 export function grows(n: i32): void { for (let i = 0; i < n; i += 2000) memory.grow(0); }
 `;
 
@@ -85,7 +90,7 @@ async function compile(text, pages) {
   const { error, stderr } = await asc.main(
     [
       ...['a.ts', '--outFile', 'a.wasm', '-O3', '--runtime', 'stub'],
-      ...['--initialMemory', String(pages), '--maximumMemory', '64', '--use', 'abort='],
+      ...['--initialMemory', String(pages), '--maximumMemory', '64', '--use', 'abort=', '--enable', 'simd'],
     ],
     {
       readFile: (name) => (name === 'a.ts' ? text : null),

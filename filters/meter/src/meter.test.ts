@@ -367,6 +367,27 @@ describe('fuel', () => {
     expect(used([...block(...some(10), ...loop(...some(3), ...either)), ...some(2)])).toBe(40n);
   });
 
+  it('is charged for what takes long in vectors as for the same without', () => {
+    const used = (value: Code, op: Code, drops = 1): bigint => {
+      const code = [...value, ...op, ...new Array<number>(drops).fill(Op.drop)];
+      const instance = instantiate(meterModule(assemble({ functions: [{ name: 'run', code }] })));
+      const fuel = fuelOf(instance);
+      fuel.refill(1000n);
+      func(instance, 'run')();
+      return 1000n - fuel.remaining;
+    };
+    const vector = [...f64(2), 0xfd, 0x14];
+    const two = [...vector, ...vector];
+    const plain = used(vector, []);
+    const plainTwo = used(two, [], 2) - 1n;
+    for (const root of [0xe3, 0xef]) expect(used(vector, [0xfd, ...u32(root)]) - plain).toBe(16n);
+    for (const quotient of [0xe7, 0xf3]) expect(used(two, [0xfd, ...u32(quotient)]) - plainTwo).toBe(16n);
+    for (const long of [0x74, 0x94, 0xf8, 0xfe]) expect(used(vector, [0xfd, ...u32(long)]) - plain).toBe(6n);
+    expect(used(f64(2), [0x9f]) - used(f64(2), [])).toBe(16n);
+    for (const checked of [[0xaa], [0xfc, 2]]) expect(used(f64(2), checked) - used(f64(2), [])).toBe(6n);
+    expect(used(two, [0xfd, ...u32(0xf0)]) - plainTwo).toBe(1n);
+  });
+
   it('is charged for a bulk operation by its length, 16 bytes a unit', () => {
     const instance = instantiate(
       meterModule(

@@ -171,7 +171,22 @@ export const IMPORT_COST = 1000;
 
 /** i32 and i64 division, division and square roots of floats. */
 const divisions = set([0x6d, 0x70], [0x7f, 0x82], 0x91, 0x95, 0x9f, 0xa3);
+/** The same in vectors. */
+const vectorDivisions = set(0xe3, 0xe7, 0xef, 0xf3);
 const DIVISION_COST = 16;
+/** In vectors, what takes an engine several instructions: rounding, least and greatest of floats, conversion, products of 64 bits. */
+const vectorLong = set(
+  ...([
+    [0x67, 0x6a],
+    [0xe8, 0xe9],
+    [0xf4, 0xf5],
+    [0xf8, 0xff],
+  ] as const),
+  ...[0x62, 0x74, 0x75, 0x7a, 0x94, 0xd5],
+);
+/** Between floats and whole numbers, checked for what does not fit. */
+const conversions = set([0xa8, 0xab], [0xae, 0xb1]);
+const LONG_COST = 6;
 
 /** Units of fuel of an instruction, without what hangs on its operands. */
 export function baseCost(op: number): number {
@@ -201,7 +216,9 @@ export function baseCost(op: number): number {
     case Op.refFunc:
       return 20;
     default:
-      return op < 256 && divisions[op] === 1 ? DIVISION_COST : 1;
+      if (op < 256) return divisions[op] === 1 ? DIVISION_COST : conversions[op] === 1 ? LONG_COST : 1;
+      if (op < 0xfd00) return LONG_COST;
+      return vectorDivisions[op & 0xff] === 1 ? DIVISION_COST : vectorLong[op & 0xff] === 1 ? LONG_COST : 1;
   }
 }
 
