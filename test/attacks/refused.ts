@@ -55,6 +55,14 @@ function withCode(instructions: readonly number[], locals?: readonly number[]): 
   });
 }
 
+/** The same, of instructions that are given its number, which is the last one. */
+function withLast(instructions: (last: number) => readonly number[]): Uint8Array {
+  return changed((from) => {
+    from.functions.push([3]);
+    from.codes.push(body(instructions(from.imports.length + from.functions.length - 1)));
+  });
+}
+
 function withImport(module: string, field: string, description: readonly number[]): Uint8Array {
   return changed((from) => {
     from.imports = [[...name(module), ...name(field), ...description]];
@@ -447,6 +455,61 @@ export const refusedAttacks: readonly RefusedAttack[] = [
   attack('leaves its stack as it must not', 'invalid', /validate/, withCode([0x41, 0])),
   attack('branches out of its function', 'invalid', /validate/, withCode([0x0c, 9])),
   attack('calls a function that is not there', 'invalid', /validate/, withCode([0x10, ...leb(4000)])),
+  attack(
+    'calls the function behind its last',
+    'invalid',
+    /validate/,
+    withLast((last) => [0x10, ...leb(last + 1)]),
+  ),
+  attack(
+    'takes a reference of the function behind its last',
+    'invalid',
+    /validate/,
+    withLast((last) => [0xd2, ...leb(last + 1), 0x1a]),
+  ),
+  ...[0, 1, 2, 6, 8, 9].map((beyond) =>
+    attack(
+      `sets the global ${beyond + 1} behind its last`,
+      'invalid',
+      /validate/,
+      changed((from) => {
+        from.functions.push([3]);
+        from.codes.push(body([0x42, 1, 0x24, ...leb(from.globals.length + beyond)]));
+      }),
+    ),
+  ),
+  attack(
+    'exports the function behind its last',
+    'invalid',
+    /validate/,
+    withExports((valid) => [...valid, exported('run', 0, 40)]),
+  ),
+  attack(
+    'has a block of a typed reference',
+    'feature',
+    /block type 0x63/,
+    withCode([0x02, 0x63, 0x70, 0xd0, 0x70, 0x0b, 0x1a]),
+  ),
+  attack(
+    'hides a tail call behind a block of a typed reference',
+    'feature',
+    /block type 0x64/,
+    withCode([0x02, 0x64, 0x10, 0x12, 3, 0x0b, 0x1a]),
+  ),
+  attack('has a block of a negative index', 'feature', /block type/, withCode([0x02, 0xc0, 0x7f, 0x0b])),
+  attack('makes a null of a type by its index', 'feature', /reference type 0x03/, withCode([0xd0, 3, 0x1a])),
+  attack(
+    'chooses among typed references',
+    'feature',
+    /value type 0x63/,
+    withCode([0xd0, 0x70, 0xd0, 0x70, 0x41, 0, 0x1c, 1, 0x63, 0x70, 0x1a]),
+  ),
+  attack(
+    'chooses among two types',
+    'malformed',
+    /one type/,
+    withCode([0x41, 0, 0x41, 0, 0x41, 0, 0x1c, 2, i32, i32, 0x1a]),
+  ),
   // Manifest
   attack(
     'has no manifest',

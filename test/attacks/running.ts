@@ -69,6 +69,9 @@ const ownVerdict = `
   (local.set $i (i32.load offset=16 (local.get $call)))
   (local.set $v (i32.add (i32.load offset=12 (local.get $call)) (local.get $i)))`;
 
+/** The pid of the record that it is called for. */
+const firstPid = pid.replaceAll('(local.get $i)', '(i32.load offset=16 (local.get $call))');
+
 const fuel = /fuel/;
 const deep = /nest too deeply/;
 const memoryEnd = 40 * 65536;
@@ -484,6 +487,154 @@ export const runningAttacks: readonly RunningAttack[] = [
     (i32.store offset=16 (local.get $call) (local.get $i))
     (i32.lt_u (local.get $i) (i32.load offset=8 (local.get $call)))`,
   ),
+  // By what the loop within the module, and the filter in it, are made of
+  traps('calls itself on the event at hand for ever', '(drop (call 3 (local.get $call)))', 'depth', deep),
+  harmless(
+    'calls itself once more for each event',
+    `(if (i32.eqz (global.get $count)) (then (global.set $count (i32.const 1)) (drop (call 3 (local.get $call))) (global.set $count (i32.const 0)))) ${done}`,
+  ),
+  harmless('asks itself for room on each event', `(drop (call 2 (i32.const 1048576))) ${done}`),
+  harmless(
+    'returns from within loops and blocks',
+    `(block $a1 (loop $b1 (block $c1 (loop $d1 (if (i32.and ${firstPid} (i32.const 1)) (then (return (i32.const 0)))) (br_if $d1 (i32.const 0))))) (return (i32.const 0))) ${done}`,
+  ),
+  harmless(
+    'leaves by tables of branches to its own end',
+    `(block (result i32) (br_table 0 1 0 (i32.const 0) (i32.and ${firstPid} (i32.const 1))))`,
+  ),
+  harmless(
+    'hands several values through its blocks',
+    `(drop (i32.sub (loop (result i32 i32) (i32.const 3) (i32.const 4)))) ${done}`,
+  ),
+  traps(
+    'drops its event and traps then',
+    `${ownVerdict} ${dropVerdict} (unreachable)`,
+    'trap',
+    /unreachable/,
+  ),
+  traps(
+    'traps after it has said that it is done with the batch',
+    '(i32.store offset=8 (local.get $call) (i32.const 0)) (i32.store offset=20 (local.get $call) (i32.const -1)) (unreachable)',
+    'trap',
+    /unreachable/,
+  ),
+  traps(
+    'grows its memory and reads beyond it',
+    '(drop (memory.grow (i32.const 1))) (drop (i32.load (i32.mul (memory.size) (i32.const 65536))))',
+    'trap',
+    /out of bounds/,
+  ),
+  traps(
+    'gives its data up and asks for it',
+    '(data.drop $passive) (memory.init $passive (i32.const 0) (i32.const 0) (i32.const 4))',
+    'trap',
+    /out of bounds/,
+    '(data $passive "weir")',
+  ),
+  traps(
+    'gives its elements up and asks for them',
+    '(elem.drop $passive) (table.init $t $passive (i32.const 0) (i32.const 0) (i32.const 1))',
+    'trap',
+    /out of bounds/,
+    '(table $t 1 1 funcref) (elem $passive func 1)',
+  ),
+  traps(
+    'calls through a chain of two thousand functions',
+    '(call $f0)',
+    'depth',
+    deep,
+    `${Array.from({ length: 2000 }, (_, index) => `(func $f${index} (call $f${index + 1}) (call $f${index + 1}))`).join(' ')} (func $f2000)`,
+  ),
+  traps(
+    'takes square roots of vectors for ever',
+    '(loop $for (v128.store (i32.const 9000) (f64x2.sqrt (v128.load (i32.const 9000)))) (br $for))',
+    'fuel',
+    fuel,
+  ),
+  traps(
+    'writes across lines of the cache for ever',
+    '(loop $for (i64.store offset=1 align=1 (i32.const 9020) (i64.load align=1 (i32.const 9020))) (br $for))',
+    'fuel',
+    fuel,
+  ),
+  {
+    ...traps('says more than its fuel is for', '', 'fuel', /with what it says of it/),
+    module: {
+      filter: on(`${manyLabels} ${annotation({ labels: 16, labelsAt: 8192 })}`),
+      labels: ['x'],
+      rest: '(data (i32.const 4096) "x")',
+      budget: { fuelPerEvent: 3000 },
+    },
+  },
+  lies(
+    'lists as its annotations what the host has told it',
+    `(i32.store offset=20 (local.get $call) (i32.const 1)) (i32.store offset=24 (local.get $call) (local.get $call)) ${done}`,
+    /annotation 0 is on record/,
+  ),
+  lies(
+    'says one thing on its event and one on the next',
+    `(i32.store (i32.const 1048) (i32.add (i32.load offset=16 (local.get $call)) (i32.const 1)))
+     (local.set $i (i32.load offset=16 (local.get $call))) ${annotation({ count: 2 })} ${done}`,
+    /annotation 1 is on record/,
+  ),
+  lies(
+    'answers that it goes on with what it has judged before',
+    `(i32.store offset=16 (local.get $call) (i32.sub (i32.load offset=8 (local.get $call)) (i32.const 1))) (i32.const 1)`,
+    /asks to go on from/,
+  ),
+  lies(
+    'passes over all that is to come',
+    `${ownVerdict} (memory.fill (i32.add (local.get $v) (i32.const 1)) (i32.const 255) (i32.const 40)) ${done}`,
+    /changed whether it is called/,
+  ),
+  lies(
+    'leaves numbers that are no marks on all that is to come',
+    `${ownVerdict} (memory.fill (i32.add (local.get $v) (i32.const 1)) (i32.const 7) (i32.const 40)) ${done}`,
+    /changed whether it is called/,
+  ),
+  harmless(
+    'says what lies in pages that it has just grown',
+    always(
+      `(if (i32.lt_u (memory.size) (i32.const 50)) (then (drop (memory.grow (i32.const 10)))))
+       (memory.fill (i32.const 2700000) (i32.const 65) (i32.const 512)) ${annotation({ message: [2_700_000, 512] })}`,
+    ),
+  ),
+  harmless(
+    'labels by what lies across the end of the batch',
+    always(
+      `${label([4096, 1], [0, 1000])}
+       (i32.store (i32.const 2056) (i32.sub (i32.add (i32.load (local.get $call)) (i32.load offset=4 (local.get $call))) (i32.const 10)))
+       ${annotation({ labels: 1 })}`,
+    ),
+  ),
+  harmless(
+    'labels by the header of the batch, and what follows',
+    always(
+      `${label([4096, 1], [0, 1024])} (i32.store (i32.const 2056) (i32.load (local.get $call))) ${annotation({ labels: 1 })}`,
+    ),
+  ),
+  harmless(
+    'drops where a NaN tells the machine',
+    always(
+      `(if (i32.or
+         (i64.ne (i64.reinterpret_f64 (f64.div (f64.const 0) (f64.const 0))) (i64.const 0x7ff8000000000000))
+         (i32.or
+           (i32.ne (i32.reinterpret_f32 (f32.demote_f64 (f64.sqrt (f64.const -1)))) (i32.const 0x7fc00000))
+           (i32.ne (i32x4.extract_lane 2 (f32x4.sub (f32x4.splat (f32.const inf)) (f32x4.splat (f32.const inf)))) (i32.const 0x7fc00000))))
+       (then ${dropVerdict}))`,
+    ),
+  ),
+  harmless('holds references and vectors where a loop cannot', `(call $held) ${done}`, {
+    rest: '(table $t 1 1 funcref) (elem declare func 1) (func $held (local funcref externref v128) (local.set 0 (ref.func 1)) (table.set $t (i32.const 0) (local.get 0)) (local.set 2 (v128.const i32x4 1 2 3 4)))',
+  }),
+  harmless(
+    'writes at the level of failures, and does not fail',
+    `(call $log (i32.const 4) (i32.const 4096) (i32.const 1)) ${done}`,
+  ),
+  harmless('takes all memory that there is as it starts', done, {
+    start:
+      '(block $end (loop $more (br_if $end (i32.eq (memory.grow (i32.const 1)) (i32.const -1))) (br $more)))',
+  }),
   // Tries while it is loaded
   refused('gives no room for a batch', { reserve: '(i32.const 0)' }, /no room/),
   refused(

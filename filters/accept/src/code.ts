@@ -8,10 +8,43 @@ import { malformed, type Reader, Refusal } from './reader.js';
 
 /** Nested blocks of one function. */
 const DEPTH_MAX = 1024;
-const SELECT_TYPES_MAX = 16;
 
 function feature(at: number, what: string): Refusal {
   return new Refusal('feature', `byte ${at}: ${what}`);
+}
+
+const EMPTY = 0x40;
+
+function isReference(byte: number): boolean {
+  return byte === 0x70 || byte === 0x6f;
+}
+
+function isValueType(byte: number): boolean {
+  return (byte >= 0x7b && byte <= 0x7f) || isReference(byte);
+}
+
+/**
+ * A type of one byte. Those of typed references have more, which an engine that knows them would read as a part of the
+ * type, and this walk as instructions: behind one, it would look at others than are run.
+ */
+function typeByte(code: Reader, isAllowed: (byte: number) => boolean, what: string): void {
+  const at = code.at;
+  const byte = code.byte(what);
+  if (!isAllowed(byte)) throw feature(at, `${what} 0x${byte.toString(16).padStart(2, '0')} is not allowed`);
+}
+
+/** Nothing, a type of a value, or the index of a function type: that alone may take several bytes. */
+function blockType(code: Reader): void {
+  const first = code.bytes[code.at] ?? EMPTY;
+  // A signed number: one byte with the sixth bit is below 0, which no index is.
+  if (first < 0x80 && (first & 0x40) !== 0) {
+    typeByte(code, (byte) => byte === EMPTY || isValueType(byte), 'block type');
+    return;
+  }
+  const at = code.at;
+  code.signed(33, 'block type');
+  const last = code.bytes[code.at - 1] ?? 0;
+  if ((last & 0x40) !== 0) throw feature(at, 'this block type is not allowed');
 }
 
 function memoryArgument(code: Reader): void {
@@ -98,7 +131,7 @@ export function walkCode(code: Reader): void {
       case 0x02: // block
       case 0x03: // loop
       case 0x04: // if
-        code.signed(33, 'block type');
+        blockType(code);
         if (++depth > DEPTH_MAX) {
           throw new Refusal('limit', `byte ${at}: blocks nest deeper than ${DEPTH_MAX}`);
         }
@@ -133,9 +166,8 @@ export function walkCode(code: Reader): void {
         break;
       case 0x1c: {
         // select with types
-        const count = code.u32('count of types');
-        if (count > SELECT_TYPES_MAX) throw malformed(at, 'select names too many types');
-        code.skip(count, 'types');
+        if (code.u32('count of types') !== 1) throw malformed(at, 'select names other than one type');
+        typeByte(code, isValueType, 'value type');
         break;
       }
       case 0x3f: // memory.size
@@ -155,7 +187,7 @@ export function walkCode(code: Reader): void {
         code.skip(8, 'constant');
         break;
       case 0xd0: // ref.null
-        code.signed(33, 'type');
+        typeByte(code, isReference, 'reference type');
         break;
       case 0xfc:
         prefixedFc(code, at);
@@ -211,7 +243,7 @@ export function walkConstant(code: Reader): void {
         code.u32('index');
         break;
       case 0xd0:
-        code.signed(33, 'type');
+        typeByte(code, isReference, 'reference type');
         break;
       case 0xfd:
         if (code.u32('opcode') !== 12)

@@ -191,7 +191,10 @@ const parsers: Record<number, Parse> = {
       const active = (flags & 1) === 0;
       if (active && (flags & 2) !== 0) reader.u32('table of an element segment');
       if (active) walkConstant(reader);
-      if ((flags & 3) !== 0) reader.byte('kind of an element segment');
+      if ((flags & 3) !== 0) {
+        if ((flags & 4) !== 0) valueType(reader);
+        else reader.byte('kind of an element segment');
+      }
       const items = count(reader, 'elements of a segment', policy.tableElementsMax);
       elements += items;
       if (elements > policy.tableElementsMax * 2) {
