@@ -9,20 +9,23 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { describeBatch } from '@weir/segment/fixtures';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { agentReport } from '../../../control-plane/src/api/wire.js';
 import type { Agent } from '../agent.js';
+import type { FilterState } from '../socket/types.js';
 import { Spool } from '../spool/index.js';
 import { Sync } from './sync.js';
 
 let folder: string;
 let server: Server;
 let url: string;
-let answer: (request: IncomingMessage, response: ServerResponse) => void;
+let answer: (request: IncomingMessage, response: ServerResponse, body: Buffer) => void;
 
 beforeEach(async () => {
   folder = mkdtempSync(join(tmpdir(), 'weir-sync-'));
   server = createServer((request, response) => {
-    request.resume();
-    request.on('end', () => answer(request, response));
+    const parts: Buffer[] = [];
+    request.on('data', (part: Buffer) => parts.push(part));
+    request.on('end', () => answer(request, response, Buffer.concat(parts)));
   });
   await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
   url = `http://127.0.0.1:${(server.address() as AddressInfo).port}`;
@@ -34,12 +37,12 @@ afterEach(async () => {
 });
 
 /** What `Sync` asks of an agent; the real one needs a kernel. */
-function agentWith(spool: Spool | undefined): Agent {
+function agentWith(spool: Spool | undefined, filters: readonly FilterState[] = []): Agent {
   const status = {
     losses: {},
     events: { produced: 0, handled: 0, kept: 0, dropped: 0 },
     policies: [],
-    filters: [],
+    filters,
     filterLog: [],
     errors: [],
     bootId: '00'.repeat(16),
@@ -76,6 +79,31 @@ function desired(request: IncomingMessage, response: ServerResponse): boolean {
 }
 
 describe('reports', () => {
+  it('say of each filter all that was left out of what it said', async () => {
+    const counts = {
+      ...{ events: 9, kept: 5, dropped: 4, traps: 1, alerts: 2, cpuNs: 3000, memoryBytes: 65_536, fuel: 700 },
+      ...{ heldBack: 6, labelsRefused: 7, logLinesLost: 8 },
+    };
+    const filter = {
+      name: 'talks',
+      version: '1.0.0',
+      digest: `sha256:${'0'.repeat(64)}`,
+      state: 'loaded',
+    } as const;
+    const body = new Promise<unknown>((resolve) => {
+      answer = (request, response, sent) => {
+        if (desired(request, response)) return;
+        resolve(JSON.parse(sent.toString()));
+        response.writeHead(200, { 'content-type': 'application/json' }).end('{}');
+      };
+    });
+    const sync = syncOf(agentWith(undefined, [{ ...filter, ...counts }]));
+    await sync.start();
+    const report = agentReport.parse(await body);
+    await sync.stop();
+    expect(report.filters).toEqual([{ ...filter, statistics: counts }]);
+  });
+
   it('leave nothing behind, however many there are', async () => {
     const warnings: Error[] = [];
     const warned = (warning: Error) => warnings.push(warning);

@@ -258,6 +258,8 @@ export class Sync {
           memoryBytes: filter.memoryBytes,
           fuel: filter.fuel,
           heldBack: filter.heldBack,
+          labelsRefused: filter.labelsRefused,
+          logLinesLost: filter.logLinesLost,
         },
       })),
       losses: Object.fromEntries(Object.entries(status.losses).filter(([, count]) => count > 0)),

@@ -364,6 +364,10 @@ export const filterStatistics = z
     memoryBytes: count.optional(),
     fuel: count.optional(),
     heldBack: count.optional().openapi({ description: 'events lost: it fails closed, and is in quarantine' }),
+    labelsRefused: count
+      .optional()
+      .openapi({ description: 'labels that its manifest does not declare: left out' }),
+    logLinesLost: count.optional().openapi({ description: 'lines of its log beyond the limit: left out' }),
   })
   .openapi('FilterStatistics');
 
