@@ -77,6 +77,27 @@ describe('a filter', () => {
     expect((await weir('bench', '--fixtures', at('gone.jsonl'), at('mine'))).code).toBe(1);
   });
 
+  test('is not pushed where it cannot be loaded, with or without its configuration', async () => {
+    const given = await weir('push', '--config', '{"limit":3}', at('mine'));
+    expect([given.code, given.notes]).toEqual([1, expect.stringContaining('exports no weir_configure')]);
+    expect((await weir('push', '--config', '[]', at('mine'))).notes).toMatch(/must be a JSON object/);
+    const source = readFileSync(at('mine/filter.ts'), 'utf8');
+    writeFileSync(at('mine/filter.ts'), `${source}\nassert(memory.size() == 0, 'there is no room');\n`);
+    const trapping = await weir('push', at('mine'));
+    writeFileSync(at('mine/filter.ts'), source);
+    expect([trapping.code, trapping.notes]).toEqual([1, expect.stringMatching(/cannot be loaded.*no room/)]);
+    expect(await pushed()).toEqual([]);
+  }, 120_000);
+
+  test('whose signature is not there is said to have none', async () => {
+    await weir('keygen', at('other'));
+    const verified = await weir('verify', '--key', at('other.pub'), at('mine/build/mine.wasm'));
+    expect([verified.code, verified.notes]).toEqual([
+      1,
+      expect.stringMatching(/there is no .*mine\.wasm\.sig/i),
+    ]);
+  });
+
   test('is pushed unsigned where no key is trusted', async () => {
     const result = await weir('push', '--no-release', at('mine'));
     expect(result).toMatchObject({ code: 0, out: expect.stringMatching(/^mine 0\.1\.0 .*, not signed$/) });

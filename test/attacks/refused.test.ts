@@ -113,6 +113,16 @@ describe('an upload', () => {
     });
   });
 
+  it('with a configuration that the module does not take is refused, and leaves nothing', async () => {
+    const module = new Uint8Array(assembleModule({ ...innocent('fixed', 3), version: '1.0.0' }));
+    const refusal = await t.admin
+      .uploadFilter(module, { config: { limit: 3 } })
+      .catch((error: unknown) => error);
+    expect(refusal).toMatchObject({ code: 'invalid_filter', status: 422 });
+    expect((refusal as Error).message).toContain('exports no weir_configure');
+    expect(await t.admin.filters()).toEqual([]);
+  });
+
   it('in place of a version that is there is refused: versions never change', async () => {
     await t.admin.uploadFilter(filterModule('fixed', '1.0.0'), { release: false });
     const other = filterModule('fixed', '1.0.0', { description: 'another' });

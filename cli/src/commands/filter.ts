@@ -4,6 +4,7 @@ import { basename, dirname, join, resolve } from 'node:path';
 import {
   benchFilter,
   buildFilter,
+  checkLoad,
   FilterBuildError,
   formatBench,
   formatBuild,
@@ -123,7 +124,8 @@ export const filterCommands: readonly Command[] = [
     summary: 'build, sign and send a filter to the control plane, and put it in force',
     help: [
       'It is signed with --key, with the key of WEIR_FILTER_KEY, or by MODULE.wasm.sig; weir filter keygen makes a key.',
-      'A folder is built first. Versions never change: raise "version" in filter.json for another content.',
+      'A folder is built first. What cannot be loaded with its configuration is not sent.',
+      'Versions never change: raise "version" in filter.json for another content.',
     ],
     options: { key: { type: 'string' }, config: { type: 'string' }, 'no-release': { type: 'boolean' } },
     takes: [1, 1],
@@ -135,11 +137,15 @@ export const filterCommands: readonly Command[] = [
       } catch (cause) {
         throw new CliError('--config must be a JSON object.', [], 2, { cause });
       }
+      if (config !== undefined && (typeof config !== 'object' || config === null || Array.isArray(config)))
+        throw new CliError('--config must be a JSON object.', [], 2);
       const moduleFile = source.endsWith('.wasm') ? source : undefined;
       const module =
         moduleFile !== undefined
           ? readInput(moduleFile).bytes
           : new Uint8Array((await building(output, () => buildFilter({ source }))).bytes);
+      const isConfigured = config !== undefined && Object.keys(config).length > 0;
+      await building(output, () => checkLoad(module, isConfigured ? JSON.stringify(config) : undefined));
       const signature = await signatureFor(module, { keyFile: text('key'), moduleFile });
       const { filter, created, releaseSequence } = await connect().uploadFilter(module, {
         release: !flag('no-release'),

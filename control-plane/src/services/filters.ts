@@ -28,6 +28,13 @@ export async function uploadFilter(
       { path: accepted.code, message: accepted.reason },
     ]);
   }
+  if (!accepted.configurable && Object.keys(options.config ?? {}).length > 0) {
+    // Each agent would refuse it, and with it the release that it comes in.
+    const reason = 'is given a configuration but exports no weir_configure';
+    throw new ControlPlaneError('invalid_filter', `The module ${reason}.`, [
+      { path: 'config', message: reason },
+    ]);
+  }
   const { manifest } = accepted;
   const digest = await digestOf(module);
   await checkSignature(

@@ -97,17 +97,18 @@ export function filterModule(name: string, version: string, more: Record<string,
   return Uint8Array.from([
     ...[0x00, 0x61, 0x73, 0x6d, 0x01, 0x00, 0x00, 0x00],
     ...section(0, [...text('weir.manifest'), ...utf8(JSON.stringify(manifest))]),
-    ...section(1, [2, 0x60, 0, 1, i32, 0x60, 1, i32, 1, i32]),
-    ...section(3, [3, 0, 1, 1]),
+    ...section(1, [3, 0x60, 0, 1, i32, 0x60, 1, i32, 1, i32, 0x60, 2, i32, i32, 1, i32]),
+    ...section(3, [4, 0, 1, 1, 2]),
     // 32 pages, at most 64.
     ...section(5, [1, 0x01, 32, ...unsigned(64)]),
     ...section(7, [
-      ...[4, ...text('memory'), 2, 0],
+      ...[5, ...text('memory'), 2, 0],
       ...[...text('weir_abi_version'), 0, 0],
       ...[...text('weir_reserve'), 0, 1],
       ...[...text('weir_filter'), 0, 2],
+      ...[...text('weir_configure'), 0, 3],
     ]),
-    ...section(10, [3, ...constant(1), ...constant(0), ...constant(0)]),
+    ...section(10, [4, ...constant(1), ...constant(0), ...constant(0), ...constant(0)]),
   ]);
 }
 

@@ -34,6 +34,7 @@ describe('a module of the ABI', () => {
   it('is accepted, with its manifest filled in', () => {
     expect(acceptModule(assemble(parts()))).toEqual({
       ok: true,
+      configurable: false,
       manifest: {
         ...manifest,
         description: '',

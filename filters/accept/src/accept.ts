@@ -203,6 +203,7 @@ export function acceptModule(bytes: Uint8Array, policy: Partial<AcceptancePolicy
       memoryBytesMax,
       functions: shape.functions.length,
       imports,
+      configurable: shape.exports.some(({ name }) => name === 'weir_configure'),
     };
   } catch (error) {
     if (error instanceof Refusal) return { ok: false, code: error.code, reason: error.reason };

@@ -46,5 +46,7 @@ export type Acceptance =
       memoryBytesMax: number;
       functions: number;
       imports: string[];
+      /** Whether it takes a configuration. */
+      configurable: boolean;
     }
   | { ok: false; code: RefusalCode; reason: string };

@@ -8,6 +8,7 @@ export type FilterBuildErrorCode =
   | 'refused'
   | 'exists'
   | 'fixture'
+  | 'load'
   | 'test';
 
 /** A place in a source file; line and column begin with 1. */

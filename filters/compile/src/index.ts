@@ -21,6 +21,7 @@ export {
 export type { CaseResult } from './case-result.js';
 export { type Diagnostic, FilterBuildError, type FilterBuildErrorCode, formatDiagnostics } from './error.js';
 export { batchOfEvents, splitArguments } from './events.js';
+export { checkLoad } from './load.js';
 export { formatTest, type TestOptions, type TestResult, testFilter } from './run-tests.js';
 export { formatNew, type NewFilterResult, newFilter } from './scaffold.js';
 export {

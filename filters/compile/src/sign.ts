@@ -151,6 +151,9 @@ export function parseSignature(text: string, where: string): FilterSignature & {
 }
 
 export function readSignature(file: string): FilterSignature & { digest: string } {
+  if (!existsSync(file)) {
+    throw new FilterSignError('signature', `there is no ${file}; weir filter sign makes one beside a module`);
+  }
   return parseSignature(read(file), file);
 }
 
