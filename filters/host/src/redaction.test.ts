@@ -7,14 +7,22 @@ import { annotation, closeHosts, done, eachRecord, judge, type ModuleText, start
 
 afterEach(closeHosts);
 
+/** So many processes, each the parent of the next, with a working directory each. */
+function lineage(count: number): { writer: BatchWriter; process: (pid: number) => number } {
+  const writer = new BatchWriter({ node: 'node-1', cluster: 'test' });
+  const indexes = [0];
+  for (let pid = 1; pid <= count; pid++) {
+    const startNs = BigInt(pid);
+    const parentIndex = indexes[pid - 1] ?? 0;
+    indexes.push(writer.process({ pid, startNs, execNs: startNs, cwd: `/home/${pid}`, parentIndex }));
+  }
+  return { writer, process: (pid) => indexes[pid] ?? 0 };
+}
+
 /** Exits of a process with many ancestors, and where the working directory of the eldest lies. */
 function exits(count: number): { batch: Uint8Array; at: number } {
-  const writer = new BatchWriter({ node: 'node-1', cluster: 'test' });
-  let process = 0;
-  for (let pid = 1; pid <= 60; pid++) {
-    const startNs = BigInt(pid);
-    process = writer.process({ pid, startNs, execNs: startNs, cwd: `/home/${pid}`, parentIndex: process });
-  }
+  const { writer, process: indexOf } = lineage(60);
+  const process = indexOf(60);
   for (let index = 0; index < count; index++) {
     writer.event({ kind: EventKind.exit, pid: 60, startNs: 60n, process, sequence: BigInt(index) });
   }
@@ -85,5 +93,29 @@ describe('masking', () => {
       code: 'lying',
       reason: expect.stringMatching(/66 redactions on record 0; at most 64/),
     });
+  });
+
+  it('as a whole, in quarantine, takes all ancestors that any record of the batch reaches, each once', async () => {
+    const { host } = await start([{ ...masks(0, 1, 1), filter: '(i32.const 7)' }]);
+    // The youngest does not reach the eldest; who is nearer to these does, by way of those that are masked already.
+    for (const pids of [
+      [80, 60, 80],
+      [60, 80],
+      [80, 75, 70, 60],
+    ]) {
+      const { writer, process } = lineage(80);
+      for (const pid of pids) {
+        const startNs = BigInt(pid);
+        writer.event({ kind: EventKind.exit, pid, startNs, process: process(pid), sequence: startNs });
+      }
+      const batch = writer.finish();
+      const slot = await host.acquireWhenFree();
+      slot.bytes.set(batch);
+      const { byteLength, kept } = await host.run(slot, batch.length);
+      const after = Buffer.from(slot.bytes.slice(0, byteLength));
+      host.release(slot);
+      expect([kept, Buffer.from(batch).includes('/home/1')]).toEqual([pids.length, true]);
+      expect(after.includes('/home')).toBe(false);
+    }
   });
 });

@@ -90,12 +90,15 @@ export class Redactor {
   readonly #overflow = new Set<number>();
   /** Fields of which something is masked, by where they begin. */
   readonly #fields = new Map<number, MaskedField>();
+  /** By field: processes of which it is masked as a whole, and its ancestors' from so many generations on. */
+  readonly #wholes: Map<number, number>[];
 
   constructor(fields: readonly string[]) {
     this.#process = fields.flatMap((field) => {
       const spans = processFields[field];
       return spans === undefined ? [] : [spans];
     });
+    this.#wholes = this.#process.map(() => new Map());
     this.#hook = fields.includes('arguments');
     this.#declared = fields.join(', ');
   }
@@ -103,7 +106,12 @@ export class Redactor {
   begin(): void {
     this.#count = 0;
     this.#overflow.clear();
+    this.#forget();
+  }
+
+  #forget(): void {
     this.#fields.clear();
+    for (const known of this.#wholes) known.clear();
   }
 
   /**
@@ -161,15 +169,23 @@ export class Redactor {
     }
     this.#shortenEntries(batch);
     notes.move([...this.#fields.values()].sort((a, b) => a.field.at - b.field.at));
-    this.#fields.clear();
+    this.#forget();
   }
 
-  /** Takes all declared fields of a record as masked: of its process, its ancestors, its own. */
+  /**
+   * Takes all declared fields of a record as masked: of its process, its ancestors, its own. Nobody pays for this, and records
+   * share their processes: of each, that is done once.
+   */
   maskWhole(batch: BatchView, record: number): void {
-    this.#eachField(batch, record, (field) => {
-      this.#take(field, field.at, field.length);
-      return false;
-    });
+    this.#eachField(
+      batch,
+      record,
+      (field) => {
+        this.#take(field, field.at, field.length);
+        return false;
+      },
+      this.#wholes,
+    );
   }
 
   #take(field: Field, from: number, length: number): void {
@@ -218,16 +234,21 @@ export class Redactor {
     }
   }
 
-  /** Visits the declared fields of a record until one is the right one. */
+  /**
+   * Visits the declared fields of a record until one is the right one. With `known`, those of a process and its ancestors are
+   * left out that it has from as few generations on, or fewer; what is visited is added.
+   */
   #eachField(
     batch: BatchView,
     record: number,
     visit: (field: Field, twin?: Field | undefined) => boolean,
+    known?: readonly Map<number, number>[],
   ): boolean {
     const { view } = batch;
     const recordAt = batch.recordAt(record);
     const isExec = view.getUint16(recordAt + RECORD_HEADER_KIND_AT, true) === EventKind.exec;
-    for (const [entryField, recordField] of this.#process) {
+    for (const [place, [entryField, recordField]] of this.#process.entries()) {
+      const seen = known?.[place];
       const own = isExec ? fieldAt(batch, 'exec', recordAt, recordField, recordAt) : undefined;
       for (const header of [RECORD_HEADER_PROCESS_INDEX_AT, RECORD_HEADER_PARENT_INDEX_AT]) {
         let index = view.getUint32(recordAt + header, true);
@@ -235,6 +256,10 @@ export class Redactor {
         for (let generation = 0; generation <= ANCESTORS_MAX; generation++) {
           const entry = processAt(batch, index);
           if (entry < 0) break;
+          if (seen !== undefined) {
+            if ((seen.get(index) ?? Number.POSITIVE_INFINITY) <= generation) break;
+            seen.set(index, generation);
+          }
           const field = fieldAt(batch, 'entry', entry, entryField, 0);
           if (field !== undefined && visit(field, first && generation === 0 ? own : undefined)) return true;
           index = view.getUint32(entry + PROCESS_ENTRY_PARENT_INDEX_AT, true);
