@@ -14,6 +14,7 @@ export const fuzzers = {
   segments: { file: 'segment/src/segment.test.ts', tests: 'fuzz:', count: 20_000 },
   records: { file: 'segment/src/batch.test.ts', tests: 'changed at random', count: 200_000 },
   modules: { file: 'filters/accept/src/fuzz.test.ts', tests: '', count: 1_000_000 },
+  loop: { file: 'filters/meter/src/driver.test.ts', tests: 'seeds from', count: 20_000 },
   bytes: { file: 'test/attacks/bytes.test.ts', tests: '', count: 300_000 },
   filters: { file: 'test/attacks/batches.test.ts', tests: '', count: 2_000 },
 };
