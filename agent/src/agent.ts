@@ -354,6 +354,7 @@ export class Agent {
   /** Looks for gaps in the numbers, and at what the kernel stage has counted as lost. */
   #settle(): void {
     this.#join.bootToUnixNs = clockOffsetNs('boottime', 'realtime');
+    this.#accounting.numbered(this.#sensor.produced(), this.#ring.unreadBytes() === 0);
     this.#loseNumbers(LossStage.ringFull, this.#accounting.settle());
     this.#settleCounters();
     this.pipeline.pump();

@@ -18,7 +18,7 @@ const CPU_BYTES = 32;
 export const CPUS_MAX = 2046;
 
 export interface CpuBooks {
-  /** One more than the highest number seen. */
+  /** One more than the highest number seen, or known of. */
   readonly next: number;
   /** Records that came and went on to be judged. */
   readonly handled: number;
@@ -44,6 +44,8 @@ export class Accounting {
   readonly dropped: Float64Array;
   readonly lost: Float64Array;
   readonly #gapBefore: Float64Array;
+  /** What the kernel had numbered when that was last asked. */
+  readonly #numberedBefore: Float64Array;
   /** Found to be lost, its record not yet in a batch. */
   readonly #untold: Float64Array;
   /** Records of each CPU in the batch that is made. */
@@ -58,6 +60,7 @@ export class Accounting {
     this.lost = new Float64Array(this.cpus);
     this.handledInBatch = new Float64Array(this.cpus);
     this.#gapBefore = new Float64Array(this.cpus);
+    this.#numberedBefore = new Float64Array(this.cpus);
     this.#untold = new Float64Array(this.cpus);
   }
 
@@ -80,6 +83,19 @@ export class Accounting {
     for (const { cpu, count } of losses) {
       this.#untold[cpu] = (this.#untold[cpu] as number) - count;
       this.lost[cpu] = (this.lost[cpu] as number) + count;
+    }
+  }
+
+  /**
+   * Takes what the kernel has numbered by now. A loss shows in the numbers of what comes after it; where nothing comes
+   * any more, it shows in this: what had a number at the last call is in the ring since, or nowhere.
+   * @param ringIsRead whether all that is in the ring has been read
+   */
+  numbered(produced: readonly number[], ringIsRead: boolean): void {
+    for (let cpu = 0; cpu < this.cpus; cpu++) {
+      const before = this.#numberedBefore[cpu] as number;
+      if (ringIsRead && before > (this.next[cpu] as number)) this.next[cpu] = before;
+      this.#numberedBefore[cpu] = produced[cpu] ?? 0;
     }
   }
 
