@@ -80,6 +80,10 @@ const isHook = Uint8Array.from({ length: 64 }, (_, kind) => (hookKinds.has(kind)
  * copied twice could make the survivors larger than the batch. Six spans an entry are at most 53,000 in 2 MiB.
  */
 const SHARED = 65_536;
+/** Words of a place in the table of runs: number of the batch that it was filled for, so that the table need not be emptied; where the run is in the source, its length, where it is in the target. */
+const SHARED_WORDS = 4;
+/** Runs that wait to be copied in one call. */
+const COPIES_MAX = 4096;
 
 /** Alerts of a batch, as the filter host tells of them. */
 export interface Alerts {
@@ -106,11 +110,9 @@ export class Survivors {
   #bindingCount = 0;
   readonly #offsets: Uint32Array;
   readonly #ranges: Uint32Array;
-  readonly #sharedFrom = new Uint32Array(SHARED);
-  readonly #sharedLength = new Uint32Array(SHARED);
-  readonly #sharedTo = new Uint32Array(SHARED);
-  /** Number of the batch that a place was filled for: so the table need not be emptied. */
-  readonly #sharedBatch = new Uint32Array(SHARED);
+  readonly #shared = new Uint32Array(SHARED * SHARED_WORDS);
+  readonly #copies = new Uint32Array(COPIES_MAX * 3);
+  #copyCount = 0;
   #batch = 0;
   #source: SlotViews | undefined;
   #target: SlotViews | undefined;
@@ -157,6 +159,7 @@ export class Survivors {
     this.#batch = (this.#batch + 1) >>> 0 || 1;
     this.#processCount = 0;
     this.#bindingCount = 0;
+    this.#copyCount = 0;
     const { view } = source;
     const processes = view.getUint32(BATCH_HEADER_PROCESS_COUNT_AT, true);
     const bindings = view.getUint32(BATCH_HEADER_BINDING_COUNT_AT, true);
@@ -274,27 +277,37 @@ export class Survivors {
     return count;
   }
 
-  /** Copies a run of bytes behind what is there, or finds the copy that is there. Returns its new offset. */
+  /** Has a run of bytes copied behind what is there, or finds the copy that is there. Returns its new offset. */
   #bytes(offset: number, length: number): number {
-    let key = Math.imul(offset, 0x9e3779b1) >>> 16;
-    for (let steps = 0; this.#sharedBatch[key] === this.#batch && steps < SHARED; steps++) {
-      if (this.#sharedFrom[key] === offset && this.#sharedLength[key] === length)
-        return this.#sharedTo[key] as number;
-      key = (key + 1) & (SHARED - 1);
+    const shared = this.#shared;
+    let place = (Math.imul(offset, 0x9e3779b1) >>> 16) * SHARED_WORDS;
+    for (let steps = 0; shared[place] === this.#batch && steps < SHARED; steps++) {
+      if (shared[place + 1] === offset && shared[place + 2] === length) return shared[place + 3] as number;
+      place = (place + SHARED_WORDS) % (SHARED * SHARED_WORDS);
     }
-    const target = this.#target as SlotViews;
-    const source = this.#source as SlotViews;
     const at = this.#end;
-    const to = target.bytes;
-    const from = source.bytes;
-    if (length > 128) to.set(from.subarray(offset, offset + length), at);
-    else for (let index = 0; index < length; index++) to[at + index] = from[offset + index] as number;
-    this.#sharedBatch[key] = this.#batch;
-    this.#sharedFrom[key] = offset;
-    this.#sharedLength[key] = length;
-    this.#sharedTo[key] = at;
+    shared[place] = this.#batch;
+    shared[place + 1] = offset;
+    shared[place + 2] = length;
+    shared[place + 3] = at;
+    this.#copy(offset, at, length);
     this.#end = at + length;
     return at;
+  }
+
+  /** Has a run of bytes copied by the next `#copyAll`. */
+  #copy(from: number, to: number, length: number): void {
+    if (this.#copyCount === COPIES_MAX) this.#copyAll();
+    const put = this.#copyCount++ * 3;
+    this.#copies[put] = from;
+    this.#copies[put + 1] = to;
+    this.#copies[put + 2] = length;
+  }
+
+  #copyAll(): void {
+    const target = (this.#target as SlotViews).bytes;
+    copyRanges(target, (this.#source as SlotViews).bytes, this.#copies, this.#copyCount);
+    this.#copyCount = 0;
   }
 
   #spans(words: Uint32Array, first: number, last: number): void {
@@ -324,9 +337,14 @@ export class Survivors {
     const bindingsAt = processesAt + this.#processCount * PROCESS_ENTRY_BYTES;
     this.#end = bindingsAt + this.#bindingCount * BINDING_ENTRY_BYTES;
     for (let index = 0; index < this.#processCount; index++) {
+      const at = (processesFrom + (this.#processList[index] as number) * PROCESS_WORDS) << 2;
+      this.#copy(at, processesAt + index * PROCESS_ENTRY_BYTES, PROCESS_ENTRY_BYTES);
+    }
+    // Before they are looked at.
+    this.#copyAll();
+    for (let index = 0; index < this.#processCount; index++) {
       const at = processesFrom + (this.#processList[index] as number) * PROCESS_WORDS;
       const put = (processesAt >> 2) + index * PROCESS_WORDS;
-      for (let word = 0; word < PROCESS_WORDS; word++) to[put + word] = from[at + word] as number;
       const parent = from[at + PROCESS_ENTRY_PARENT_INDEX_AT / 4] as number;
       to[put + PROCESS_ENTRY_PARENT_INDEX_AT / 4] = parent === 0 ? 0 : (this.#processes[parent] as number);
       this.#spans(to, put + PROCESS_ENTRY_BINARY_AT / 4, put + PROCESS_ENTRY_ENVIRONMENT_AT / 4);
@@ -344,6 +362,7 @@ export class Survivors {
     }
     // Last: what has no room is theirs.
     this.#annotations(records);
+    this.#copyAll();
     const end = this.#end;
     this.#end = (end + 7) & ~7;
     target.bytes.fill(0, end, this.#end);
