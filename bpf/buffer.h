@@ -8,6 +8,7 @@
 #include "hook_kernel.h"
 #include "path.h"
 #include "payload.h"
+#include "spec.h"
 
 enum {
     BUFFER_BYTES_MAX = WEIR_LIMIT_PATH_BYTES - 1,
@@ -52,6 +53,14 @@ enum iter_type {
 static __always_inline bool is_buffer(__u8 type) {
     return type == WEIR_ARGUMENT_TYPE_CHAR_BUF || type == WEIR_ARGUMENT_TYPE_CONST_BUF ||
            type == WEIR_ARGUMENT_TYPE_CHAR_IOVEC || type == WEIR_ARGUMENT_TYPE_IOV_ITER;
+}
+
+// Whether events of the hook have a buffer whole (maxData).
+#define HOOK_HAS_WHOLE (spec.whole != 0)
+
+/* Whether they have this one. */
+static __always_inline bool is_whole(__u32 position) {
+    return HOOK_HAS_WHOLE && spec.whole >> (position & (HOOK_ARGUMENTS_MAX - 1)) & 1;
 }
 
 static __always_inline long read_bytes(void *to, __u64 size, __u64 address, bool is_user) {
@@ -145,6 +154,13 @@ static __always_inline bool is_iter(__u8 type, enum iter_type kind) {
     }
 }
 
+/* Where the pieces of an iov_iter are. kvec has the same shape, and lies in the same union. */
+static __always_inline __u64 vector_of(struct iov_iter *iter) {
+    return bpf_core_field_exists(iter->__iov)
+               ? (__u64)BPF_CORE_READ(iter, __iov)
+               : (__u64)BPF_CORE_READ((struct iov_iter___before_6_4 *)iter, iov);
+}
+
 /* Appends what an iov_iter stands for. Where that is neither the user's memory nor plain memory of the kernel
  * (pages), it cannot be read. Returns whether it could be. */
 static __always_inline bool append_iter(struct hook_work *work, __u32 slot, __u32 place, __u64 address) {
@@ -160,10 +176,7 @@ static __always_inline bool append_iter(struct hook_work *work, __u32 slot, __u3
     }
     if (!is_iter(type, ITER_IOVEC) && !is_iter(type, ITER_KVEC))
         return work->bytes_left == 0;
-    // kvec has the same shape, and lies in the same union.
-    __u64 vector = bpf_core_field_exists(iter->__iov)
-                       ? (__u64)BPF_CORE_READ(iter, __iov)
-                       : (__u64)BPF_CORE_READ((struct iov_iter___before_6_4 *)iter, iov);
+    __u64 vector = vector_of(iter);
 
     append_pieces(slot, place, vector, BPF_CORE_READ(iter, nr_segs), skipped);
     return true;
@@ -187,10 +200,16 @@ __noinline int finish_buffer(__u32 slot, __u32 number) {
         payload_unreadable(slot, number);
         length = 0;
     }
-    if (argument->flags & WEIR_ARGUMENT_FLAG_TRUNCATED)
+    if (argument->flags & WEIR_ARGUMENT_FLAG_TRUNCATED && !is_whole(number))
         count(WEIR_KERNEL_COUNTER_TRUNCATED_ARGUMENT);
     text->bytes[length] = 0;
     return 0;
+}
+
+/* Keeps where a buffer lies of which there is more than has been read: see whole.h. */
+static __always_inline void keep_rest(struct weir_argument *argument, __u64 address) {
+    if (argument->flags & WEIR_ARGUMENT_FLAG_TRUNCATED && !(argument->flags & WEIR_ARGUMENT_FLAG_UNREADABLE))
+        argument->value = address;
 }
 
 /*
@@ -212,7 +231,10 @@ __noinline int read_buffer(__u32 slot, __u32 place, __u32 type, __u64 address, _
         append_piece(slot, place, address, size);
     else if (!append_iter(work, slot, place, address))
         work->arguments[number].flags |= WEIR_ARGUMENT_FLAG_UNREADABLE;
-    return finish_buffer(slot, number);
+    finish_buffer(slot, number);
+    if (is_whole(number))
+        keep_rest(&work->arguments[number], address);
+    return 0;
 }
 
 /* Keeps in an argument where its bytes will be, for the return. */

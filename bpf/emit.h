@@ -93,6 +93,15 @@ static __always_inline __u64 record_append(struct scratch *scratch, __u64 end, c
     return end + length;
 }
 
+/* Whether a record of so many bytes wakes the reader, in the words of the ring. */
+static __always_inline __u64 wake_flags(__u64 size) {
+    __u64 unread = bpf_ringbuf_query(&events, BPF_RB_AVAIL_DATA);
+    bool wake = unread >= wakeup_bytes &&
+                (unread & (WEIR_WAKEUP_STRIDE - 1)) + size + WEIR_RING_HEADER_BYTES >= WEIR_WAKEUP_STRIDE;
+
+    return wake ? BPF_RB_FORCE_WAKEUP : BPF_RB_NO_WAKEUP;
+}
+
 /**
  * Sends the record that lies in scratch, `end` bytes long, and counts it. Fills it up with zeros to a
  * multiple of 8.
@@ -120,11 +129,8 @@ static __always_inline long emit(struct scratch *scratch, __u64 end, enum weir_k
     __u64 size = (end + 7) & ~7ULL;
     header->size = size;
 
-    __u64 unread = bpf_ringbuf_query(&events, BPF_RB_AVAIL_DATA);
-    bool wake = unread >= wakeup_bytes &&
-                (unread & (WEIR_WAKEUP_STRIDE - 1)) + size + WEIR_RING_HEADER_BYTES >= WEIR_WAKEUP_STRIDE;
-    long error =
-        bpf_ringbuf_output(&events, scratch->record, size, wake ? BPF_RB_FORCE_WAKEUP : BPF_RB_NO_WAKEUP);
+    long error = bpf_ringbuf_output(&events, scratch->record, size, wake_flags(size));
+
     if (error)
         count(WEIR_KERNEL_COUNTER_RING_FULL);
     return error;

@@ -19,6 +19,7 @@
 #include "tally.h"
 #include "throttle.h"
 #include "user_arguments.h"
+#include "whole.h"
 
 enum {
     SIGNAL_KILL = 9,
@@ -224,6 +225,8 @@ static __always_inline void lay_out_argument(__u32 slot, const struct hook_work 
     *to = *from;
     if (HOOK_HAS(WEIR_HOOK_FEATURE_SOCKET_OWNERS) && is_named_socket(to->type))
         to->value = 0;
+    if (is_whole(position))
+        to->value = 0;
     if (to->flags & WEIR_ARGUMENT_FLAG_TRUNCATED)
         ((struct weir_record_header *)scratch->record)->flags |= WEIR_RECORD_FLAG_TRUNCATED;
     end = record_append(scratch, end, text->bytes, from->payload.length, &to->payload, &failed);
@@ -306,6 +309,8 @@ static __always_inline bool post(__u32 slot, struct hook_work *work,
         return true;
     if (HOOK_HAS(WEIR_HOOK_FEATURE_IMA_HASH) && (entry->flags & WEIR_SELECTOR_FLAG_IMA_HASH) &&
         ima_keep(slot, end))
+        return false;
+    if (HOOK_HAS_WHOLE && emit_whole(slot, end, shown))
         return false;
     return emit(scratch, end, WEIR_KERNEL_COUNTER_PRODUCED_HOOK) != 0;
 }

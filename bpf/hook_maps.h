@@ -157,6 +157,19 @@ struct text_walk {
     __u32 found;
 };
 
+/* A walk over the bytes of a buffer that an event has beside those that were matched; see whole.h. Not in a
+ * context, as text_walk is not. */
+struct whole_walk {
+    __u64 piece;   // where the next bytes are
+    __u64 left;    // of the piece that they are in
+    __u64 wanted;  // of the buffer
+    __u64 skipped; // before the next bytes that are wanted
+    __u64 vector;  // where the next piece is told of
+    __u64 piece_count;
+    __u32 is_user;
+    __u32 place; // in the event, of the buffer that comes next
+};
+
 /* What one run of a hook program works on, besides its texts and the scratch memory that all programs share.
  */
 struct hook_work {
@@ -207,7 +220,9 @@ struct hook_work {
     struct weir_mask set;   // that a scope looks at; the bytes that texts begin with
     __u32 set_word;         // that a look-up of the set has come to; not in a context, as text_walk is not
     struct text_walk text_walk;
-    struct class_key class_key; // its scopes are those that the process is in
+    struct whole_walk whole_walk;
+    __u32 whole_bytes[HOOK_ARGUMENTS_MAX]; // of the buffers of an event, by place, that it has whole
+    struct class_key class_key;            // its scopes are those that the process is in
     struct weir_argument arguments[HOOK_ARGUMENTS_MAX];
 };
 

@@ -69,6 +69,20 @@ describe('buffers', () => {
     ]);
   });
 
+  it('are told of as a whole where that is asked for, beside what others ask', () => {
+    const whole = policyOf({ type: 'char_buf', sizeArgIndex: 3, maxData: true });
+    const { hooks } = plan([
+      { id: 1, policy: whole },
+      { id: 2, policy: policyOf({ type: 'char_buf', sizeArgIndex: 3 }) },
+    ]);
+    expect(hooks[0]?.arguments.map(({ buffer }) => buffer)).toEqual([
+      { sizeIndex: 2, copied: false, narrow: false, whole: true },
+      { sizeIndex: 2, copied: false, narrow: false },
+    ]);
+    const { warnings } = validate(policyOf({ type: 'string', maxData: true }));
+    expect(warnings.map(({ path }) => path)).toContain('spec.kprobes[0].args[0].maxData');
+  });
+
   it('want to know how many bytes they have', () => {
     expect(errorsOf({ type: 'char_buf' })).toEqual([
       expect.stringMatching(/args\[0\]\.sizeArgIndex: is missing: .* how many bytes/),

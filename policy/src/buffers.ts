@@ -22,6 +22,7 @@ export function bufferOf(argument: Argument, called: CalledFields | undefined): 
     ...(argument.sizeArgIndex === undefined ? {} : { sizeIndex: argument.sizeArgIndex - 1 }),
     copied,
     narrow: copied && (typeInfo(called?.returnArg?.type ?? '')?.bits ?? 64) <= 32,
+    ...(argument.maxData === true ? { whole: true as const } : {}),
   };
 }
 

@@ -43,6 +43,8 @@ export interface PlannedBuffer {
   readonly copied: boolean;
   /** The call returns 32 bits. */
   readonly narrow: boolean;
+  /** Events have all of them (maxData), and not only those that are matched. */
+  readonly whole?: true;
 }
 
 /** A register as the kernel saves it (struct pt_regs), or the lower part of one. */

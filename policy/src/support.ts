@@ -197,8 +197,6 @@ function checkArgument(
       `the type ${argument.type} ${later}: it reads integers, ${[...readableTypes].join(', ')}`,
     );
   }
-  if (argument.maxData === true)
-    report(`${at}.maxData`, `maxData ${later}: of a buffer up to 4095 bytes are read`);
 }
 
 function checkArguments(

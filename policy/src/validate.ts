@@ -163,6 +163,12 @@ function checkArguments(
     const most = hook.userArguments ?? hook.tracepointArguments ?? registerArguments;
     for (const [field, message] of bufferIssues(argument, fields.return === true, most))
       findings.error('conflict', `${at}.${field}`, message);
+    if (argument.maxData === true && !isBuffer(argument.type))
+      findings.warn(
+        'tolerated',
+        `${at}.maxData`,
+        `${argument.type} has no use for it: it reads char_buf and its like as a whole`,
+      );
     const type = typeInfo(argument.type);
     if (hook.call !== null && argument.index > 5) {
       findings.error(

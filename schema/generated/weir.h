@@ -13,6 +13,7 @@
 #define WEIR_LIMIT_FIELD_STEPS 12
 #define WEIR_LIMIT_TRIE_DATA_BYTES 252
 #define WEIR_LIMIT_PATH_BYTES 4096
+#define WEIR_LIMIT_WHOLE_BYTES 327680
 #define WEIR_LIMIT_ARGUMENTS_BYTES 4096
 #define WEIR_LIMIT_HOOKS 1024
 #define WEIR_LIMIT_HOOK_CONFIGS 2048
@@ -1140,6 +1141,8 @@ struct weir_hook_spec {
     __u32 word_count; // words of a mask in use
     __u32 features; // hook_feature bits
     __u32 entry_dimension_count; // of the dimensions, how many are looked up when the call begins; they come first, the rest is for its return
+    __u32 whole; // bit n: of argument n, a buffer, events have all bytes (maxData)
+    __u32 reserved; // 0
     __u64 types; // bit n: an argument has the argument_type n
     __u32 sources; // bit n: an argument has the argument_source n
     __u32 kinds; // bit n: a dimension has the dimension_kind n
@@ -1149,7 +1152,7 @@ struct weir_hook_spec {
     struct weir_dimension dimensions[32];
     struct weir_field_plan fields[8]; // by argument; all 0 where it is no field
 };
-_Static_assert(sizeof(struct weir_hook_spec) == 824, "hook_spec");
+_Static_assert(sizeof(struct weir_hook_spec) == 832, "hook_spec");
 _Static_assert(__builtin_offsetof(struct weir_hook_spec, hook_id) == 0, "hook_spec.hook_id");
 _Static_assert(__builtin_offsetof(struct weir_hook_spec, spec_id) == 4, "hook_spec.spec_id");
 _Static_assert(__builtin_offsetof(struct weir_hook_spec, event_kind) == 8, "hook_spec.event_kind");
@@ -1158,14 +1161,16 @@ _Static_assert(__builtin_offsetof(struct weir_hook_spec, dimension_count) == 16,
 _Static_assert(__builtin_offsetof(struct weir_hook_spec, word_count) == 20, "hook_spec.word_count");
 _Static_assert(__builtin_offsetof(struct weir_hook_spec, features) == 24, "hook_spec.features");
 _Static_assert(__builtin_offsetof(struct weir_hook_spec, entry_dimension_count) == 28, "hook_spec.entry_dimension_count");
-_Static_assert(__builtin_offsetof(struct weir_hook_spec, types) == 32, "hook_spec.types");
-_Static_assert(__builtin_offsetof(struct weir_hook_spec, sources) == 40, "hook_spec.sources");
-_Static_assert(__builtin_offsetof(struct weir_hook_spec, kinds) == 44, "hook_spec.kinds");
-_Static_assert(__builtin_offsetof(struct weir_hook_spec, parts) == 48, "hook_spec.parts");
-_Static_assert(__builtin_offsetof(struct weir_hook_spec, scope_attributes) == 52, "hook_spec.scope_attributes");
-_Static_assert(__builtin_offsetof(struct weir_hook_spec, arguments) == 56, "hook_spec.arguments");
-_Static_assert(__builtin_offsetof(struct weir_hook_spec, dimensions) == 120, "hook_spec.dimensions");
-_Static_assert(__builtin_offsetof(struct weir_hook_spec, fields) == 376, "hook_spec.fields");
+_Static_assert(__builtin_offsetof(struct weir_hook_spec, whole) == 32, "hook_spec.whole");
+_Static_assert(__builtin_offsetof(struct weir_hook_spec, reserved) == 36, "hook_spec.reserved");
+_Static_assert(__builtin_offsetof(struct weir_hook_spec, types) == 40, "hook_spec.types");
+_Static_assert(__builtin_offsetof(struct weir_hook_spec, sources) == 48, "hook_spec.sources");
+_Static_assert(__builtin_offsetof(struct weir_hook_spec, kinds) == 52, "hook_spec.kinds");
+_Static_assert(__builtin_offsetof(struct weir_hook_spec, parts) == 56, "hook_spec.parts");
+_Static_assert(__builtin_offsetof(struct weir_hook_spec, scope_attributes) == 60, "hook_spec.scope_attributes");
+_Static_assert(__builtin_offsetof(struct weir_hook_spec, arguments) == 64, "hook_spec.arguments");
+_Static_assert(__builtin_offsetof(struct weir_hook_spec, dimensions) == 128, "hook_spec.dimensions");
+_Static_assert(__builtin_offsetof(struct weir_hook_spec, fields) == 384, "hook_spec.fields");
 
 // By which configuration a program of a hook acts. One 64-bit store flips it.
 struct weir_hook_state {

@@ -19,6 +19,8 @@ export const limits = {
   trie_data_bytes: 252,
   /** Bytes of a path that are read, the closing NUL included. */
   path_bytes: 4096,
+  /** Bytes that an event has of all its buffers that are read whole (maxData). */
+  whole_bytes: 327_680,
   /** Bytes of an exec's arguments that are read. */
   arguments_bytes: 4096,
   hooks: 1024,
@@ -271,6 +273,8 @@ export const hookSpec = layout(
       'u32',
       'of the dimensions, how many are looked up when the call begins; they come first, the rest is for its return',
     ),
+    field('whole', 'u32', 'bit n: of argument n, a buffer, events have all bytes (maxData)'),
+    field('reserved', 'u32', '0'),
     field('types', 'u64', 'bit n: an argument has the argument_type n'),
     field('sources', 'u32', 'bit n: an argument has the argument_source n'),
     field('kinds', 'u32', 'bit n: a dimension has the dimension_kind n'),

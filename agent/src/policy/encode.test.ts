@@ -199,6 +199,36 @@ describe('the constants of a program', () => {
     ]);
   });
 
+  it('say of which buffers events have all bytes', () => {
+    const buffer = { sizeIndex: 2, copied: false, narrow: false };
+    const of = (...whole: boolean[]) => ({
+      ...hook,
+      arguments: whole.map((isWhole) => ({
+        type: ArgumentType.charBuf,
+        index: 1,
+        hidden: false,
+        buffer: { ...buffer, ...(isWhole ? { whole: true as const } : {}) },
+      })),
+    });
+    const whole = (plan: HookPlan) => readHookSpec(view(encodeSpec(plan, 4, 9)), 0).whole;
+    expect([whole(of(false, true)), whole(of(true, false, true)), whole(hook)]).toEqual([2, 5, 0]);
+  });
+
+  it('say of which buffers events have all bytes', () => {
+    const buffer = { sizeIndex: 2, copied: false, narrow: false };
+    const of = (...whole: boolean[]): HookPlan => ({
+      ...hook,
+      arguments: whole.map((isWhole) => ({
+        type: ArgumentType.charBuf,
+        index: 1,
+        hidden: false,
+        buffer: { ...buffer, ...(isWhole ? { whole: true } : {}) },
+      })),
+    });
+    const whole = (plan: HookPlan) => readHookSpec(view(encodeSpec(plan, 4, 9)), 0).whole;
+    expect([whole(of(false, true)), whole(of(true, false, true)), whole(hook)]).toEqual([2, 5, 0]);
+  });
+
   it('change only where the program must: not with a mask, but with the width', () => {
     const shape = (selectors: number) =>
       Buffer.from(

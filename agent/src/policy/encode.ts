@@ -217,6 +217,7 @@ export function encodeSpec(
       wordCount: wordsFor(hook.selectors.length),
       features: featuresOf(hook),
       entryDimensionCount: planned.filter((dimension) => !isOfReturn(hook, dimension)).length,
+      whole: bitsOf([...hook.arguments.keys()].filter((n) => hook.arguments[n]?.buffer?.whole === true)),
       types: all.reduce((bits, { type }) => bits | (1n << BigInt(type)), 0n),
       sources: bitsOf(all.map(({ source }) => source)),
       kinds: bitsOf(dimensions.map(({ kind }) => kind)),

@@ -17,6 +17,7 @@ import {
   EventKind,
   FilterMark,
   HOOK_RECORD_BINDING_INDEX_AT,
+  limits,
   POD_ENTRY_BYTES,
   POD_ENTRY_LABELS_AT,
   PROCESS_ENTRY_ARGUMENTS_AT,
@@ -47,7 +48,7 @@ export const State = {
 /** Bytes of an event that its allowance of fuel is for; it has more for each byte beyond. */
 const EVENT_BYTES = 1024;
 /** What a record and a text of a process can have at most: more is a lie, and earns nothing. */
-const RECORD_BYTES_MAX = 32 * 1024;
+const RECORD_BYTES_MAX = 32 * 1024 + limits.whole_bytes;
 const TEXT_BYTES_MAX = 8 * 1024;
 /** Ancestors whose texts count, as in the SDK. */
 const ANCESTORS_MAX = 64;

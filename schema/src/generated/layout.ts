@@ -3719,15 +3719,17 @@ export const HOOK_SPEC_DIMENSION_COUNT_AT = 16;
 export const HOOK_SPEC_WORD_COUNT_AT = 20;
 export const HOOK_SPEC_FEATURES_AT = 24;
 export const HOOK_SPEC_ENTRY_DIMENSION_COUNT_AT = 28;
-export const HOOK_SPEC_TYPES_AT = 32;
-export const HOOK_SPEC_SOURCES_AT = 40;
-export const HOOK_SPEC_KINDS_AT = 44;
-export const HOOK_SPEC_PARTS_AT = 48;
-export const HOOK_SPEC_SCOPE_ATTRIBUTES_AT = 52;
-export const HOOK_SPEC_ARGUMENTS_AT = 56;
-export const HOOK_SPEC_DIMENSIONS_AT = 120;
-export const HOOK_SPEC_FIELDS_AT = 376;
-export const HOOK_SPEC_BYTES = 824;
+export const HOOK_SPEC_WHOLE_AT = 32;
+export const HOOK_SPEC_RESERVED_AT = 36;
+export const HOOK_SPEC_TYPES_AT = 40;
+export const HOOK_SPEC_SOURCES_AT = 48;
+export const HOOK_SPEC_KINDS_AT = 52;
+export const HOOK_SPEC_PARTS_AT = 56;
+export const HOOK_SPEC_SCOPE_ATTRIBUTES_AT = 60;
+export const HOOK_SPEC_ARGUMENTS_AT = 64;
+export const HOOK_SPEC_DIMENSIONS_AT = 128;
+export const HOOK_SPEC_FIELDS_AT = 384;
+export const HOOK_SPEC_BYTES = 832;
 
 /** Constants by which the program of one hook is specialised (.rodata): the verifier removes what it does not use. */
 export interface HookSpec {
@@ -3747,6 +3749,10 @@ export interface HookSpec {
   features: number;
   /** of the dimensions, how many are looked up when the call begins; they come first, the rest is for its return */
   entryDimensionCount: number;
+  /** bit n: of argument n, a buffer, events have all bytes (maxData) */
+  whole: number;
+  /** 0 */
+  reserved: number;
   /** bit n: an argument has the argument_type n */
   types: bigint;
   /** bit n: an argument has the argument_source n */
@@ -3764,7 +3770,7 @@ export interface HookSpec {
   fields: readonly FieldPlan[];
 }
 
-/** Reads 824 bytes. @throws {RangeError} where they reach past the view. */
+/** Reads 832 bytes. @throws {RangeError} where they reach past the view. */
 export function readHookSpec(view: DataView, at: number): HookSpec {
   return {
     hookId: view.getUint32(at, true),
@@ -3775,18 +3781,20 @@ export function readHookSpec(view: DataView, at: number): HookSpec {
     wordCount: view.getUint32(at + 20, true),
     features: view.getUint32(at + 24, true),
     entryDimensionCount: view.getUint32(at + 28, true),
-    types: view.getBigUint64(at + 32, true),
-    sources: view.getUint32(at + 40, true),
-    kinds: view.getUint32(at + 44, true),
-    parts: view.getUint32(at + 48, true),
-    scopeAttributes: view.getUint32(at + 52, true),
-    arguments: Array.from({ length: 8 }, (_, i) => readHookArgument(view, at + 56 + i * 8)),
-    dimensions: Array.from({ length: 32 }, (_, i) => readDimension(view, at + 120 + i * 8)),
-    fields: Array.from({ length: 8 }, (_, i) => readFieldPlan(view, at + 376 + i * 56)),
+    whole: view.getUint32(at + 32, true),
+    reserved: view.getUint32(at + 36, true),
+    types: view.getBigUint64(at + 40, true),
+    sources: view.getUint32(at + 48, true),
+    kinds: view.getUint32(at + 52, true),
+    parts: view.getUint32(at + 56, true),
+    scopeAttributes: view.getUint32(at + 60, true),
+    arguments: Array.from({ length: 8 }, (_, i) => readHookArgument(view, at + 64 + i * 8)),
+    dimensions: Array.from({ length: 32 }, (_, i) => readDimension(view, at + 128 + i * 8)),
+    fields: Array.from({ length: 8 }, (_, i) => readFieldPlan(view, at + 384 + i * 56)),
   };
 }
 
-/** Writes 824 bytes. @throws {RangeError} where they reach past the view. */
+/** Writes 832 bytes. @throws {RangeError} where they reach past the view. */
 export function writeHookSpec(view: DataView, at: number, value: HookSpec): void {
   view.setUint32(at, value.hookId, true);
   view.setUint32(at + 4, value.specId, true);
@@ -3796,19 +3804,21 @@ export function writeHookSpec(view: DataView, at: number, value: HookSpec): void
   view.setUint32(at + 20, value.wordCount, true);
   view.setUint32(at + 24, value.features, true);
   view.setUint32(at + 28, value.entryDimensionCount, true);
-  view.setBigUint64(at + 32, value.types, true);
-  view.setUint32(at + 40, value.sources, true);
-  view.setUint32(at + 44, value.kinds, true);
-  view.setUint32(at + 48, value.parts, true);
-  view.setUint32(at + 52, value.scopeAttributes, true);
+  view.setUint32(at + 32, value.whole, true);
+  view.setUint32(at + 36, value.reserved, true);
+  view.setBigUint64(at + 40, value.types, true);
+  view.setUint32(at + 48, value.sources, true);
+  view.setUint32(at + 52, value.kinds, true);
+  view.setUint32(at + 56, value.parts, true);
+  view.setUint32(at + 60, value.scopeAttributes, true);
   value.arguments.slice(0, 8).forEach((item, i) => {
-    writeHookArgument(view, at + 56 + i * 8, item);
+    writeHookArgument(view, at + 64 + i * 8, item);
   });
   value.dimensions.slice(0, 32).forEach((item, i) => {
-    writeDimension(view, at + 120 + i * 8, item);
+    writeDimension(view, at + 128 + i * 8, item);
   });
   value.fields.slice(0, 8).forEach((item, i) => {
-    writeFieldPlan(view, at + 376 + i * 56, item);
+    writeFieldPlan(view, at + 384 + i * 56, item);
   });
 }
 

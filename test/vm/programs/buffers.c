@@ -5,6 +5,7 @@
 //   write FD BYTES      pwrite FD BYTES     writev FD BYTES BYTES ...
 //   read FD COUNT       readv FD COUNT COUNT ...
 //   fill FD COUNT       writes so many letters x
+//   count FD COUNT ...  writes so many bytes, each 1 to 251 and again from 1; several by writev
 //   wild FD COUNT       writes from an address that is not there
 //   truncate PATH COUNT
 
@@ -50,6 +51,18 @@ static long perform(char **field, int count) {
     if (strcmp(name, "fill") == 0) {
         memset(memory, 'x', sizeof(memory));
         return syscall(SYS_write, fd, memory, strtoul(field[2], NULL, 0));
+    }
+    if (strcmp(name, "count") == 0) {
+        for (size_t i = 0; i < sizeof(memory); i++)
+            memory[i] = i % 251 + 1;
+        if (count == 3)
+            return syscall(SYS_write, fd, memory, strtoul(field[2], NULL, 0));
+        for (int i = 2; i < count; i++) {
+            pieces[i - 2].iov_base = memory + at;
+            pieces[i - 2].iov_len = strtoul(field[i], NULL, 0);
+            at += pieces[i - 2].iov_len;
+        }
+        return syscall(SYS_writev, fd, pieces, count - 2);
     }
     if (strcmp(name, "wild") == 0)
         return syscall(SYS_write, fd, (void *)0x1000, strtoul(field[2], NULL, 0));

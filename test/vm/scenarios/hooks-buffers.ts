@@ -5,7 +5,7 @@
 import assert from 'node:assert/strict';
 import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { ArgumentFlag, RecordFlag } from '@weir/schema';
+import { ArgumentFlag, limits, RecordFlag } from '@weir/schema';
 import { type Hooks, policyWith, withHooks } from '../guest/hooks.js';
 import { type ScenarioContext, scenario } from '../scenario.js';
 
@@ -36,6 +36,11 @@ async function perform({ run }: ScenarioContext, file: string, redirect: string,
   const made = await run('sh', ['-c', `buffers ${redirect} "$0"`, file], { input: `${lines.join('\n')}\n` });
   assert.equal(made.code, 0, made.stderr);
   return made.stdout.trim().split('\n').map(Number);
+}
+
+/** What `count` writes. */
+function counted(bytes: number): string {
+  return Buffer.from(Uint8Array.from({ length: bytes }, (_, at) => (at % 251) + 1)).toString('latin1');
 }
 
 const written = { index: 1, type: 'char_buf', sizeArgIndex: 3 };
@@ -201,9 +206,91 @@ async function gathersPieces(context: ScenarioContext, hooks: Hooks): Promise<vo
   assert.deepEqual(shown('iter'), ['hello world', 'hello\0there', 'hello again', 'hello world']);
 }
 
+async function tellsBuffersWhole(context: ScenarioContext, hooks: Hooks): Promise<void> {
+  const pieces = { index: 1, type: 'char_iovec', sizeArgIndex: 3, maxData: true };
+  const begins = { index: 1, operator: 'Prefix', values: [counted(4).slice(1)] };
+  await hooks.apply(
+    policy('whole', 'sys_write', { ...written, maxData: true }, []),
+    policy('cut', 'sys_write', written, []),
+    policy('none', 'sys_write', { ...written, maxData: true }, [begins]),
+    policy('pieces', 'sys_writev', pieces, []),
+    policy('read', 'sys_read', { index: 1, type: 'char_buf', returnCopy: true, maxData: true }, [], {
+      return: true,
+      returnArg: { index: 0, type: 'int64' },
+    }),
+    policyWith('iter', {
+      kprobes: [
+        {
+          call: 'ext4_file_write_iter',
+          syscall: false,
+          args: [{ index: 1, type: 'iov_iter', maxData: true }],
+          selectors: [{ matchArgs: [{ ...begins, values: [counted(4)] }] }],
+        },
+      ],
+    }),
+  );
+  hooks.events();
+  const cutBefore = hooks.counter('truncatedArgument');
+  const file = join(context.folder, 'whole');
+  const sizes = [100, LIMIT, LIMIT + 1, 100_000, limits.whole_bytes, limits.whole_bytes + 1];
+  const parts = [[3, LIMIT, 0, 20_000], Array.from({ length: 14 }, () => 9), [70_000, 300_000]];
+  await perform(context, file, '9>', [
+    ...sizes.map((size) => `count 9 ${size}`),
+    ...parts.map((list) => `count 9 ${list.join(' ')}`),
+  ]);
+  await perform(context, file, '9<', ['read 9 100', 'read 9 4095', `read 9 4096`, 'read 9 100000']);
+  const events = hooks.events();
+  /** What is wrong with the bytes of a policy's events, and how many there are. */
+  const shown = (name: string) =>
+    events
+      .filter((event) => event.policy === name)
+      .map(({ args, flags }) => {
+        const { text = '', original, value, flags: ofArgument = 0 } = args.at(-1) ?? {};
+        const cut = [(ofArgument & ArgumentFlag.truncated) !== 0, (flags & RecordFlag.truncated) !== 0];
+        return [text.length, original, ...cut, value, text === counted(text.length)];
+      });
+  const row = (size: number, most: number) => {
+    const isCut = size > most;
+    return [Math.min(size, most), size, isCut, isCut, 0n, true];
+  };
+  const sums = parts.map((list) => list.reduce((sum, size) => sum + size, 0));
+  assert.deepEqual(
+    shown('whole'),
+    sizes.map((size) => row(size, limits.whole_bytes)),
+  );
+  assert.deepEqual(
+    shown('cut'),
+    sizes.map((size) => row(size, LIMIT)),
+  );
+  assert.deepEqual(shown('none'), []);
+  assert.deepEqual(
+    shown('pieces'),
+    sums.map((size) => row(size, limits.whole_bytes)),
+  );
+  assert.deepEqual(
+    shown('iter'),
+    [...sizes, ...sums].map((size) => row(size, limits.whole_bytes)),
+  );
+  assert.deepEqual(
+    shown('read'),
+    [100, 4095, 4096, 100_000].map((size) => row(size, limits.whole_bytes)),
+  );
+  const rows = ['whole', 'cut', 'pieces', 'iter', 'read'].flatMap(shown);
+  assert.equal(
+    hooks.counter('truncatedArgument') - cutBefore,
+    BigInt(rows.filter(([, , isCut]) => isCut).length),
+  );
+}
+
 export default scenario('hooks see what is read and written', { timeoutMs: 120_000 }, async (context) => {
   await withHooks(async (hooks) => {
-    for (const step of [matchesWhatIsWritten, tellsWhatIsCut, readsWhatIsThereAtTheReturn, gathersPieces]) {
+    for (const step of [
+      matchesWhatIsWritten,
+      tellsWhatIsCut,
+      readsWhatIsThereAtTheReturn,
+      gathersPieces,
+      tellsBuffersWhole,
+    ]) {
       const startMs = performance.now();
       await step(context, hooks);
       context.log(`${step.name}: ${(performance.now() - startMs).toFixed(0)} ms`);
