@@ -380,6 +380,16 @@ describe('validate', () => {
       /takes 0 to 4294967295/,
     ],
     [
+      'no command of bpf(2)',
+      kprobe(
+        'call: sys_bpf, args: [{index: 0, type: bpf_cmd}]',
+        'matchArgs: [{index: 0, operator: Equal, values: [BPF_PROG_LOD]}]',
+      ),
+      'wrong-value',
+      `${term}.values[0]`,
+      /no whole number.* did you mean BPF_PROG_LOAD\?/,
+    ],
+    [
       'no number',
       kprobe(permission, 'matchArgs: [{index: 1, operator: Equal, values: [0x]}]'),
       'wrong-value',

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // Owns how values are read from their text: numbers in every base that policies use, ranges of them, and bytes.
-import { ArgumentType } from '@weir/schema';
+import { ArgumentType, bpfCommandNumber, bpfCommands } from '@weir/schema';
 import { capabilityNames, type TypeInfo } from './names.js';
+import { suggestion } from './nearest.js';
 
 const encoder = new TextEncoder();
 
@@ -31,15 +32,28 @@ function capabilityBit(text: string): bigint | undefined {
   return number < 0 ? undefined : 1n << BigInt(number);
 }
 
+/** The number that a name stands for: of a capability, a set that has one, a command of bpf(2). */
+function namedNumber(text: string, typeName: string, type: TypeInfo): bigint | undefined {
+  if (type.family === 'capabilities') return capabilityBit(text);
+  const number =
+    typeName === 'capability'
+      ? capabilityNames.indexOf(text.toUpperCase() as (typeof capabilityNames)[number])
+      : typeName === 'bpf_cmd'
+        ? bpfCommandNumber(text)
+        : undefined;
+  return number === undefined || number < 0 ? undefined : BigInt(number);
+}
+
+function notNamed(text: string, typeName: string): string {
+  const whole = 'is no whole number: decimal, 0x, 0o and 0b are read';
+  if (typeName !== 'bpf_cmd') return whole;
+  return `${whole}, and names of commands: ${suggestion(text, bpfCommands)}`;
+}
+
 /** Reads a value of an integer type, or says why it is none. Result: 64 bits, extended as the type is. */
 export function parseTypedInteger(text: string, typeName: string, type: TypeInfo): bigint | string {
-  let value = parseInteger(text);
-  if (value === undefined && typeName === 'capability') {
-    const number = capabilityNames.indexOf(text.toUpperCase() as (typeof capabilityNames)[number]);
-    if (number >= 0) value = BigInt(number);
-  }
-  if (value === undefined && type.family === 'capabilities') value = capabilityBit(text);
-  if (value === undefined) return `is no whole number: decimal, 0x, 0o and 0b are read`;
+  const value = parseInteger(text) ?? namedNumber(text, typeName, type);
+  if (value === undefined) return notNamed(text, typeName);
   const [low, high] = integerRange(type);
   if (value < low || value > high) return `does not fit ${typeName}, which takes ${low} to ${high}`;
   return BigInt.asUintN(64, value);

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // Owns how an argument of a hook looks in an event: one member of the KprobeArgument that consumers know.
-import { ArgumentFlag, ArgumentType, type SocketArgument } from '@weir/schema';
+import { ArgumentFlag, ArgumentType, bpfCommands, type SocketArgument } from '@weir/schema';
 import type { DecodedArgument } from '@weir/segment';
 import {
   mapMembers,
@@ -177,7 +177,7 @@ function memberOf(argument: DecodedArgument): Json {
     case ArgumentType.capEffective:
       return { cap_effective_arg: capabilities(value).join(' ') };
     case ArgumentType.bpfCmd:
-      return { bpf_cmd_arg: Number(value) };
+      return { bpf_cmd_arg: bpfCommands[Number(value)] ?? Number(BigInt.asIntN(32, value)) };
     case ArgumentType.syscall64:
       return {
         syscall_id: compact({ id: Number(value & 0xffffffffn), abi: value >> 32n === 0n ? 'x64' : 'i386' }),
@@ -228,6 +228,8 @@ export function argumentText(argument: DecodedArgument): string {
     case ArgumentType.int32:
     case ArgumentType.int64:
       return argument.signedValue.toString();
+    case ArgumentType.bpfCmd:
+      return bpfCommands[Number(argument.value)] ?? argument.signedValue.toString();
     case ArgumentType.capability:
       return capabilityNames[Number(argument.value)] ?? argument.value.toString();
     case ArgumentType.kernelCapT:

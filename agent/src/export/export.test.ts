@@ -330,6 +330,8 @@ describe('JSON', () => {
           { type: ArgumentType.sockaddrUn, index: 5, payload: '@weir', value: 1n },
           { type: ArgumentType.netDevice, index: 6, payload: 'eth0' },
           { type: ArgumentType.fd, index: 7, payload: '/dev', value: (0o40755n << 32n) | 3n },
+          { type: ArgumentType.bpfCmd, index: 8, value: 5n },
+          { type: ArgumentType.bpfCmd, index: 9, value: 4000n },
         ],
       });
     });
@@ -361,9 +363,11 @@ describe('JSON', () => {
       { sockaddrun_arg: { family: 'AF_UNIX', path: '@weir' } },
       { net_dev_arg: { name: 'eth0' } },
       { file_arg: { path: '/dev', permission: 'drwxr-xr-x' } },
+      { bpf_cmd_arg: 'BPF_PROG_LOAD' },
+      { bpf_cmd_arg: 4000 },
     ]);
     expect(compactEvent(decoder, 0)).toContain(
-      'rootkit, 8 vfs_open, array m, kprobe m, 10.0.0.1:53 -> 10.0.0.2:5353, @weir, eth0, /dev',
+      'rootkit, 8 vfs_open, array m, kprobe m, 10.0.0.1:53 -> 10.0.0.2:5353, @weir, eth0, /dev, BPF_PROG_LOAD, 4000',
     );
   });
 

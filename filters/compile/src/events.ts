@@ -4,6 +4,7 @@
 import {
   Action,
   ArgumentType,
+  bpfCommandNumber,
   EventKind,
   ExecFlag,
   execFlagNames,
@@ -410,7 +411,6 @@ const moduleName = (value: Field): Uint8Array => {
 /** Arguments that the JSON tells in words that cannot be turned back: they hold their position, without a value. */
 const positionOnly = [
   'cred_arg',
-  'bpf_cmd_arg',
   'perf_event_arg',
   'user_namespace_arg',
   'user_ns_arg',
@@ -534,13 +534,17 @@ function argument(field: Field, index: number): ArgumentDescription {
       return { type: ArgumentType.netDevice, index, payload: value.get('name').text() };
     case 'capability_arg':
       return { type: ArgumentType.capability, index, value: value.get('value').big() };
+    case 'bpf_cmd_arg': {
+      const number = typeof value.value === 'string' ? bpfCommandNumber(value.value) : undefined;
+      return { type: ArgumentType.bpfCmd, index, value: number === undefined ? value.big() : BigInt(number) };
+    }
     case 'syscall_id':
       return { type: ArgumentType.syscall64, index, value: value.get('id').big() };
     default:
       if (positionOnly.includes(name)) return { type: ArgumentType.nop, index };
       throw new FilterBuildError(
         'fixture',
-        `${field.path} has ${name === '' ? 'no value' : name}; fixtures can hold string_arg, int_arg, uint_arg, size_arg, long_arg, bytes_arg, truncated_bytes_arg, file_arg, path_arg, linux_binprm_arg, sock_arg, skb_arg, sockaddr_arg, sockaddrun_arg, net_dev_arg, module_arg, bpf_prog_arg, bpf_map_arg, bpf_attr_arg, capability_arg and syscall_id`,
+        `${field.path} has ${name === '' ? 'no value' : name}; fixtures can hold string_arg, int_arg, uint_arg, size_arg, long_arg, bytes_arg, truncated_bytes_arg, file_arg, path_arg, linux_binprm_arg, sock_arg, skb_arg, sockaddr_arg, sockaddrun_arg, net_dev_arg, module_arg, bpf_prog_arg, bpf_map_arg, bpf_attr_arg, bpf_cmd_arg, capability_arg and syscall_id`,
       );
   }
 }
