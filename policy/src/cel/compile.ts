@@ -6,7 +6,6 @@
 // the type of what it meets; `int32(...)` and its like cut a constant to their width.
 import { type TypeInfo, typeInfo } from '../names.js';
 import type { Argument } from '../shape.js';
-import { integerRange } from '../values.js';
 import {
   type Alternatives,
   type Atom,
@@ -19,13 +18,9 @@ import {
   TooMuch,
   unite,
 } from './alternatives.js';
+import { choiceOf } from './choices.js';
 import { CelError, type CelNode, parseCel } from './parse.js';
-
-interface NumberType {
-  readonly name: string;
-  readonly bits: number;
-  readonly signed: boolean;
-}
+import { divided, multiplied, type NumberType, remaining, wholeOf, wrap } from './preimages.js';
 
 const casts: Readonly<Record<string, NumberType>> = Object.fromEntries([
   ...[8, 16, 32, 64].flatMap((bits) => [
@@ -45,6 +40,14 @@ interface Linear {
   readonly constant: bigint;
 }
 
+/** A number that comes of one argument, told by which numbers of that lead into a range of it. */
+interface Derived {
+  readonly kind: 'derived';
+  readonly type: NumberType;
+  readonly position: number;
+  readonly preimage: (range: Range) => readonly Range[];
+}
+
 /** The bits of an argument that a constant has too. */
 interface Masked {
   readonly kind: 'masked';
@@ -56,6 +59,7 @@ interface Masked {
 type Value =
   | Linear
   | Masked
+  | Derived
   | { readonly kind: 'text'; readonly value: string }
   | { readonly kind: 'textArgument'; readonly position: number };
 
@@ -71,16 +75,11 @@ const textMethods: Readonly<Record<string, TextOperator>> = {
   contains: 'SubString',
 };
 
+/** Conditions that are looked at: what stands in an expression once can be asked many times. */
+const conditionsMax = 4096;
+
 /** Terms that a bit test may come to: each takes a look-up. */
 const bitTermsMax = 8;
-
-function wrap(value: bigint, { bits, signed }: NumberType): bigint {
-  return signed ? BigInt.asIntN(bits, value) : BigInt.asUintN(bits, value);
-}
-
-function wholeOf({ bits, signed }: NumberType): Range {
-  return integerRange({ type: 0, family: 'integer', bits, signed });
-}
 
 function holds(operator: Comparison, left: bigint, right: bigint): boolean {
   switch (operator) {
@@ -112,6 +111,7 @@ function constantOf(value: Value): Linear | undefined {
 
 class Compiler {
   readonly #args: readonly Argument[];
+  #conditions = 0;
 
   constructor(args: readonly Argument[]) {
     this.#args = args;
@@ -119,6 +119,8 @@ class Compiler {
 
   /** What a condition comes to; negated, what its opposite does. */
   condition(node: CelNode, negated: boolean): Alternatives {
+    if (++this.#conditions > conditionsMax)
+      throw new TooMuch(`comes to more than ${conditionsMax} conditions, written out`);
     if (node.kind === 'bool') return node.value !== negated ? always : never;
     if (node.kind !== 'call') throw new CelError(node.column, 'a condition is wanted, not a value');
     const { name, operands, column } = node;
@@ -127,14 +129,22 @@ class Compiler {
       const sides = operands.map((operand) => this.condition(operand, negated));
       return (name === '&&') === negated ? anyOf(sides) : allOf(sides);
     }
+    if (name === '?') {
+      const [asked, either, other] = [this.#operand(node, 0), this.#operand(node, 1), this.#operand(node, 2)];
+      return this.#chosen(asked, either, other, negated);
+    }
+    if (name === '==' || name === '!=') {
+      if (isCondition(this.#operand(node, 0)) || isCondition(this.#operand(node, 1)))
+        return this.#sameTruth(node, (name === '==') === negated);
+    }
+    const choice = choiceOf(node);
+    if (choice !== undefined) return this.#chosen(choice.condition, choice.either, choice.other, negated);
     if (name === 'in') return this.#within(node, negated);
     const method = Object.hasOwn(textMethods, name) ? textMethods[name] : undefined;
     if (method !== undefined) return this.#method(node, method, negated);
     const operator = comparisons.find((sign) => sign === name);
     if (operator === undefined)
       throw new CelError(column, `${spelled(name)} gives no condition that the kernel stage can ask`);
-    if (isCondition(this.#operand(node, 0)) || isCondition(this.#operand(node, 1)))
-      return this.#sameTruth(node, (operator === '==') === negated);
     const [left, right] = [this.#value(this.#operand(node, 0)), this.#value(this.#operand(node, 1))];
     return this.#compare(negated ? opposites[operator] : operator, left, right, column);
   }
@@ -146,10 +156,15 @@ class Compiler {
     return operand;
   }
 
+  #chosen(condition: CelNode, either: CelNode, other: CelNode, negated: boolean): Alternatives {
+    return anyOf([
+      allOf([this.condition(condition, false), this.condition(either, negated)]),
+      allOf([this.condition(condition, true), this.condition(other, negated)]),
+    ]);
+  }
+
   /** Two conditions that both hold, or neither; `differ`: one of them alone. */
   #sameTruth(node: CelNode & { kind: 'call' }, differ: boolean): Alternatives {
-    if (node.name !== '==' && node.name !== '!=')
-      throw new CelError(node.column, `${node.name} compares numbers, not conditions`);
     const [left, right] = [this.#operand(node, 0), this.#operand(node, 1)];
     const one = (negated: boolean) =>
       allOf([this.condition(left, negated), this.condition(right, negated !== differ)]);
@@ -245,12 +260,19 @@ class Compiler {
       const [left, right] = [this.#value(this.#operand(node, 0)), this.#value(this.#operand(node, 1))];
       return this.#sum(left, right, name === '+' ? 1n : -1n, column);
     }
+    if (name === '*' || name === '/' || name === '%')
+      return this.#product(
+        name,
+        this.#value(this.#operand(node, 0)),
+        this.#value(this.#operand(node, 1)),
+        column,
+      );
     if (name === 'math.bitAnd' && operands.length === 2) return this.#masked(node);
     if (name === 'math.bitNot' && operands.length === 1) return this.#turned(node);
     if (isCondition(node)) throw new CelError(column, 'a number or a text is wanted, not a condition');
     throw new CelError(
       column,
-      `${spelled(name)} has no look-up in the kernel: there are comparisons, in, startsWith, endsWith, contains, + and -, math.bitAnd, math.bitNot, and casts such as int32`,
+      `${spelled(name)} has no look-up in the kernel: there are comparisons, in, startsWith, endsWith, contains, + - * / %, math.bitAnd, math.bitNot, and casts such as int32`,
     );
   }
 
@@ -279,7 +301,7 @@ class Compiler {
         throw new CelError(node.column, `${node.name} takes a number with a sign: leave the u out`);
       return { ...constant, type, unsigned: !type.signed, constant: wrap(constant.constant, type) };
     }
-    const own = value.kind === 'linear' || value.kind === 'masked' ? value.type : undefined;
+    const own = 'type' in value ? value.type : undefined;
     if (own !== undefined && own.bits === type.bits && own.signed === type.signed) return value;
     throw new CelError(
       node.column,
@@ -309,7 +331,25 @@ class Compiler {
     return type;
   }
 
-  #sum(left: Value, right: Value, sign: bigint, column: number): Linear {
+  #sum(left: Value, right: Value, sign: bigint, column: number): Linear | Derived {
+    if (left.kind === 'derived' || right.kind === 'derived') return this.#moved(left, right, sign, column);
+    return this.#linearSum(left, right, sign, column);
+  }
+
+  /** What a derived number and a constant add up to, or are apart. */
+  #moved(left: Value, right: Value, sign: bigint, column: number): Derived {
+    const [derived, constant] =
+      left.kind === 'derived' ? [left, constantOf(right)] : [right, constantOf(left)];
+    if (derived.kind !== 'derived' || constant === undefined)
+      throw new CelError(column, 'a product, quotient or remainder and another argument are not added up');
+    const { type, preimage } = derived;
+    this.#meetConstant(derived, constant, column);
+    const factor = derived === right ? sign : 1n;
+    const added = derived === right ? constant.constant : sign * constant.constant;
+    return { ...derived, preimage: (range) => multiplied(range, factor, added, type).flatMap(preimage) };
+  }
+
+  #linearSum(left: Value, right: Value, sign: bigint, column: number): Linear {
     if (left.kind !== 'linear' || right.kind !== 'linear')
       throw new CelError(column, 'only numbers are added up, and no result of math.bitAnd');
     const type = this.#meet(left, right, column);
@@ -323,6 +363,69 @@ class Compiler {
     const constant = left.constant + sign * right.constant;
     if (type === undefined) return this.#literal(constant, unsigned, column);
     return { kind: 'linear', type, unsigned, coefficients, constant: wrap(constant, type) };
+  }
+
+  /** A number times, by or modulo a constant. */
+  #product(name: '*' | '/' | '%', left: Value, right: Value, column: number): Value {
+    const isTurned = name === '*' && constantOf(left) !== undefined;
+    const [value, factor] = isTurned ? [right, constantOf(left)] : [left, constantOf(right)];
+    if (factor === undefined || (value.kind !== 'linear' && value.kind !== 'derived'))
+      throw new CelError(column, `${name} takes a number and a constant, and no result of math.bitAnd`);
+    const { type, constant } = this.#meetConstant(value, factor, column);
+    if (constant === 0n && name !== '*') throw new CelError(column, `${name} by 0`);
+    if (value.kind === 'linear' && (name === '*' || value.coefficients.size === 0)) {
+      const calculated = {
+        '*': () => value.constant * constant,
+        '/': () => value.constant / constant,
+        '%': () => value.constant % constant,
+      }[name]();
+      const unsigned = type === undefined ? value.unsigned : !type.signed;
+      if (type === undefined) return this.#literal(calculated, unsigned, column);
+      const coefficients = new Map<number, bigint>();
+      for (const [position, own] of value.coefficients) {
+        const product = BigInt.asIntN(type.bits, own * constant);
+        if (product !== 0n) coefficients.set(position, product);
+      }
+      return { kind: 'linear', type, unsigned, coefficients, constant: wrap(calculated, type) };
+    }
+    if (type === undefined) throw new TypeError('an argument without a type');
+    if (name === '%' && value.kind === 'linear') {
+      const bits = this.#lowBits(value, constant, type);
+      if (bits !== undefined) return bits;
+    }
+    const derived = value.kind === 'derived' ? value : this.#derived(value, type, column);
+    const sources: Record<typeof name, (range: Range) => readonly Range[]> = {
+      '*': (range) => multiplied(range, constant, 0n, type),
+      '/': (range) => (constant === -1n ? multiplied(range, -1n, 0n, type) : divided(range, constant, type)),
+      '%': (range) => remaining(range, constant, type),
+    };
+    return { ...derived, preimage: (range) => sources[name](range).flatMap(derived.preimage) };
+  }
+
+  /** A remainder by a power of two as the low bits of an argument that it is, where there are too many ranges. */
+  #lowBits(value: Linear, divisor: bigint, type: NumberType): Masked | undefined {
+    const [[position, factor] = [0, 0n], ...others] = value.coefficients;
+    const isPlain = others.length === 0 && factor === 1n && value.constant === 0n;
+    if (!isPlain || type.signed || (divisor & (divisor - 1n)) !== 0n || type.bits <= 8) return undefined;
+    return { kind: 'masked', type, position, bits: divisor - 1n };
+  }
+
+  #meetConstant(value: Linear | Derived, constant: Linear, column: number) {
+    const free = value.kind === 'linear' ? value : { ...constant, type: value.type, constant: 0n };
+    return { type: this.#meet(free, constant, column), constant: constant.constant };
+  }
+
+  /** A sum in which one argument takes part, as a number that comes of it. */
+  #derived({ coefficients, constant }: Linear, type: NumberType, column: number): Derived {
+    const [[position, factor] = [0, 0n], ...others] = coefficients;
+    if (others.length > 0)
+      throw new CelError(column, 'two arguments together are not multiplied, divided or compared by size');
+    return {
+      kind: 'derived',
+      type,
+      position,
+      preimage: (range) => multiplied(range, factor, constant, type),
+    };
   }
 
   #masked(node: CelNode & { kind: 'call' }): Value {
@@ -348,14 +451,27 @@ class Compiler {
     if (constantOf(left) !== undefined && constantOf(right) === undefined)
       return this.#compare(mirrors[operator], right, left, column);
     if (left.kind === 'masked') return this.#compareBits(operator, left, right, column);
+    if (left.kind === 'derived') return this.#compareDerived(operator, left, right, column);
     if (left.kind !== 'linear' || right.kind !== 'linear')
-      throw new CelError(column, 'a result of math.bitAnd is compared with a constant only');
+      throw new CelError(
+        column,
+        'a result of math.bitAnd, a quotient or a remainder is compared with a constant only',
+      );
     const type = this.#meet(left, right, column);
     if (type === undefined || (left.coefficients.size === 0 && right.coefficients.size === 0))
       return holds(operator, left.constant, right.constant) ? always : never;
     if (operator === '==' || operator === '!=')
       return this.#equal(operator === '!=', left, right, type, column);
     return this.#order(operator, left, right, type, column);
+  }
+
+  #compareDerived(operator: Comparison, left: Derived, right: Value, column: number): Alternatives {
+    const constant = constantOf(right);
+    if (constant === undefined)
+      throw new CelError(column, 'a product, quotient or remainder is compared with a constant only');
+    this.#meetConstant(left, constant, column);
+    const ranges = heldRanges(operator, constant.constant, left.type);
+    return numbers(left.position, left.type, ranges.flatMap(left.preimage));
   }
 
   #compareTexts(operator: Comparison, left: Value, right: Value, column: number): Alternatives {
@@ -411,25 +527,21 @@ class Compiler {
 
   /** Both sides are the same number of their width: what is left where one is taken from the other is 0. */
   #equal(negated: boolean, left: Linear, right: Linear, type: NumberType, column: number): Alternatives {
-    const { coefficients, constant } = this.#sum(left, right, -1n, column);
+    const { coefficients, constant } = this.#linearSum(left, right, -1n, column);
     const terms = [...coefficients]
       .map(([position, factor]) => [position, BigInt.asIntN(type.bits, factor)] as const)
       .filter(([, factor]) => factor !== 0n)
       .sort(([a], [b]) => a - b);
     const [first, second, third] = terms;
     if (first === undefined) return (wrap(constant, type) === 0n) !== negated ? always : never;
+    if (second === undefined) {
+      const solved = multiplied([0n, 0n], first[1], constant, type);
+      return numbers(first[0], type, negated ? complement(solved, wholeOf(type)) : solved);
+    }
     if (third !== undefined || terms.some(([, factor]) => factor !== 1n && factor !== -1n))
-      throw new CelError(column, 'more than two arguments meet here, or one of them several times');
+      throw new CelError(column, 'more than two arguments meet here, or one of two several times');
     // first + rest = 0, where first is made positive
     const rest = first[1] === 1n ? constant : -constant;
-    if (second === undefined) {
-      const value = wrap(-rest, type);
-      return numbers(
-        first[0],
-        type,
-        negated ? complement([[value, value]], wholeOf(type)) : [[value, value]],
-      );
-    }
     const isSum = second[1] === first[1];
     const values = exactValues(-rest, type, isSum);
     const positions: readonly [number, number] = [first[0], second[0]];
@@ -444,18 +556,8 @@ class Compiler {
     column: number,
   ): Alternatives {
     if (right.coefficients.size === 0) {
-      const [low, high] = wholeOf(type);
-      const { constant } = right;
-      const held: Record<typeof operator, Range> = {
-        '<': [low, constant - 1n],
-        '<=': [low, constant],
-        '>': [constant + 1n, high],
-        '>=': [constant, high],
-      };
-      const [[position, factor] = [0, 0n], ...others] = left.coefficients;
-      if (others.length > 0 || (factor !== 1n && factor !== -1n))
-        throw new CelError(column, `${operator} compares one argument, and constants beside it`);
-      return numbers(position, type, preimage(held[operator], factor, left.constant, type));
+      const derived = this.#derived(left, type, column);
+      return this.#compareDerived(operator, derived, right, column);
     }
     const alone = ({ coefficients, constant }: Linear) => {
       const [[position, factor] = [0, 0n], ...others] = coefficients;
@@ -483,6 +585,7 @@ function isCondition(node: CelNode): boolean {
   if (node.kind !== 'call') return false;
   return (
     ['!', '&&', '||', 'in'].includes(node.name) ||
+    (node.name === '?' && node.operands.some((operand, at) => at > 0 && isCondition(operand))) ||
     comparisons.some((sign) => sign === node.name) ||
     Object.hasOwn(textMethods, node.name)
   );
@@ -496,19 +599,23 @@ function numbers(position: number, type: NumberType, ranges: readonly Range[]): 
   return [[{ kind: 'numbers', position, whole, ranges: united }]];
 }
 
-/** The numbers that come to lie in a range where they are multiplied by 1 or -1 and something is added, wrapping. */
-function preimage([from, to]: Range, factor: bigint, constant: bigint, type: NumberType): Range[] {
-  if (from > to) return [];
+/** The numbers that compare with a constant so. */
+function heldRanges(operator: Comparison, constant: bigint, type: NumberType): readonly Range[] {
   const [low, high] = wholeOf(type);
-  const [a, b] = factor === 1n ? [from - constant, to - constant] : [constant - to, constant - from];
-  if (b - a >= high - low) return [[low, high]];
-  const [first, last] = [wrap(a, type), wrap(b, type)];
-  return first <= last
-    ? [[first, last]]
-    : [
-        [first, high],
-        [low, last],
-      ];
+  switch (operator) {
+    case '==':
+      return [[constant, constant]];
+    case '!=':
+      return complement([[constant, constant]], [low, high]);
+    case '<':
+      return unite([[low, constant - 1n]]);
+    case '<=':
+      return [[low, constant]];
+    case '>':
+      return unite([[constant + 1n, high]]);
+    case '>=':
+      return [[constant, high]];
+  }
 }
 
 /**

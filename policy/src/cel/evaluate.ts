@@ -33,10 +33,20 @@ function cut(value: bigint, bits: number | undefined, signed: boolean | undefine
   return signed === true ? BigInt.asIntN(bits, value) : BigInt.asUintN(bits, value);
 }
 
+const operations: Readonly<Record<string, (a: bigint, b: bigint) => bigint>> = {
+  '+': (a, b) => a + b,
+  '-': (a, b) => a - b,
+  '*': (a, b) => a * b,
+  '/': (a, b) => a / b,
+  '%': (a, b) => a % b,
+  'math.bitAnd': (a, b) => a & b,
+};
+
 function calculate(name: string, a: CelNumber, b: CelNumber): CelNumber {
   const { bits, signed } = a.bits === undefined ? b : a;
-  const value =
-    name === '+' ? a.value + b.value : name === '-' ? a.value - b.value : BigInt(a.value & b.value);
+  const operation = operations[name];
+  if (operation === undefined) throw new TypeError(`${name} is not known`);
+  const value = operation(a.value, b.value);
   const type = bits === undefined || signed === undefined ? {} : { bits, signed };
   return { value: cut(value, bits, signed), ...type };
 }
@@ -73,6 +83,9 @@ export function evaluateCel(node: CelNode, argument: CelArgument): CelValue {
   const [first, second] = operands;
   if (first === undefined) throw new TypeError(`${name} without values`);
   const left = evaluateCel(first, argument);
+  const third = operands[2];
+  if (name === '?' && second !== undefined && third !== undefined)
+    return evaluateCel(left === true ? second : third, argument);
   if (name === '!') return left !== true;
   if (name === '&&' || name === '||') {
     const right = second !== undefined && evaluateCel(second, argument) === true;
@@ -102,11 +115,7 @@ export function evaluateCel(node: CelNode, argument: CelArgument): CelValue {
       return a.value > b.value;
     case '>=':
       return a.value >= b.value;
-    case '+':
-    case '-':
-    case 'math.bitAnd':
-      return calculate(name, a, b);
     default:
-      throw new TypeError(`${name} is not known`);
+      return calculate(name, a, b);
   }
 }

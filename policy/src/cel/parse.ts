@@ -122,7 +122,7 @@ class Parser {
   }
 
   parse(): CelNode {
-    const node = this.#row(0);
+    const node = this.#whole();
     if (this.#next.kind !== 'end') throw this.#unexpected('an operator or the end');
     return node;
   }
@@ -135,7 +135,6 @@ class Parser {
 
   #unexpected(wanted: string): CelError {
     const { kind, text, column } = this.#next;
-    if (text === '?') return new CelError(column, '? is not read: write both ways with && and ||');
     return new CelError(column, `${kind === 'end' ? 'the end' : text} stands where ${wanted} is wanted`);
   }
 
@@ -150,17 +149,29 @@ class Parser {
     if (this.#takes(sign) === undefined) throw this.#unexpected(sign);
   }
 
+  /** All that stands between two parentheses: rows of signs, or one of two by a condition. */
+  #whole(): CelNode {
+    if (++this.#depth > depthMax)
+      throw new CelError(this.#next.column, `it is nested more than ${depthMax} deep`);
+    let node = this.#row(0);
+    const sign = this.#takes('?');
+    if (sign !== undefined) {
+      const first = this.#row(0);
+      this.#want(':');
+      node = { kind: 'call', name: '?', operands: [node, first, this.#whole()], column: sign.column };
+    }
+    this.#depth--;
+    return node;
+  }
+
   #row(row: number): CelNode {
     const signs = infix[row];
     if (signs === undefined) return this.#prefixed();
-    if (row === 0 && ++this.#depth > depthMax)
-      throw new CelError(this.#next.column, `it is nested more than ${depthMax} deep`);
     let left = this.#row(row + 1);
     for (let sign = this.#takes(...signs); sign !== undefined; sign = this.#takes(...signs)) {
       const operands = [left, this.#row(row + 1)];
       left = { kind: 'call', name: sign.text, operands, column: sign.column };
     }
-    if (row === 0) this.#depth--;
     return left;
   }
 
@@ -193,7 +204,7 @@ class Parser {
   #list(end: string): CelNode[] {
     const items: CelNode[] = [];
     if (this.#takes(end) !== undefined) return items;
-    do items.push(this.#row(0));
+    do items.push(this.#whole());
     while (this.#takes(',') !== undefined);
     this.#want(end);
     return items;
@@ -203,7 +214,7 @@ class Parser {
     const token = this.#next;
     const { column, text } = token;
     if (this.#takes('(') !== undefined) {
-      const node = this.#row(0);
+      const node = this.#whole();
       this.#want(')');
       return node;
     }

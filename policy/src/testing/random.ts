@@ -327,6 +327,9 @@ function celExpression(
     `${name} + ${number()} ${sign} ${number()}`,
     `${number()} - ${name} ${sign} ${number()}`,
     `!(${name} in [${number()}, ${number()}, ${number()}])`,
+    `${name} * ${random.pick([2, 3, 6])} ${sign} ${number()}`,
+    `(${name} + ${number()}) / ${random.pick([2, 5])} ${sign} ${number()}`,
+    `${name} ${sign} (${name} ${sign} ${number()} ? ${number()} : ${number()})`,
     `math.bitAnd(${name}, ${bits}) ${random.pick(['==', '!='])} ${random.pick(['0', bits])}`,
   ]);
 }
