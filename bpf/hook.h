@@ -165,7 +165,8 @@ __noinline int match_dimension(__u32 slot, __u32 config_index, __u32 place, __u3
     else if (kind == WEIR_DIMENSION_KIND_REVERSE)
         is_known = end_known(argument);
     else
-        is_known = !(argument->flags & WEIR_ARGUMENT_FLAG_UNREADABLE) && other_known(slot, part, other);
+        is_known = !(argument->flags & WEIR_ARGUMENT_FLAG_UNREADABLE) && other_known(slot, part, other) &&
+                   (!HOOK_COMPARES(WEIR_ARGUMENT_PART_LENGTH) || length_known(argument, part));
 
     if (!is_known) {
         work->undecided_count++;

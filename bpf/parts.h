@@ -4,6 +4,7 @@
 #ifndef WEIR_PARTS_H
 #define WEIR_PARTS_H
 
+#include "buffer.h"
 #include "socket.h"
 
 /* The type of file in an inode's mode, as <linux/stat.h> has it; 0 where there is no file. */
@@ -29,6 +30,12 @@ static __always_inline __u64 capabilities_of(__u32 slot, __u32 number) {
 
 static __always_inline bool compares_two(__u32 part) {
     return part >= WEIR_ARGUMENT_PART_CAPABILITIES_MORE && part <= WEIR_ARGUMENT_PART_ORDER;
+}
+
+/* Whether it is known how many bytes an argument has: of what is cut only buffers tell. */
+static __always_inline bool length_known(const struct weir_argument *argument, __u32 part) {
+    return part != WEIR_ARGUMENT_PART_LENGTH || !(argument->flags & WEIR_ARGUMENT_FLAG_TRUNCATED) ||
+           is_buffer(argument->type);
 }
 
 /* Whether the argument that a part compares with could be read; true of parts that look at one argument. */
@@ -68,6 +75,8 @@ __noinline __u64 part_number(__u32 slot, __u32 number, __u32 part, __u32 other) 
     switch (part) {
     case WEIR_ARGUMENT_PART_FILE_TYPE:
         return file_type(&work->arguments[number]);
+    case WEIR_ARGUMENT_PART_LENGTH:
+        return work->arguments[number].original_length;
     case WEIR_ARGUMENT_PART_CAPABILITIES_MORE:
         return capabilities_of(slot, number) & ~capabilities_of(slot, other);
     case WEIR_ARGUMENT_PART_CAPABILITIES_LESS:

@@ -276,6 +276,7 @@ enum weir_argument_part {
     WEIR_ARGUMENT_PART_DIFFERENCE = 12, // the number less the other argument, in 64 bits
     WEIR_ARGUMENT_PART_SUM = 13, // the number and the other argument, in 64 bits
     WEIR_ARGUMENT_PART_ORDER = 14, // 0 where it is less than the other argument, 1 where they are equal, 2 where it is more
+    WEIR_ARGUMENT_PART_LENGTH = 15, // how many bytes its text has
 };
 
 // Where the raw value of an argument is taken from.

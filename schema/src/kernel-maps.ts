@@ -84,6 +84,7 @@ export const argumentPart = enumeration('argument_part', 'What of an argument a 
   difference: [12, 'the number less the other argument, in 64 bits'],
   sum: [13, 'the number and the other argument, in 64 bits'],
   order: [14, '0 where it is less than the other argument, 1 where they are equal, 2 where it is more'],
+  length: [15, 'how many bytes its text has'],
 });
 
 export const argumentSource = enumeration(

@@ -11,10 +11,12 @@ const rangesMax = 4096;
 export type Range = readonly [low: bigint, high: bigint];
 
 export type Atom =
-  /** A number of an argument that lies in one of the ranges, which are in order and apart. */
+  /** A number that an argument is, or that its text has of bytes, and that lies in one of the ranges, which are in order and apart. */
   | {
       readonly kind: 'numbers';
       readonly position: number;
+      /** Of a text: how many bytes it has. */
+      readonly ofLength?: true;
       readonly whole: Range;
       readonly ranges: readonly Range[];
     }
@@ -74,7 +76,7 @@ export function complement(ranges: readonly Range[], [low, high]: Range): Range[
 function question(atom: Atom): string {
   switch (atom.kind) {
     case 'numbers':
-      return `numbers ${atom.position}`;
+      return `numbers ${atom.position} ${atom.ofLength === true}`;
     case 'bits':
       return `bits ${atom.position} ${atom.negated}`;
     case 'pair':

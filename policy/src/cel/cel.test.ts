@@ -181,6 +181,68 @@ describe('an expression', () => {
     expect(held(['string'], String.raw`arg0 in ['/home/\u0061.conf']`, calls)).toEqual([['/home/a.conf']]);
   });
 
+  it('asks of texts how many bytes they have', () => {
+    const calls = ['', 'a', 'ab', 'abc', 'ü', '/home/a.conf'].map((text) => [text]);
+    const texts = (expression: string) => held(['string'], expression, calls).map(([text]) => text);
+    expect(texts('size(arg0) == 2')).toEqual(['ab', 'ü']);
+    expect(texts('arg0.size() != 0 && arg0.size() < 3')).toEqual(['a', 'ab', 'ü']);
+    expect(texts("size(arg0) - 1 >= size('ab') || arg0 == 'a'")).toEqual(['a', 'abc', '/home/a.conf']);
+    expect(texts('!(size(arg0) * 2 > 4) && size(arg0) != 1')).toEqual(['', 'ab', 'ü']);
+  });
+
+  it('asks of texts whether they match patterns that are made of beginnings, ends and texts anywhere', () => {
+    const lines = [
+      '',
+      'a',
+      '/etc',
+      '/etc/a.conf',
+      '/etc/x',
+      '/a.conf',
+      '/var/etc/a',
+      'aXb',
+      'ab',
+      'a.b',
+      '.conf',
+      'ünd',
+      'a\nb',
+    ];
+    for (const pattern of [
+      '^/etc/',
+      '^/etc/.*$',
+      String.raw`^/etc/.*\.conf$`,
+      String.raw`\.conf$`,
+      'etc',
+      '^(/etc|/var)/',
+      '^(?:a|/etc)$',
+      '^a.*b$',
+      '^ab.*b$',
+      String.raw`^a\.b|^ünd$`,
+      '^$',
+      '^.*etc.*$',
+      '.*nd',
+      '(a|b)(X|n)',
+    ]) {
+      const calls = lines.map((text) => [text]);
+      for (const expression of [
+        `arg0.matches(r'${pattern}') && size(arg0) < 90`,
+        `!arg0.matches(r'${pattern}')`,
+      ]) {
+        const compiled = compileCel([expression], [{ index: 0, type: 'string' }]);
+        if (expression.startsWith('!') && 'error' in compiled)
+          expect(compiled.error).toMatch(/does not contain/);
+        else held(['string'], expression, calls);
+      }
+    }
+    const some = lines.filter((text) => /^\/etc\/.*\.conf$/s.test(text)).map((text) => [text]);
+    expect(
+      held(
+        ['string'],
+        String.raw`arg0.matches(r'^/etc/.*\.conf$')`,
+        lines.map((text) => [text]),
+      ),
+    ).toEqual(some);
+  });
+
   it('takes one place on its hook where one look-up of each argument tells it', () => {
     const args = [
       { index: 0, type: 'int' },
@@ -218,8 +280,18 @@ describe('an expression', () => {
     ['arg0 + arg0 + arg1 == 4', /column 20: more than two arguments meet here, or one of two several times/],
     ['arg0 + 1 < arg1', /column 10: < compares two arguments as they are only/],
     ["!arg2.contains('x')", /column 7: that a text does not contain another has no look-up/],
-    ["arg2.matches('x')", /column 6: matches gives no condition/],
-    ['size(arg2) == 3', /column 1: size has no look-up/],
+    ["arg2.matches('a.c')", /column 14: the pattern has a \. without its \*/],
+    ["arg2.matches('[ab]')", /column 14: the pattern has \[/],
+    ["arg2.matches('ab+')", /column 14: the pattern has \+/],
+    ["arg2.matches('(ab')", /column 14: the pattern has a \( without its \)/],
+    ["arg2.matches('ab)')", /column 14: the pattern has \)/],
+    ["arg2.matches('a^b')", /column 14: the pattern has \^ or \$ inside/],
+    ["arg2.matches('a.*b')", /column 14: the pattern has texts that follow each other/],
+    [
+      "arg2.matches('(a|b)(a|b)(a|b)(a|b)(a|b)(a|b)')",
+      /column 14: the pattern has more than 32 alternatives/,
+    ],
+    ['size(arg0) == 3', /column 1: size is asked of an argument that is a text or a path/],
     ["arg2 < 'x'", /column 6: < of texts has no look-up/],
     ["arg0 == 'x'", /column 6: a text meets a number/],
     ['arg0.pid == 1', /column 6: fields are not read: resolve/],
@@ -293,6 +365,7 @@ describe('an expression', () => {
         'int32(',
         'uint8(',
         'size(',
+        'matches(',
         'math',
         "'",
         '\\',

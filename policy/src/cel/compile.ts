@@ -4,8 +4,9 @@
 //
 // Numbers are as wide as their argument and wrap at its width, as they do in the kernel. A number without a cast takes
 // the type of what it meets; `int32(...)` and its like cut a constant to their width.
-import { type TypeInfo, typeInfo } from '../names.js';
+import { type TypeFamily, type TypeInfo, typeInfo } from '../names.js';
 import type { Argument } from '../shape.js';
+import { toBytes } from '../values.js';
 import {
   type Alternatives,
   type Atom,
@@ -20,6 +21,7 @@ import {
 } from './alternatives.js';
 import { choiceOf } from './choices.js';
 import { CelError, type CelNode, parseCel } from './parse.js';
+import { askedByPattern } from './pattern.js';
 import { divided, multiplied, type NumberType, remaining, wholeOf, wrap } from './preimages.js';
 
 const casts: Readonly<Record<string, NumberType>> = Object.fromEntries([
@@ -30,6 +32,9 @@ const casts: Readonly<Record<string, NumberType>> = Object.fromEntries([
   ['int', { name: 'int64', bits: 64, signed: true }],
   ['uint', { name: 'uint64', bits: 64, signed: false }],
 ]);
+
+/** Numbers of bytes are as wide as numbers without a type. */
+const lengthType: NumberType = { name: 'int64', bits: 64, signed: true };
 
 /** Arguments with their coefficients, and a constant beside them. Without a type: a constant that takes any. */
 interface Linear {
@@ -46,6 +51,8 @@ interface Derived {
   readonly type: NumberType;
   readonly position: number;
   readonly preimage: (range: Range) => readonly Range[];
+  /** It comes of how many bytes the argument has, which is a text. */
+  readonly ofLength?: true;
 }
 
 /** The bits of an argument that a constant has too. */
@@ -140,6 +147,7 @@ class Compiler {
     const choice = choiceOf(node);
     if (choice !== undefined) return this.#chosen(choice.condition, choice.either, choice.other, negated);
     if (name === 'in') return this.#within(node, negated);
+    if (name === 'matches') return this.#matches(node, negated);
     const method = Object.hasOwn(textMethods, name) ? textMethods[name] : undefined;
     if (method !== undefined) return this.#method(node, method, negated);
     const operator = comparisons.find((sign) => sign === name);
@@ -201,6 +209,28 @@ class Compiler {
     if (operator === 'SubString' && negated)
       throw new CelError(node.column, 'that a text does not contain another has no look-up in the kernel');
     return [[{ kind: 'text', position: asked.position, operator, values: [given.value], negated }]];
+  }
+
+  /** A pattern that is made of beginnings, ends and texts anywhere is asked as these. */
+  #matches(node: CelNode & { kind: 'call' }, negated: boolean): Alternatives {
+    const [asked, pattern] = [this.#operand(node, 0), this.#operand(node, 1)];
+    if (pattern.kind !== 'text')
+      throw new CelError(pattern.column, 'matches wants a pattern that is written as a text');
+    return this.condition(askedByPattern(asked, pattern), negated);
+  }
+
+  #length(node: CelNode & { kind: 'call' }): Value {
+    const asked = this.#value(this.#operand(node, 0));
+    if (asked.kind === 'text') return this.#literal(BigInt(toBytes(asked.value).length), false, node.column);
+    const family = asked.kind === 'textArgument' ? this.#familyOf(asked.position) : undefined;
+    if (asked.kind !== 'textArgument' || (family !== 'text' && family !== 'path'))
+      throw new CelError(node.column, 'size is asked of an argument that is a text or a path');
+    const { position } = asked;
+    return { kind: 'derived', type: lengthType, position, ofLength: true, preimage: (range) => [range] };
+  }
+
+  #familyOf(position: number): TypeFamily | undefined {
+    return typeInfo(this.#args[position]?.type ?? '')?.family;
   }
 
   #value(node: CelNode): Value {
@@ -267,12 +297,13 @@ class Compiler {
         this.#value(this.#operand(node, 1)),
         column,
       );
+    if (name === 'size' && operands.length === 1) return this.#length(node);
     if (name === 'math.bitAnd' && operands.length === 2) return this.#masked(node);
     if (name === 'math.bitNot' && operands.length === 1) return this.#turned(node);
     if (isCondition(node)) throw new CelError(column, 'a number or a text is wanted, not a condition');
     throw new CelError(
       column,
-      `${spelled(name)} has no look-up in the kernel: there are comparisons, in, startsWith, endsWith, contains, + - * / %, math.bitAnd, math.bitNot, and casts such as int32`,
+      `${spelled(name)} has no look-up in the kernel: there are comparisons, in, startsWith, endsWith, contains, matches, size, + - * / %, math.bitAnd, math.bitNot, and casts such as int32`,
     );
   }
 
@@ -471,7 +502,7 @@ class Compiler {
       throw new CelError(column, 'a product, quotient or remainder is compared with a constant only');
     this.#meetConstant(left, constant, column);
     const ranges = heldRanges(operator, constant.constant, left.type);
-    return numbers(left.position, left.type, ranges.flatMap(left.preimage));
+    return numbers(left, ranges.flatMap(left.preimage));
   }
 
   #compareTexts(operator: Comparison, left: Value, right: Value, column: number): Alternatives {
@@ -536,7 +567,8 @@ class Compiler {
     if (first === undefined) return (wrap(constant, type) === 0n) !== negated ? always : never;
     if (second === undefined) {
       const solved = multiplied([0n, 0n], first[1], constant, type);
-      return numbers(first[0], type, negated ? complement(solved, wholeOf(type)) : solved);
+      const position = first[0];
+      return numbers({ position, type }, negated ? complement(solved, wholeOf(type)) : solved);
     }
     if (third !== undefined || terms.some(([, factor]) => factor !== 1n && factor !== -1n))
       throw new CelError(column, 'more than two arguments meet here, or one of two several times');
@@ -584,19 +616,22 @@ function isCondition(node: CelNode): boolean {
   if (node.kind === 'bool') return true;
   if (node.kind !== 'call') return false;
   return (
-    ['!', '&&', '||', 'in'].includes(node.name) ||
+    ['!', '&&', '||', 'in', 'matches'].includes(node.name) ||
     (node.name === '?' && node.operands.some((operand, at) => at > 0 && isCondition(operand))) ||
     comparisons.some((sign) => sign === node.name) ||
     Object.hasOwn(textMethods, node.name)
   );
 }
 
-function numbers(position: number, type: NumberType, ranges: readonly Range[]): Alternatives {
+function numbers(
+  { position, type, ofLength }: Pick<Derived, 'position' | 'type' | 'ofLength'>,
+  ranges: readonly Range[],
+): Alternatives {
   const whole = wholeOf(type);
   const united = unite(ranges);
   if (united.length === 0) return never;
   if (complement(united, whole).length === 0) return always;
-  return [[{ kind: 'numbers', position, whole, ranges: united }]];
+  return [[{ kind: 'numbers', position, ...(ofLength ? { ofLength } : {}), whole, ranges: united }]];
 }
 
 /** The numbers that compare with a constant so. */

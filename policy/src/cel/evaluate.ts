@@ -93,6 +93,7 @@ export function evaluateCel(node: CelNode, argument: CelArgument): CelValue {
   }
   if (name === 'in' && second?.kind === 'list')
     return second.items.some((item) => isEqual(left, evaluateCel(item, argument)));
+  if (name === 'size') return { value: BigInt((left as Uint8Array).length) };
   const width = widths[name];
   if (width !== undefined) {
     const [bits, signed] = width;
@@ -103,6 +104,10 @@ export function evaluateCel(node: CelNode, argument: CelArgument): CelValue {
   if (second === undefined) throw new TypeError(`${name} with one value`);
   const right = evaluateCel(second, argument);
   if (name === '==' || name === '!=') return isEqual(left, right) === (name === '==');
+  if (name === 'matches')
+    return new RegExp(Buffer.from(right as Uint8Array).toString(), 'su').test(
+      Buffer.from(left as Uint8Array).toString(),
+    );
   if (name === 'startsWith' || name === 'endsWith' || name === 'contains')
     return ask(name, Buffer.from(left as Uint8Array), right as Uint8Array);
   const [a, b] = [left as CelNumber, right as CelNumber];

@@ -24,19 +24,20 @@ function termOf(
   switch (atom.kind) {
     case 'numbers': {
       const argument = slotOf(atom.position);
+      const part = atom.ofLength === true ? { part: ArgumentPart.length } : {};
       const type = typeInfo(args[atom.position]?.type ?? '')?.type ?? 0;
       const isSingle = (ranges: readonly Range[]) => ranges.every(([low, high]) => low === high);
       const others = complement(atom.ranges, atom.whole);
       if (isSingle(atom.ranges) || isSingle(others)) {
         const negated = !isSingle(atom.ranges);
         const values = (negated ? others : atom.ranges).map(([value]) => BigInt.asUintN(64, value));
-        return { kind: 'integer', argument, negated, values, path };
+        return { kind: 'integer', argument, ...part, negated, values, path };
       }
       const values = atom.ranges.map(([low, high]): readonly [bigint, bigint] => [
         orderKey(low, type),
         orderKey(high, type),
       ]);
-      return { kind: 'range', argument, negated: false, values, path };
+      return { kind: 'range', argument, ...part, negated: false, values, path };
     }
     case 'bits': {
       const { bits, negated } = atom;

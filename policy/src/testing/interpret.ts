@@ -282,7 +282,9 @@ function candidates(plan: Plan, hook: HookPlan, call: DescribedCall): Mask {
         ? extended(given, planned.type)
         : part >= ArgumentPart.difference && part <= ArgumentPart.order
           ? pairOf(hook, dimension, call)
-          : partOf(given, part, planned.type).number;
+          : part === ArgumentPart.length
+            ? BigInt(given?.bytes?.length ?? 0)
+            : partOf(given, part, planned.type).number;
     if (dimension.kind === 'integer') mask &= lookUpInteger(dimension, value, call.hostNamespaces);
     else if (dimension.kind === 'range') mask &= lookUpRange(dimension, orderKey(value, planned.type));
     else if (dimension.kind === 'address')

@@ -657,6 +657,8 @@ export const ArgumentPart = {
   sum: 13,
   /** 0 where it is less than the other argument, 1 where they are equal, 2 where it is more */
   order: 14,
+  /** how many bytes its text has */
+  length: 15,
 } as const;
 export type ArgumentPart = (typeof ArgumentPart)[keyof typeof ArgumentPart];
 /** Names of argument_part, by number, as events and the archive spell them. */
@@ -676,6 +678,7 @@ export const argumentPartNames: Readonly<Record<number, string>> = {
   12: 'difference',
   13: 'sum',
   14: 'order',
+  15: 'length',
 };
 
 /** Where the raw value of an argument is taken from. */

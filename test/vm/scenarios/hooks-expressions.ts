@@ -112,6 +112,33 @@ export default scenario(
           ],
         ),
         policyOf(
+          'pattern',
+          'sys_openat',
+          ['int', 'string', 'int'],
+          [
+            {
+              matchArgs: [
+                { operator: 'CelExpr', values: [String.raw`arg1.matches(r'^${folder}/.*\.(conf|txt)$')`] },
+              ],
+            },
+          ],
+        ),
+        policyOf(
+          'length',
+          'security_file_open',
+          ['file'],
+          [
+            {
+              matchArgs: [
+                {
+                  operator: 'CelExpr',
+                  values: [`arg0.startsWith('${folder}/') && size(arg0) < ${folder.length + 7}`],
+                },
+              ],
+            },
+          ],
+        ),
+        policyOf(
           'denies',
           'security_file_open',
           ['file'],
@@ -138,6 +165,8 @@ export default scenario(
       const pathsOf = (name: string, at: number) =>
         seen.filter(({ policy }) => policy === name).map(({ args }) => args[at]?.text);
       assert.deepEqual(pathsOf('texts', 1), [files[1], files[3]]);
+      assert.deepEqual(pathsOf('pattern', 1), files.slice(0, 3));
+      assert.deepEqual(pathsOf('length', 0), [files[1], files[3]]);
       assert.deepEqual(pathsOf('denies', 0), [files[2], files[3]]);
     });
   },
