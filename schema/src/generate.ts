@@ -11,8 +11,9 @@ import { assemblyScript } from './generators/assemblyscript.js';
 import { cBatchHeader, cHeader } from './generators/c.js';
 import { archiveColumns } from './generators/docs.js';
 import { typeScript } from './generators/typescript.js';
+import { hashAlgorithms } from './hash-algorithms.js';
 import { kernelEnumerations, kernelMaps, limits } from './kernel-maps.js';
-import { records } from './records.js';
+import { digestBytesMax, records } from './records.js';
 
 const root = resolve(dirname(fileURLToPath(import.meta.url)), '../..');
 
@@ -31,7 +32,12 @@ const outputs = new Map<string, string>([
   ],
   [
     'filters/sdk/assembly/generated/layout.ts',
-    assemblyScript([...enumerations, ...filterEnumerations], [...records, ...batchParts, ...filterParts]),
+    assemblyScript(
+      [...enumerations, ...filterEnumerations],
+      [...records, ...batchParts, ...filterParts],
+      hashAlgorithms,
+      digestBytesMax,
+    ),
   ],
   [
     'filters/examples-c/weir_filter_abi.h',

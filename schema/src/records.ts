@@ -108,13 +108,20 @@ export const hookRecord = layout(
   ],
 );
 
+/** Bytes of the longest digest. */
+export const digestBytesMax = 64;
+
 export const imaHash = layout(
   'ima_hash',
   'The hash of a file, as IMA has it. The last bytes of a hook record that has the flag ima_hash.',
   [
     field('algorithm', 'u32', "the kernel's hash_algo"),
     field('reserved', 'u32', '0'),
-    field('digest', { array: 'u8', count: 64 }, 'as many of the first bytes as the algorithm has'),
+    field(
+      'digest',
+      { array: 'u8', count: digestBytesMax },
+      'as many of the first bytes as the algorithm has',
+    ),
   ],
 );
 

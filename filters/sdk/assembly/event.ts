@@ -3,6 +3,7 @@
 import { Argument } from './argument';
 import { Bytes, viewOf } from './bytes';
 import {
+  digestBytes,
   alertRecordCauseCpu,
   alertRecordCauseSequence,
   alertRecordSeverity,
@@ -115,28 +116,6 @@ function entryOf(list: Bytes, index: i32): Bytes {
     from = end + 1;
   }
   return list.slice(0, 0);
-}
-
-/** Bytes of a digest, by the kernel's number of its algorithm (hash_algo); all that there can be where it is not known. */
-function digestBytes(algorithm: u32): u32 {
-  switch (algorithm) {
-    case 0:
-    case 1:
-      return 16;
-    case 2:
-    case 3:
-      return 20;
-    case 7:
-      return 28;
-    case 4:
-    case 17:
-    case 18:
-      return 32;
-    case 5:
-      return 48;
-    default:
-      return imaHashBytes - <u32>imaHashDigestAt;
-  }
 }
 
 /** The policy and hook that an event comes from. */

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // Writes the AssemblyScript side: one accessor a field, all unsafe loads of the SDK in this one file.
+import type { HashAlgorithm } from '../hash-algorithms.js';
 import { type Enumeration, type FieldType, type Layout, scalarBytes } from '../layout.js';
 import { banner, camel, pascal } from './names.js';
 
@@ -51,7 +52,34 @@ function accessor(layout: Layout, name: string, type: FieldType, offset: number,
 }
 
 /** Makes the AssemblyScript module. Accessors trust their address: only the SDK calls them. */
-export function assemblyScript(enumerations: readonly Enumeration[], layouts: readonly Layout[]): string {
+/** How long digests are, where that is less than there is room for. */
+function digestLengths(algorithms: ReadonlyMap<number, HashAlgorithm>, most: number): string[] {
+  const shorter = [...algorithms].filter(([, { digestBytes }]) => digestBytes < most);
+  const lengths = [...new Set(shorter.map(([, { digestBytes }]) => digestBytes))];
+  return [
+    "/** Bytes of a digest, by the kernel's number of its algorithm (hash_algo); all that there can be where it is not known. */",
+    'export function digestBytes(algorithm: u32): u32 {',
+    '  switch (algorithm) {',
+    ...lengths.flatMap((bytes) => [
+      ...shorter
+        .filter(([, { digestBytes }]) => digestBytes === bytes)
+        .map(([number, { name }]) => `    case ${number}: // ${name}`),
+      `      return ${bytes};`,
+    ]),
+    '    default:',
+    `      return ${most};`,
+    '  }',
+    '}',
+    '',
+  ];
+}
+
+export function assemblyScript(
+  enumerations: readonly Enumeration[],
+  layouts: readonly Layout[],
+  algorithms: ReadonlyMap<number, HashAlgorithm>,
+  digestBytesMax: number,
+): string {
   return [
     '// SPDX-License-Identifier: Apache-2.0',
     banner('//'),
@@ -68,5 +96,6 @@ export function assemblyScript(enumerations: readonly Enumeration[], layouts: re
       ...entry.fields.flatMap((item) => accessor(entry, item.name, item.type, item.offset, item.doc)),
       '',
     ]),
+    ...digestLengths(algorithms, digestBytesMax),
   ].join('\n');
 }

@@ -1034,3 +1034,25 @@ export const filterLabelBytes: u32 = 16;
 @inline export function filterLabelValueOffset(at: usize): u32 { return load<u32>(at, 8); }
 @inline export function filterLabelValueLength(at: usize): u32 { return load<u32>(at, 12); }
 @inline export function setFilterLabelValue(at: usize, offset: u32, length: u32): void { store<u32>(at, offset, 8); store<u32>(at, length, 12); }
+
+/** Bytes of a digest, by the kernel's number of its algorithm (hash_algo); all that there can be where it is not known. */
+export function digestBytes(algorithm: u32): u32 {
+  switch (algorithm) {
+    case 0: // md4
+    case 1: // md5
+      return 16;
+    case 2: // sha1
+    case 3: // rmd160
+      return 20;
+    case 4: // sha256
+    case 17: // sm3
+    case 18: // streebog256
+      return 32;
+    case 5: // sha384
+      return 48;
+    case 7: // sha224
+      return 28;
+    default:
+      return 64;
+  }
+}
