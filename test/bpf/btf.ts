@@ -2,32 +2,12 @@
 // Reads the structs of a compiled eBPF object from its BTF section: names, sizes, members with their offsets. Only
 // what the comparison of layouts needs, and only 64-bit little-endian objects.
 
+import { sections, text } from './elf.js';
+
 export interface BtfStruct {
   readonly name: string;
   readonly bytes: number;
   readonly members: readonly { readonly name: string; readonly offset: number }[];
-}
-
-/** Returns the bytes of a section of an ELF file. */
-function section(elf: Buffer, wanted: string): Buffer {
-  if (elf.readUInt32BE(0) !== 0x7f454c46) throw new Error('not an ELF file');
-  const at = Number(elf.readBigUInt64LE(0x28));
-  const entryBytes = elf.readUInt16LE(0x3a);
-  const count = elf.readUInt16LE(0x3c);
-  const headers = Array.from({ length: count }, (_, index) => elf.subarray(at + index * entryBytes));
-  const body = (header: Buffer | undefined): Buffer => {
-    if (header === undefined) throw new Error('a section header is missing');
-    const offset = Number(header.readBigUInt64LE(0x18));
-    return elf.subarray(offset, offset + Number(header.readBigUInt64LE(0x20)));
-  };
-  const names = body(headers[elf.readUInt16LE(0x3e)]);
-  const found = headers.find((header) => text(names, header.readUInt32LE(0)) === wanted);
-  if (found === undefined) throw new Error(`there is no section ${wanted}`);
-  return body(found);
-}
-
-function text(strings: Buffer, at: number): string {
-  return strings.toString('latin1', at, strings.indexOf(0, at));
 }
 
 /** Bytes that follow the twelve of a type, by its kind: fixed ones, and those of each of its `vlen` entries. */
@@ -54,7 +34,8 @@ const tails: Readonly<Record<number, readonly [fixed: number, each: number]>> = 
 };
 
 export function readStructs(object: Buffer): BtfStruct[] {
-  const btf = section(object, '.BTF');
+  const btf = sections(object).find(({ name }) => name === '.BTF')?.bytes;
+  if (btf === undefined) throw new Error('there is no section .BTF');
   if (btf.readUInt16LE(0) !== 0xeb9f) throw new Error('the section .BTF has no BTF');
   const headerBytes = btf.readUInt32LE(4);
   const types = btf.subarray(headerBytes + btf.readUInt32LE(8)).subarray(0, btf.readUInt32LE(12));
