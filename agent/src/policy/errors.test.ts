@@ -22,6 +22,22 @@ describe('a refusal of the kernel', () => {
     );
   });
 
+  it('says that a function has more parameters than the kernel hooks', () => {
+    expect(explainRefusal('load', 'fentry', '__import_iovec', refusal(524), 7).message).toMatch(
+      /^this kernel hooks functions of up to 6 parameters, and __import_iovec has 7 \(errno 524/,
+    );
+    expect(explainRefusal('load', 'fentry', 'vfs_open', refusal(524), 6).message).toMatch(
+      /refuses fentry programs/,
+    );
+  });
+
+  it('says that a function has no place for hooks', () => {
+    expect(explainRefusal('attach', 'fentry', 'import_iovec', refusal(16)).message).toMatch(
+      /^import_iovec cannot be hooked \(errno 16: .*available_filter_functions/,
+    );
+    expect(explainRefusal('load', 'fentry', 'import_iovec', refusal(16)).message).not.toMatch(/hooked/);
+  });
+
   it('says that there is no such function', () => {
     expect(explainRefusal('load', 'fentry', 'security_x', refusal(3)).code).toBe('no-function');
   });

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // Owns the errors of loading policies into the kernel, and the words for what a kernel refuses.
+import { constants } from 'node:os';
 import { getSystemErrorMap } from 'node:util';
 
 export type PolicyLoadErrorCode =
@@ -54,8 +55,20 @@ export function lastWordOf(error: unknown): string {
   return last.length > wordCharactersMax ? `${last.slice(0, wordCharactersMax - 1)}…` : last;
 }
 
-/** What a kernel's refusal means for whoever wrote the policy. */
-export function explainRefusal(step: 'load' | 'attach', programType: string, symbol: string, error: unknown) {
+/** How many parameters a function may have that kernels before 6.6 hook. */
+const parametersMax = 6;
+
+/**
+ * What a kernel's refusal means for whoever wrote the policy.
+ * @param parameters of the function, where it is one
+ */
+export function explainRefusal(
+  step: 'load' | 'attach',
+  programType: string,
+  symbol: string,
+  error: unknown,
+  parameters = 0,
+): PolicyLoadError {
   const errno = errnoOf(error);
   const text = error instanceof Error ? error.message : String(error);
   const detail = errno === 0 ? text : `errno ${errno}: ${errnoInWords(errno)}`;
@@ -66,6 +79,13 @@ export function explainRefusal(step: 'load' | 'attach', programType: string, sym
     return new PolicyLoadError(
       'no-function',
       `this kernel has no function ${symbol} to attach to (${detail}); see /proc/kallsyms for the names it has, or set ignore.callNotFound`,
+      error,
+    );
+  }
+  if (errno === ENOTSUPP && parameters > parametersMax) {
+    return new PolicyLoadError(
+      step,
+      `this kernel hooks functions of up to ${parametersMax} parameters, and ${symbol} has ${parameters} (${detail}): Linux 6.6 and later hook those too`,
       error,
     );
   }
@@ -80,6 +100,13 @@ export function explainRefusal(step: 'load' | 'attach', programType: string, sym
     return new PolicyLoadError(
       step,
       `${symbol} has as many programs attached as this kernel takes (${detail}): detach some of another tool`,
+      error,
+    );
+  }
+  if (step === 'attach' && errno === constants.errno.EBUSY) {
+    return new PolicyLoadError(
+      step,
+      `${symbol} cannot be hooked (${detail}): this kernel was built without a place for hooks at its entry (/sys/kernel/tracing/available_filter_functions has the names that have one), or another tool holds it; hook a function that it calls, or that calls it`,
       error,
     );
   }

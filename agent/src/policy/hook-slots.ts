@@ -10,6 +10,7 @@ import {
   type BpfProgram,
   cloneProgram,
   createMap,
+  kernelFunction,
   openObject,
   type ProgramStats,
 } from '@weir/native';
@@ -249,14 +250,14 @@ export class HookSlots {
       entry = this.#clone(name, programs, target);
     } catch (error) {
       programs.close();
-      throw explainRefusal('load', type, symbol, error);
+      throw explainRefusal('load', type, symbol, error, kernelFunction(symbol)?.parameters.length);
     }
     try {
       return new HookSlot(request, entry, programs, entry.attach(request.attach));
     } catch (error) {
       entry.close();
       programs.close();
-      throw explainRefusal('attach', type, symbol, error);
+      throw explainRefusal('attach', type, symbol, error, kernelFunction(symbol)?.parameters.length);
     }
   }
 

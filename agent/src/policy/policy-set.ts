@@ -505,8 +505,8 @@ export class PolicySet {
         spec: encodeSpec(hook, hookId, specId, placesOf(hook), undefined, scopes),
         lastParameter: Math.max(
           -1,
-          ...hook.arguments.flatMap(({ field, index, buffer }) => [
-            field?.source === 'current_task' ? -1 : index,
+          ...hook.arguments.flatMap(({ field, index, returned, buffer }) => [
+            field?.source === 'current_task' || returned === true ? -1 : index,
             buffer?.sizeIndex ?? -1,
           ]),
         ),
