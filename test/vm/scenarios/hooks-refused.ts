@@ -67,6 +67,12 @@ export default scenario(
       assert.match(second.reason ?? '', /no function security_no_such_function/);
       assert.equal(second.formerInForce, false);
 
+      // A function that these kernels were built without a place for hooks in.
+      const bare = policyOf('bare', 'import_iovec', ['int'], [{}]);
+      const [refused] = await hooks.tryApply(bare, good);
+      assert.equal(refused?.state, 'refused');
+      assert.match(refused.reason ?? '', /^import_iovec cannot be hooked \(errno 16: .*entry/);
+
       // A second parameter that the function has not.
       const wrong = policyOf('good', 'security_file_open', ['file', 'int'], [{}]);
       const [replaced] = await hooks.tryApply(wrong);

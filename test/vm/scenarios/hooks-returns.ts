@@ -103,6 +103,24 @@ async function matchesWhatCallsReturn(context: ScenarioContext, hooks: Hooks): P
   assert.equal(first.returnAction, 'post');
 }
 
+async function seesReturnsOfCallsWithoutArguments({ run }: ScenarioContext, hooks: Hooks): Promise<void> {
+  await hooks.apply(policy('made', { call: 'sock_alloc', args: [], returns: 'socket' }));
+  hooks.events();
+  const deed = async (...fields: string[]) =>
+    (await run('cells', [], { input: `-\t-\t${fields.join('\t')}\n` })).pid;
+  const pid = await deed('unix', '@weir-none');
+  const other = await deed('umask');
+  const events = hooks.events();
+  assert.deepEqual(
+    events.filter((event) => event.pid === pid).map((event) => [event.policy, event.args.length]),
+    [['made', 0]],
+  );
+  assert.deepEqual(
+    events.filter((event) => event.pid === other),
+    [],
+  );
+}
+
 async function keepsStringsOfTheEntry(context: ScenarioContext, hooks: Hooks): Promise<void> {
   const openat = { call: 'sys_openat', args: ['int', 'string'], returns: 'int' };
   const long = `${context.folder}/${'x/'.repeat(1500)}y`;
@@ -276,6 +294,7 @@ export default scenario('hooks see what calls return', { timeoutMs: 120_000 }, a
   await withHooks(async (hooks) => {
     const steps = [
       matchesWhatCallsReturn,
+      seesReturnsOfCallsWithoutArguments,
       keepsStringsOfTheEntry,
       actsAtTheReturn,
       tellsWhatDeniedCallsReturn,

@@ -16,6 +16,7 @@ type Term = readonly [index: number, operator: string, ...values: string[]];
 interface Case {
   readonly name: string;
   readonly call: string;
+  readonly isLsm?: boolean;
   readonly args: readonly Argument[];
   readonly terms: readonly Term[];
   readonly sends: readonly string[];
@@ -77,6 +78,7 @@ function casesOf(folder: string): Case[] {
     [2, 'cap_effective'],
   ] as const;
   const capset = { call: 'security_capset', args: oldAndNew, tell: value(1) };
+  const creds = { ...capset, args: [[0, 'cred'], ...oldAndNew] as const, tell: value(2) };
   const all = (1n << 41n) - 1n;
   const [whole, less] = [String(all), String(all & ~1n)];
 
@@ -205,6 +207,16 @@ function casesOf(folder: string): Case[] {
     { name: 'device', ...device, terms: [[0, 'Equal', 'dummy0']], sends: ['dummy0'] },
     { name: 'device-other', ...device, terms: [[0, 'NotPostfix', '0']], sends: ['lo'] },
     { name: 'gained', ...capset, terms: [[1, 'CapabilitiesGained', '2']], sends: [whole] },
+    // Of a function the new credentials are a copy of the old ones still: the security modules set them, and run after.
+    { name: 'gained-too-early', ...creds, terms: [[1, 'CapabilitiesGained', '0']], sends: [] },
+    {
+      name: 'gained-by-then',
+      ...creds,
+      call: 'capset',
+      isLsm: true,
+      terms: [[1, 'CapabilitiesGained', '0']],
+      sends: [whole],
+    },
     { name: 'lost', ...capset, terms: [[2, 'CapabilitiesGained', '1']], sends: [less] },
     { name: 'capabilities', ...capset, terms: [[2, 'Equal', less]], sends: [less] },
     { name: 'capabilities-bit', ...capset, terms: [[2, 'Mask', 'CAP_CHOWN']], sends: [whole] },
@@ -213,14 +225,14 @@ function casesOf(folder: string): Case[] {
   ];
 }
 
-function policyOf({ name, call, args, terms }: Case): string {
-  const kprobe = {
-    call,
-    syscall: call.startsWith('sys_'),
+function policyOf({ name, call, isLsm, args, terms }: Case): string {
+  const common = {
     args: args.map(([index, type]) => ({ index, type })),
     selectors: [{ matchArgs: terms.map(([index, operator, ...values]) => ({ index, operator, values })) }],
   };
-  return policyWith(name, { kprobes: [kprobe] });
+  return isLsm === true
+    ? policyWith(name, { lsmhooks: [{ hook: call, ...common }] })
+    : policyWith(name, { kprobes: [{ call, syscall: call.startsWith('sys_'), ...common }] });
 }
 
 export default scenario(
