@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Another hand detaches each program that policies have attached, one after the other: at a function's entry, at a call's
-// return, those that deny a system call, the one that forgets sockets. Each is missed, and back where it is to be mended.
+// return, at the entry and the return of a program's function, at a raw tracepoint, those that deny a system call, the one
+// that forgets sockets. Each is missed, and back where it is to be mended.
 
 import assert from 'node:assert/strict';
 import { closeSync, openSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
@@ -66,6 +67,26 @@ export default scenario('misses each program that is detached', {}, async ({ fol
           },
         ],
       }),
+      policyWith('called', {
+        uprobes: [
+          {
+            path: '/weir/bin/cells',
+            symbols: ['cell_value'],
+            return: true,
+            args: [{ index: 0, type: 'int' }],
+            returnArg: { index: 0, type: 'int' },
+          },
+        ],
+        tracepoints: [
+          {
+            subsystem: 'task',
+            event: 'task_rename',
+            raw: true,
+            args: [{ index: 1, type: 'string' }],
+            selectors: [isAt(1, 'renamed')],
+          },
+        ],
+      }),
       policyWith('denied', {
         kprobes: [
           {
@@ -81,11 +102,15 @@ export default scenario('misses each program that is detached', {}, async ({ fol
     const works = async (what: string) => {
       hooks.events();
       assert.equal((await run('openat', [watched, denied])).stdout, '0\n1\n', what);
+      const deeds = ['value\t77\t0', 'rename\trenamed'].map((deed) => `-\t-\t${deed}\n`);
+      assert.equal((await run('cells', [], { input: deeds.join('') })).stdout, '0 0 0\n'.repeat(2), what);
       assert.deepEqual(
         hooks.events().map(({ policy, returned }) => [policy, returned?.value]),
         [
           ['watched', 0n],
           ['denied', undefined],
+          ['called', 0n],
+          ['called', undefined],
         ],
         what,
       );
@@ -106,11 +131,13 @@ export default scenario('misses each program that is detached', {}, async ({ fol
       await works(`link ${id} is mended`);
     }
     log(`${count} links: ${[...told].join('; ')}`);
-    assert.deepEqual([...told].map((one) => one.split(':')[0]).sort(), [
+    assert.deepEqual([...told].map((one) => one.split(': ')[0]).sort(), [
+      '/weir/bin/cells:cell_value',
       '__x64_sys_openat',
       'owners of sockets',
       'security_file_open',
       'security_socket_connect',
+      'task:task_rename',
     ]);
   });
 });
