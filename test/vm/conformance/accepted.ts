@@ -28,6 +28,8 @@ function socket: - SAddr NotSAddr DAddr NotDAddr SPort NotSPort SPortPriv NotSPo
 function skb: - SAddr NotSAddr DAddr NotDAddr SPort NotSPort SPortPriv NotSPortPriv DPort NotDPort DPortPriv NotDPortPriv Protocol Family: Post NoPost Sigkill Signal NotifyEnforcer CleanupEnforcerNotification
 function sockaddr: - SAddr NotSAddr DAddr NotDAddr SPort NotSPort SPortPriv NotSPortPriv DPort NotDPort DPortPriv NotDPortPriv Family: Post NoPost Sigkill Signal Override NotifyEnforcer CleanupEnforcerNotification
 function sockaddr_un: - Equal NotEqual In NotIn Prefix NotPrefix Postfix NotPostfix SubString SubStringIgnCase Family CelExpr: Post NoPost Sigkill Signal Override NotifyEnforcer CleanupEnforcerNotification
+function net_device: - Equal NotEqual In NotIn Prefix NotPrefix Postfix NotPostfix SubString SubStringIgnCase CelExpr: Post NoPost Sigkill Signal NotifyEnforcer CleanupEnforcerNotification
+function cred: - CapabilitiesGained: Post NoPost Sigkill Signal Override NotifyEnforcer CleanupEnforcerNotification
 function capability: - Equal NotEqual In NotIn GT LT Mask InRange NotInRange InMap NotInMap CelExpr: Post NoPost Sigkill Signal Override NotifyEnforcer CleanupEnforcerNotification
 function kernel_cap_t: - Equal NotEqual In NotIn GT LT Mask InRange NotInRange InMap NotInMap CapabilitiesGained CelExpr: Post NoPost Sigkill Signal Override NotifyEnforcer CleanupEnforcerNotification
 function cap_inheritable: - Equal NotEqual In NotIn GT LT Mask InRange NotInRange InMap NotInMap CapabilitiesGained CelExpr: Post NoPost Sigkill Signal Override NotifyEnforcer CleanupEnforcerNotification
@@ -69,9 +71,15 @@ return int: - Equal NotEqual In NotIn GT LT Mask InRange NotInRange InMap NotInM
 return uint32: - Equal NotEqual In NotIn GT LT Mask InRange NotInRange InMap NotInMap: Post NoPost Sigkill Signal
 return int64: - Equal NotEqual In NotIn GT LT Mask InRange NotInRange InMap NotInMap: Post NoPost Sigkill Signal
 return uint64: - Equal NotEqual In NotIn GT LT Mask InRange NotInRange InMap NotInMap: Post NoPost Sigkill Signal
+return string: - Equal NotEqual In NotIn Prefix NotPrefix Postfix NotPostfix SubString SubStringIgnCase: Post NoPost Sigkill Signal
+return filename: - Equal NotEqual In NotIn Prefix NotPrefix Postfix NotPostfix SubString SubStringIgnCase: Post NoPost Sigkill Signal
+return fd: - Equal NotEqual In NotIn Prefix NotPrefix Postfix NotPostfix SubString SubStringIgnCase FileType NotFileType: Post NoPost Sigkill Signal
 return file: - Equal NotEqual In NotIn Prefix NotPrefix Postfix NotPostfix SubString SubStringIgnCase FileType NotFileType: Post NoPost Sigkill Signal
+return net_device: - Equal NotEqual In NotIn Prefix NotPrefix Postfix NotPostfix SubString SubStringIgnCase: Post NoPost Sigkill Signal
 return capability: - Equal NotEqual In NotIn GT LT Mask InRange NotInRange InMap NotInMap: Post NoPost Sigkill Signal
 return bpf_cmd: - Equal NotEqual In NotIn GT LT Mask InRange NotInRange InMap NotInMap: Post NoPost Sigkill Signal
+return syscall64: - Equal NotEqual In NotIn InMap NotInMap: Post NoPost Sigkill Signal
+return nop: -: Post NoPost Sigkill Signal
 fentry auto: - Equal NotEqual In NotIn GT LT Mask InRange NotInRange InMap NotInMap CelExpr: Post NoPost Sigkill Signal Override NotifyEnforcer CleanupEnforcerNotification
 fentry int8: - Equal NotEqual In NotIn GT LT Mask InRange NotInRange InMap NotInMap CelExpr: Post NoPost Sigkill Signal Override NotifyEnforcer CleanupEnforcerNotification
 fentry uint8: - Equal NotEqual In NotIn GT LT Mask InRange NotInRange InMap NotInMap CelExpr: Post NoPost Sigkill Signal Override NotifyEnforcer CleanupEnforcerNotification
@@ -97,6 +105,8 @@ fentry socket: - SAddr NotSAddr DAddr NotDAddr SPort NotSPort SPortPriv NotSPort
 fentry skb: - SAddr NotSAddr DAddr NotDAddr SPort NotSPort SPortPriv NotSPortPriv DPort NotDPort DPortPriv NotDPortPriv Protocol Family: Post NoPost Sigkill Signal NotifyEnforcer CleanupEnforcerNotification
 fentry sockaddr: - SAddr NotSAddr DAddr NotDAddr SPort NotSPort SPortPriv NotSPortPriv DPort NotDPort DPortPriv NotDPortPriv Family: Post NoPost Sigkill Signal Override NotifyEnforcer CleanupEnforcerNotification
 fentry sockaddr_un: - Equal NotEqual In NotIn Prefix NotPrefix Postfix NotPostfix SubString SubStringIgnCase Family CelExpr: Post NoPost Sigkill Signal Override NotifyEnforcer CleanupEnforcerNotification
+fentry net_device: - Equal NotEqual In NotIn Prefix NotPrefix Postfix NotPostfix SubString SubStringIgnCase CelExpr: Post NoPost Sigkill Signal NotifyEnforcer CleanupEnforcerNotification
+fentry cred: - CapabilitiesGained: Post NoPost Sigkill Signal Override NotifyEnforcer CleanupEnforcerNotification
 fentry capability: - Equal NotEqual In NotIn GT LT Mask InRange NotInRange InMap NotInMap CelExpr: Post NoPost Sigkill Signal Override NotifyEnforcer CleanupEnforcerNotification
 fentry kernel_cap_t: - Equal NotEqual In NotIn GT LT Mask InRange NotInRange InMap NotInMap CapabilitiesGained CelExpr: Post NoPost Sigkill Signal Override NotifyEnforcer CleanupEnforcerNotification
 fentry cap_inheritable: - Equal NotEqual In NotIn GT LT Mask InRange NotInRange InMap NotInMap CapabilitiesGained CelExpr: Post NoPost Sigkill Signal Override NotifyEnforcer CleanupEnforcerNotification
@@ -122,6 +132,7 @@ lsm uint64: - Equal NotEqual In NotIn GT LT Mask InRange NotInRange InMap NotInM
 lsm string: - Equal NotEqual In NotIn Prefix NotPrefix Postfix NotPostfix SubString SubStringIgnCase CelExpr: Post NoPost Sigkill Signal Override NotifyEnforcer CleanupEnforcerNotification
 lsm char_buf: - Equal NotEqual In NotIn Prefix NotPrefix Postfix NotPostfix SubString SubStringIgnCase CelExpr: Post NoPost Sigkill Signal Override NotifyEnforcer CleanupEnforcerNotification
 lsm const_buf: - Equal NotEqual In NotIn Prefix NotPrefix Postfix NotPostfix SubString SubStringIgnCase CelExpr: Post NoPost Sigkill Signal Override NotifyEnforcer CleanupEnforcerNotification
+lsm fd: - Equal NotEqual In NotIn Prefix NotPrefix Postfix NotPostfix SubString SubStringIgnCase FileType NotFileType CelExpr: Post NoPost Sigkill Signal Override NotifyEnforcer CleanupEnforcerNotification
 lsm file: - Equal NotEqual In NotIn Prefix NotPrefix Postfix NotPostfix SubString SubStringIgnCase FileType NotFileType CelExpr: Post NoPost Sigkill Signal Override NotifyEnforcer CleanupEnforcerNotification
 lsm path: - Equal NotEqual In NotIn Prefix NotPrefix Postfix NotPostfix SubString SubStringIgnCase FileType NotFileType CelExpr: Post NoPost Sigkill Signal Override NotifyEnforcer CleanupEnforcerNotification
 lsm dentry: - Equal NotEqual In NotIn Prefix NotPrefix Postfix NotPostfix SubString SubStringIgnCase FileType NotFileType CelExpr: Post NoPost Sigkill Signal Override NotifyEnforcer CleanupEnforcerNotification
@@ -129,6 +140,7 @@ lsm linux_binprm: - Equal NotEqual In NotIn Prefix NotPrefix Postfix NotPostfix 
 lsm socket: - SAddr NotSAddr DAddr NotDAddr SPort NotSPort SPortPriv NotSPortPriv DPort NotDPort DPortPriv NotDPortPriv Protocol Family State: Post NoPost Sigkill Signal Override NotifyEnforcer CleanupEnforcerNotification TrackSock UntrackSock
 lsm sockaddr: - SAddr NotSAddr DAddr NotDAddr SPort NotSPort SPortPriv NotSPortPriv DPort NotDPort DPortPriv NotDPortPriv Family: Post NoPost Sigkill Signal Override NotifyEnforcer CleanupEnforcerNotification
 lsm sockaddr_un: - Equal NotEqual In NotIn Prefix NotPrefix Postfix NotPostfix SubString SubStringIgnCase Family CelExpr: Post NoPost Sigkill Signal Override NotifyEnforcer CleanupEnforcerNotification
+lsm cred: - CapabilitiesGained: Post NoPost Sigkill Signal Override NotifyEnforcer CleanupEnforcerNotification
 lsm capability: - Equal NotEqual In NotIn GT LT Mask InRange NotInRange InMap NotInMap CelExpr: Post NoPost Sigkill Signal Override NotifyEnforcer CleanupEnforcerNotification
 lsm kernel_cap_t: - Equal NotEqual In NotIn GT LT Mask InRange NotInRange InMap NotInMap CapabilitiesGained CelExpr: Post NoPost Sigkill Signal Override NotifyEnforcer CleanupEnforcerNotification
 lsm cap_inheritable: - Equal NotEqual In NotIn GT LT Mask InRange NotInRange InMap NotInMap CapabilitiesGained CelExpr: Post NoPost Sigkill Signal Override NotifyEnforcer CleanupEnforcerNotification
@@ -142,6 +154,7 @@ lsm bpf_prog: - Equal NotEqual In NotIn Prefix NotPrefix Postfix NotPostfix SubS
 lsm perf_event: - Equal NotEqual In NotIn Prefix NotPrefix Postfix NotPostfix SubString SubStringIgnCase CelExpr: Post NoPost Sigkill Signal Override NotifyEnforcer CleanupEnforcerNotification
 lsm syscall64: - Equal NotEqual In NotIn InMap NotInMap: Post NoPost Sigkill Signal Override NotifyEnforcer CleanupEnforcerNotification
 lsm nop: -: Post NoPost Sigkill Signal Override NotifyEnforcer CleanupEnforcerNotification
+tracepoint auto: - Equal NotEqual In NotIn GT LT Mask InRange NotInRange InMap NotInMap CelExpr: Post NoPost Sigkill Signal NotifyEnforcer CleanupEnforcerNotification
 tracepoint int8: - Equal NotEqual In NotIn GT LT Mask InRange NotInRange InMap NotInMap CelExpr: Post NoPost Sigkill Signal NotifyEnforcer CleanupEnforcerNotification
 tracepoint uint8: - Equal NotEqual In NotIn GT LT Mask InRange NotInRange InMap NotInMap CelExpr: Post NoPost Sigkill Signal NotifyEnforcer CleanupEnforcerNotification
 tracepoint int16: - Equal NotEqual In NotIn GT LT Mask InRange NotInRange InMap NotInMap CelExpr: Post NoPost Sigkill Signal NotifyEnforcer CleanupEnforcerNotification
@@ -158,7 +171,9 @@ tracepoint skb: - SAddr NotSAddr DAddr NotDAddr SPort NotSPort SPortPriv NotSPor
 tracepoint sockaddr: - SAddr NotSAddr DAddr NotDAddr SPort NotSPort SPortPriv NotSPortPriv DPort NotDPort DPortPriv NotDPortPriv Family: Post NoPost Sigkill Signal NotifyEnforcer CleanupEnforcerNotification
 tracepoint capability: - Equal NotEqual In NotIn GT LT Mask InRange NotInRange InMap NotInMap CelExpr: Post NoPost Sigkill Signal NotifyEnforcer CleanupEnforcerNotification
 tracepoint bpf_cmd: - Equal NotEqual In NotIn GT LT Mask InRange NotInRange InMap NotInMap CelExpr: Post NoPost Sigkill Signal NotifyEnforcer CleanupEnforcerNotification
+tracepoint syscall64: - Equal NotEqual In NotIn InMap NotInMap: Post NoPost Sigkill Signal NotifyEnforcer CleanupEnforcerNotification
 tracepoint nop: -: Post NoPost Sigkill Signal NotifyEnforcer CleanupEnforcerNotification
+raw auto: - Equal NotEqual In NotIn GT LT Mask InRange NotInRange InMap NotInMap CelExpr: Post NoPost Sigkill Signal NotifyEnforcer CleanupEnforcerNotification
 raw int8: - Equal NotEqual In NotIn GT LT Mask InRange NotInRange InMap NotInMap CelExpr: Post NoPost Sigkill Signal NotifyEnforcer CleanupEnforcerNotification
 raw uint8: - Equal NotEqual In NotIn GT LT Mask InRange NotInRange InMap NotInMap CelExpr: Post NoPost Sigkill Signal NotifyEnforcer CleanupEnforcerNotification
 raw int16: - Equal NotEqual In NotIn GT LT Mask InRange NotInRange InMap NotInMap CelExpr: Post NoPost Sigkill Signal NotifyEnforcer CleanupEnforcerNotification
@@ -168,6 +183,7 @@ raw uint32: - Equal NotEqual In NotIn GT LT Mask InRange NotInRange InMap NotInM
 raw int64: - Equal NotEqual In NotIn GT LT Mask InRange NotInRange InMap NotInMap CelExpr: Post NoPost Sigkill Signal NotifyEnforcer CleanupEnforcerNotification
 raw uint64: - Equal NotEqual In NotIn GT LT Mask InRange NotInRange InMap NotInMap CelExpr: Post NoPost Sigkill Signal NotifyEnforcer CleanupEnforcerNotification
 raw string: - Equal NotEqual In NotIn Prefix NotPrefix Postfix NotPostfix SubString SubStringIgnCase CelExpr: Post NoPost Sigkill Signal NotifyEnforcer CleanupEnforcerNotification
+raw fd: - Equal NotEqual In NotIn Prefix NotPrefix Postfix NotPostfix SubString SubStringIgnCase FileType NotFileType CelExpr: Post NoPost Sigkill Signal NotifyEnforcer CleanupEnforcerNotification
 raw file: - Equal NotEqual In NotIn Prefix NotPrefix Postfix NotPostfix SubString SubStringIgnCase FileType NotFileType CelExpr: Post NoPost Sigkill Signal NotifyEnforcer CleanupEnforcerNotification
 raw dentry: - Equal NotEqual In NotIn Prefix NotPrefix Postfix NotPostfix SubString SubStringIgnCase FileType NotFileType CelExpr: Post NoPost Sigkill Signal NotifyEnforcer CleanupEnforcerNotification
 raw linux_binprm: - Equal NotEqual In NotIn Prefix NotPrefix Postfix NotPostfix SubString SubStringIgnCase FileType NotFileType CelExpr: Post NoPost Sigkill Signal NotifyEnforcer CleanupEnforcerNotification
@@ -175,6 +191,7 @@ raw sock: - SAddr NotSAddr DAddr NotDAddr SPort NotSPort SPortPriv NotSPortPriv 
 raw skb: - SAddr NotSAddr DAddr NotDAddr SPort NotSPort SPortPriv NotSPortPriv DPort NotDPort DPortPriv NotDPortPriv Protocol Family: Post NoPost Sigkill Signal NotifyEnforcer CleanupEnforcerNotification
 raw capability: - Equal NotEqual In NotIn GT LT Mask InRange NotInRange InMap NotInMap CelExpr: Post NoPost Sigkill Signal NotifyEnforcer CleanupEnforcerNotification
 raw bpf_cmd: - Equal NotEqual In NotIn GT LT Mask InRange NotInRange InMap NotInMap CelExpr: Post NoPost Sigkill Signal NotifyEnforcer CleanupEnforcerNotification
+raw syscall64: - Equal NotEqual In NotIn InMap NotInMap: Post NoPost Sigkill Signal NotifyEnforcer CleanupEnforcerNotification
 raw nop: -: Post NoPost Sigkill Signal NotifyEnforcer CleanupEnforcerNotification
 uprobe int8: - Equal NotEqual In NotIn GT LT Mask InRange NotInRange InMap NotInMap CelExpr: Post NoPost Sigkill Signal NotifyEnforcer CleanupEnforcerNotification
 uprobe uint8: - Equal NotEqual In NotIn GT LT Mask InRange NotInRange InMap NotInMap CelExpr: Post NoPost Sigkill Signal NotifyEnforcer CleanupEnforcerNotification
@@ -187,6 +204,7 @@ uprobe uint64: - Equal NotEqual In NotIn GT LT Mask InRange NotInRange InMap Not
 uprobe string: - Equal NotEqual In NotIn Prefix NotPrefix Postfix NotPostfix SubString SubStringIgnCase CelExpr: Post NoPost Sigkill Signal NotifyEnforcer CleanupEnforcerNotification
 uprobe fd: - Equal NotEqual In NotIn Prefix NotPrefix Postfix NotPostfix SubString SubStringIgnCase FileType NotFileType CelExpr: Post NoPost Sigkill Signal NotifyEnforcer CleanupEnforcerNotification
 uprobe sockaddr: - SAddr NotSAddr DAddr NotDAddr SPort NotSPort SPortPriv NotSPortPriv DPort NotDPort DPortPriv NotDPortPriv Family: Post NoPost Sigkill Signal NotifyEnforcer CleanupEnforcerNotification
+uprobe sockaddr_un: - Equal NotEqual In NotIn Prefix NotPrefix Postfix NotPostfix SubString SubStringIgnCase Family CelExpr: Post NoPost Sigkill Signal NotifyEnforcer CleanupEnforcerNotification
 uprobe capability: - Equal NotEqual In NotIn GT LT Mask InRange NotInRange InMap NotInMap CelExpr: Post NoPost Sigkill Signal NotifyEnforcer CleanupEnforcerNotification
 uprobe bpf_cmd: - Equal NotEqual In NotIn GT LT Mask InRange NotInRange InMap NotInMap CelExpr: Post NoPost Sigkill Signal NotifyEnforcer CleanupEnforcerNotification
 uprobe nop: -: Post NoPost Sigkill Signal NotifyEnforcer CleanupEnforcerNotification
@@ -201,6 +219,7 @@ usdt uint64: - Equal NotEqual In NotIn GT LT Mask InRange NotInRange InMap NotIn
 usdt string: - Equal NotEqual In NotIn Prefix NotPrefix Postfix NotPostfix SubString SubStringIgnCase CelExpr: Post NoPost Sigkill Signal NotifyEnforcer CleanupEnforcerNotification
 usdt fd: - Equal NotEqual In NotIn Prefix NotPrefix Postfix NotPostfix SubString SubStringIgnCase FileType NotFileType CelExpr: Post NoPost Sigkill Signal NotifyEnforcer CleanupEnforcerNotification
 usdt sockaddr: - SAddr NotSAddr DAddr NotDAddr SPort NotSPort SPortPriv NotSPortPriv DPort NotDPort DPortPriv NotDPortPriv Family: Post NoPost Sigkill Signal NotifyEnforcer CleanupEnforcerNotification
+usdt sockaddr_un: - Equal NotEqual In NotIn Prefix NotPrefix Postfix NotPostfix SubString SubStringIgnCase Family CelExpr: Post NoPost Sigkill Signal NotifyEnforcer CleanupEnforcerNotification
 usdt capability: - Equal NotEqual In NotIn GT LT Mask InRange NotInRange InMap NotInMap CelExpr: Post NoPost Sigkill Signal NotifyEnforcer CleanupEnforcerNotification
 usdt bpf_cmd: - Equal NotEqual In NotIn GT LT Mask InRange NotInRange InMap NotInMap CelExpr: Post NoPost Sigkill Signal NotifyEnforcer CleanupEnforcerNotification
 usdt nop: -: Post NoPost Sigkill Signal NotifyEnforcer CleanupEnforcerNotification

@@ -3,7 +3,8 @@
 // process does that it means and another that it does not; and what the planner says of it.
 import { PolicyError, plan, resolveArgumentTypes, typeInfo, unsupported, validate } from '@weir/policy';
 import { actionNames, argumentOperatorNames, policyOfDocument, typeNames } from '@weir/policy/testing';
-import { type Carrier, carriers, type HookKind, hookKinds } from './carriers.js';
+import { type Carrier, type HookKind, hookKinds } from './carrier.js';
+import { carriers } from './carriers.js';
 
 export { hookKinds };
 export const kinds = Object.keys(hookKinds) as HookKind[];
@@ -37,6 +38,12 @@ export interface Cell {
   readonly policy?: number;
 }
 
+interface Term {
+  readonly index: number;
+  readonly operator: string;
+  readonly values: readonly string[];
+}
+
 /** What stands in a term, and what a process passes that it holds for, and another for which it does not. */
 interface Trial {
   readonly values: readonly string[];
@@ -45,9 +52,9 @@ interface Trial {
   /** Values of the same operator that hold for nothing that can be passed, where `no` cannot be done. */
   readonly opposite?: readonly string[];
   /** Where the address that is asked for is what tells cells apart otherwise. */
-  readonly mark?: { readonly index: number; readonly operator: string; readonly values: readonly string[] };
+  readonly mark?: Term;
   /** The same of who does something else, where that is told by another address. */
-  readonly markOfOther?: object;
+  readonly markOfOther?: Term;
 }
 
 function integerTrial(operator: string, negative: boolean, position = 0): Trial {
@@ -144,7 +151,7 @@ function functionTrial(operator: string): Trial {
 /** Sets of capabilities: numbers, of which the kernel knows 41 bits. */
 function capabilityTrial(operator: string, { index, types: [type] }: Carrier): Trial {
   if (operator !== 'CapabilitiesGained') return integerTrial(operator, false);
-  const newer = type === 'cred' ? '0' : index === 4 ? '3' : '4';
+  const newer = type === 'cred' ? '2' : index === 4 ? '3' : '4';
   return { values: [newer], yes: ['77', 'yes'], no: ['77', 'no'] };
 }
 
@@ -295,10 +302,12 @@ function markOf(
     }
     case 'binary':
       return { matchBinaries: [{ operator: 'In', values: [linkOf(folder, number)] }] };
-    case 'address':
-      return trial.mark === undefined
-        ? {}
-        : { matchArgs: [which === 'no' ? (trial.markOfOther ?? trial.mark) : trial.mark] };
+    case 'address': {
+      const { mark, markOfOther = mark } = trial;
+      if (mark === undefined || markOfOther === undefined) return {};
+      const both = { ...mark, values: [...new Set([...mark.values, ...markOfOther.values])] };
+      return { matchArgs: [which === '' ? both : which === 'no' ? markOfOther : mark] };
+    }
     case 'prefix': {
       const base = `${carrier.values === 'path' || carrier.inFolder === true ? `${folder}/` : ''}c${number}_`;
       const text = `${type === 'sockaddr_un' ? '@' : ''}${base}${which}`;
@@ -478,9 +487,9 @@ export function notifies(action: string): boolean {
 /** What the planner says of a policy: undefined where it plans it, else why not. */
 function refusalOf(document: object): string | undefined {
   try {
-    // What a kernel would say of the one function whose argument the matrix leaves to it.
+    // What a kernel would say of the hooks whose argument the matrix leaves to it: programs have no types.
     const { policy } = resolveArgumentTypes(policyOfDocument(document), ({ kind }) =>
-      kind === 'syscall' ? undefined : { type: 'uint64' },
+      kind === 'syscall' || kind === 'user' ? undefined : { type: 'uint64' },
     );
     const [first] = [...validate(policy).errors, ...unsupported(policy)];
     if (first !== undefined) return first.message;

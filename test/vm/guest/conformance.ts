@@ -7,8 +7,8 @@ import { copyFileSync, linkSync, mkdirSync } from 'node:fs';
 import { join } from 'node:path';
 import type { Policy } from '@weir/policy';
 import { policyOfDocument } from '@weir/policy/testing';
-import { accepted } from '../conformance/accepted.js';
-import { type Carrier, carriers } from '../conformance/carriers.js';
+import type { Carrier } from '../conformance/carrier.js';
+import { carriers } from '../conformance/carriers.js';
 import {
   askedBy,
   type Cell,
@@ -21,8 +21,8 @@ import {
   policyOfCells,
   program,
   selectorsOf,
-  types,
 } from '../conformance/matrix.js';
+import { cellsOf, type Run } from '../conformance/runs.js';
 import type { ScenarioContext } from '../scenario.js';
 import { type HookEvent, type Hooks, withHooks } from './hooks.js';
 
@@ -99,46 +99,23 @@ interface Group {
   readonly cells: readonly Cell[];
 }
 
-/** The operators and actions that the planner takes, as the table has them. */
-function takenOf(kind: string, type: string): { operators: string[]; actions: string[] } {
-  const line = accepted.split('\n').find((text) => text.startsWith(`${kind} ${type}: `));
-  const [, operators = '', actions = ''] = line?.split(': ') ?? [];
-  return {
-    operators: operators.split(' ').flatMap((name) => (name === '' ? [] : name === '-' ? noOperator : name)),
-    actions: actions.split(' ').filter((name) => name !== ''),
-  };
-}
-
 /**
- * The cells of a type. Where not all are wanted these are each operator with Post, and each action with an operator,
- * which is another one for another type.
+ * How many types of one argument a policy reads beside the number of its cell: the whole of four numbers is 448
+ * selectors, of the 512 that a policy may have on a hook.
  */
-function cellsOf(carrier: Carrier, type: string, all: boolean): { operator: string; action: string }[] {
-  const { operators, actions } = takenOf(carrier.kind, type);
-  const turn = types.indexOf(type);
-  return operators.flatMap((operator, at) =>
-    actions.flatMap((action, place) => {
-      const isItsTurn = at === (turn + 5 * place) % operators.length;
-      const isTried = (all && carrier.costly === undefined) || action === 'Post' || isItsTurn;
-      return isTried ? [{ operator, action }] : [];
-    }),
-  );
-}
+const typesMax = 4;
 
-/** How many types of one argument a policy reads beside the number of its cell. */
-const typesMax = 5;
-
-function groupsOf(all: boolean): Group[] {
+function groupsOf(which: Run): Group[] {
   return carriers.flatMap((carrier) => {
     const { kind } = carrier;
-    const tried = carrier.types.filter((type) => takenOf(kind, type).operators.length > 0);
+    const tried = carrier.types.filter((type) => cellsOf(carrier, type, which).length > 0);
     const atOnce = carrier.mark === 'number' && kind !== 'return' ? typesMax : 1;
     const chunks = Array.from({ length: Math.ceil(tried.length / atOnce) }, (_, n) =>
       tried.slice(n * atOnce, (n + 1) * atOnce),
     );
     return chunks.map((ofPolicy): Group => {
       const cells = ofPolicy.flatMap((type, position) =>
-        cellsOf(carrier, type, all).map(
+        cellsOf(carrier, type, which).map(
           (cell): Cell => ({
             ...cell,
             carrier,
@@ -269,10 +246,10 @@ async function tryBatch(
 }
 
 /**
- * Tries cells on this kernel: all of them, or each operator and each action of each type.
+ * Tries the cells of a run on this kernel.
  * @throws where one is not as it should be, naming each.
  */
-export async function tryCells(context: ScenarioContext, all: boolean): Promise<void> {
+export async function tryCells(context: ScenarioContext, which: Run): Promise<void> {
   const { run, log } = context;
   // Names of kernel objects are short, and those of paths begin with the folder.
   const folder = '/cells';
@@ -286,7 +263,7 @@ export async function tryCells(context: ScenarioContext, all: boolean): Promise<
     const made = await run('sh', ['-c', command]);
     assert.equal(made.code, 0, `${command}: ${made.stderr}`);
   }
-  const batches = batchesOf(groupsOf(all));
+  const batches = batchesOf(groupsOf(which));
   const counts = batches.map((batch) => batch.reduce((sum, { cells }) => sum + cells.length, 0));
   copyFileSync(program, join(folder, 'program'));
   for (let number = firstCell - 1; number < firstCell + Math.max(...counts); number++)

@@ -38,7 +38,8 @@
 #include <sys/xattr.h>
 #include <unistd.h>
 
-enum { FIELDS_MAX = 16, LINE_MAX_BYTES = 2048, UDP_LITE = 136 };
+/* An option that prctl(2) does not know. */
+enum { FIELDS_MAX = 16, LINE_MAX_BYTES = 2048, UDP_LITE = 136, OWN_OPTION = 0x77656972 };
 
 #define KEPT __attribute__((noinline, noclone, used))
 
@@ -124,6 +125,23 @@ static long make_file(const char *kind, const char *path) {
     }
 }
 
+static long allocate(const char *path, long offset, long length) {
+    int fd = open(path, O_WRONLY | O_CREAT, 0600);
+    long result = call(fallocate(fd, FALLOC_FL_KEEP_SIZE, offset, length));
+
+    close(fd);
+    unlink(path);
+    return result;
+}
+
+/* Of a file beside, from the place that is a descriptor's number. */
+static long allocate_beside(const char *path, int fd) {
+    char beside[LINE_MAX_BYTES];
+
+    snprintf(beside, sizeof(beside), "%s.beside", path);
+    return allocate(beside, fd, 1);
+}
+
 static long on_descriptor(const char *verb, const char *kind, const char *path) {
     int flags = kind[0] == 'd' ? O_RDONLY | O_DIRECTORY : kind[0] == 'b' ? O_RDONLY : O_RDWR | O_NONBLOCK;
     int fd = open(path, flags);
@@ -145,6 +163,10 @@ static long on_descriptor(const char *verb, const char *kind, const char *path) 
         result = call(read(fd, &byte, 1));
     else if (strcmp(verb, "map-shared") == 0)
         result = mmap(NULL, 4096, PROT_READ, MAP_SHARED, fd, 0) == MAP_FAILED ? -errno : 0;
+    else if (strcmp(verb, "prctl-fd") == 0)
+        result = call(syscall(SYS_prctl, OWN_OPTION, fd, 0, 0, 0));
+    else if (strcmp(verb, "fallocate-fd") == 0)
+        result = allocate_beside(path, fd);
     else if (strcmp(verb, "value-fd") == 0)
         result = cell_value(fd, 0);
     else
@@ -233,18 +255,25 @@ static long send_byte(char **field) {
     return result;
 }
 
-static long connect_unix(const char *name) {
-    struct sockaddr_un address = {.sun_family = AF_UNIX};
+static socklen_t unix_address(struct sockaddr_un *address, const char *name) {
     size_t length = strlen(name);
-    int fd = socket(AF_UNIX, SOCK_DGRAM, 0);
-    long result;
 
-    if (length > sizeof(address.sun_path))
-        length = sizeof(address.sun_path);
-    memcpy(address.sun_path, name, length);
+    memset(address, 0, sizeof(*address));
+    address->sun_family = AF_UNIX;
+    if (length > sizeof(address->sun_path))
+        length = sizeof(address->sun_path);
+    memcpy(address->sun_path, name, length);
     if (name[0] == '@')
-        address.sun_path[0] = 0;
-    result = call(connect(fd, (void *)&address, offsetof(struct sockaddr_un, sun_path) + length));
+        address->sun_path[0] = 0;
+    return offsetof(struct sockaddr_un, sun_path) + length;
+}
+
+static long connect_unix(const char *name) {
+    struct sockaddr_un address;
+    socklen_t length = unix_address(&address, name);
+    int fd = socket(AF_UNIX, SOCK_DGRAM, 0);
+    long result = call(connect(fd, (void *)&address, length));
+
     close(fd);
     return result;
 }
@@ -299,24 +328,46 @@ static long set_capabilities(char **field) {
     return result < 0 || !field[3] ? result : set_capabilities(field + 3);
 }
 
-/* Gives the device a name, and asks for its flags to be set as they are. */
-static long use_device(const char *old, const char *name) {
+/* Gives a device another name; where there is none of the old name, nothing. */
+static long rename_device(int fd, const char *old, const char *name) {
     struct ifreq request = {0};
-    int fd = socket(AF_INET, SOCK_DGRAM, 0);
-    long result;
 
     snprintf(request.ifr_name, IFNAMSIZ, "%s", old);
     snprintf(request.ifr_newname, IFNAMSIZ, "%s", name);
-    result = call(ioctl(fd, SIOCSIFNAME, &request));
+    return call(ioctl(fd, SIOCSIFNAME, &request));
+}
+
+/* Gives the device a name, asks for its flags to be set as they are, and gives it the old name again. */
+static long use_device(const char *old, const char *name) {
+    struct ifreq request = {0};
+    int fd = socket(AF_INET, SOCK_DGRAM, 0);
+    long result = rename_device(fd, old, name);
+
     if (result == 0) {
-        memset(&request, 0, sizeof(request));
         snprintf(request.ifr_name, IFNAMSIZ, "%s", name);
         result = call(ioctl(fd, SIOCSIFFLAGS, &request));
-        snprintf(request.ifr_newname, IFNAMSIZ, "%s", old);
-        ioctl(fd, SIOCSIFNAME, &request);
+        rename_device(fd, name, old);
     }
     close(fd);
     return result;
+}
+
+/* What a process that was killed has left: by another, which may be killed for it as well. */
+static void name_back(const char *old, const char *name) {
+    pid_t child = fork();
+
+    if (child == 0) {
+        rename_device(socket(AF_INET, SOCK_DGRAM, 0), name, old);
+        _exit(0);
+    }
+    waitpid(child, NULL, 0);
+}
+
+/* As another user, whose effective set is empty and whose permitted one is kept. */
+static long regain_capabilities(char **field) {
+    if (prctl(PR_SET_KEEPCAPS, 1) != 0 || setresuid(1, 1, 1) != 0)
+        return -errno;
+    return set_capabilities(field);
 }
 
 /* By the descriptor that bears the cell's number. */
@@ -330,21 +381,12 @@ static long seek(long offset, long cell) {
     return result;
 }
 
-static long allocate(const char *path, long offset, long length) {
-    int fd = open(path, O_WRONLY | O_CREAT, 0600);
-    long result = call(fallocate(fd, FALLOC_FL_KEEP_SIZE, offset, length));
-
-    close(fd);
-    unlink(path);
-    return result;
-}
-
 static long perform(char **field) {
     const char *verb = field[0];
     struct sockaddr_storage address;
 
     if (strcmp(verb, "prctl") == 0)
-        return call(syscall(SYS_prctl, 0x77656972, number(field[1]), number(field[2]), 0, 0));
+        return call(syscall(SYS_prctl, OWN_OPTION, number(field[1]), number(field[2]), 0, 0));
     if (strcmp(verb, "rename") == 0)
         return call(prctl(PR_SET_NAME, field[1]));
     // With the flag SB_NOUSER, which is refused behind the security hook and before the file system is looked
@@ -369,6 +411,8 @@ static long perform(char **field) {
         return open_probe(field[1]);
     if (strcmp(verb, "capset") == 0)
         return set_capabilities(field + 1);
+    if (strcmp(verb, "regain") == 0)
+        return regain_capabilities(field + 1);
     if (strcmp(verb, "device") == 0)
         return use_device(field[1], field[2]);
     if (strcmp(verb, "value") == 0)
@@ -382,6 +426,12 @@ static long perform(char **field) {
     if (strcmp(verb, "value-address") == 0 || strcmp(verb, "marked-address") == 0) {
         address_of(&address, strcmp(field[1], "6") == 0 ? AF_INET6 : AF_INET, field[6], number(field[7]));
         return verb[0] == 'v' ? cell_value((long)&address, 0) : cell_marked((long)&address, 0);
+    }
+    if (strcmp(verb, "value-unix") == 0 || strcmp(verb, "marked-unix") == 0) {
+        struct sockaddr_un local;
+        socklen_t length = unix_address(&local, field[1]);
+
+        return verb[0] == 'v' ? cell_value((long)&local, length) : cell_marked((long)&local, length);
     }
     if (strcmp(verb, "setxattr") == 0 || strcmp(verb, "writev") == 0 || strcmp(verb, "write") == 0)
         return write_text(verb, field[1], field[2]);
@@ -434,6 +484,8 @@ static void in_child(const char *flags, const char *name, char **field) {
     waitpid(child, &status, 0);
     if (executes)
         unlink(field[1]);
+    else if (strcmp(field[0], "device") == 0)
+        name_back(field[1], field[2]);
     if (!WIFSIGNALED(status))
         return;
     if (WTERMSIG(status) == SIGKILL)
