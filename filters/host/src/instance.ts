@@ -29,7 +29,9 @@ export function areaBytes(batchBytes: number, records: number): number {
 }
 
 export function describeError(error: unknown): string {
-  return error instanceof Error ? `${error.name}: ${error.message}` : 'threw what is no error';
+  if (!(error instanceof Error)) return 'threw what is no error';
+  // The engine's errors say by their name what they are; the host's own say all in words.
+  return error.name === 'Error' ? error.message : `${error.name}: ${error.message}`;
 }
 
 const text = new TextDecoder();
