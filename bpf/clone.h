@@ -51,8 +51,6 @@ static __always_inline void clone_state(struct task_struct *parent, struct task_
         to->exec_inheritable = from->exec_inheritable;
         flags |= PROCESS_STATE_BASELINE;
     }
-    // The child may be in other namespaces, so in other scopes.
-    to->scope_generation = 0;
     barrier();
     to->flags |= flags;
 }

@@ -412,9 +412,11 @@ static __always_inline int run_hook(void *ctx, argument_matcher match, permissio
         mask_clear(&work->candidates);
         if (in_scope) {
             mask_copy(&work->candidates, in_scope, words);
-        } else if (HOOK_HAS(WEIR_HOOK_FEATURE_SCOPED)) {
+        } else if (HOOK_HAS(WEIR_HOOK_FEATURE_SCOPES_CHANGE)) {
             fill_process_state(slot);
             evaluate_candidates(slot, config_index);
+        } else if (HOOK_HAS(WEIR_HOOK_FEATURE_SCOPED)) {
+            select_candidates(work, config);
         }
         if (!mask_empty(&work->candidates, words) && match(ctx, slot, config_index)) {
             take_stacks(ctx, slot);

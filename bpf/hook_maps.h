@@ -11,7 +11,6 @@ enum {
     HOOK_ARGUMENTS_MAX = WEIR_LIMIT_SLOTS_PER_HOOK,
     HOOK_TEXTS = HOOK_ARGUMENTS_MAX + 1,
     TURNED_TEXT = HOOK_ARGUMENTS_MAX,
-    SCOPE_SLOTS = 2,
     // Cgroups from the root down to one, that one included.
     WEIR_CGROUP_LEVELS_MAX = 32,
 };
@@ -36,7 +35,7 @@ struct {
 /* By generation % 2: hooks may name two generations at once, while they go over from one to the next. */
 struct {
     __uint(type, BPF_MAP_TYPE_ARRAY);
-    __uint(max_entries, SCOPE_SLOTS);
+    __uint(max_entries, WEIR_SCOPE_SLOTS);
     __type(key, __u32);
     __type(value, struct weir_scope_config);
 } scope_configs SEC(".maps");
@@ -170,6 +169,25 @@ struct whole_walk {
     __u32 place; // in the event, of the buffer that comes next
 };
 
+/* The task that runs where no process does: interrupts that find a CPU idle have it for the current one. No
+ * walk over tasks comes to those that there are, and all are the same. */
+struct {
+    __uint(type, BPF_MAP_TYPE_ARRAY);
+    __uint(max_entries, 1);
+    __type(key, __u32);
+    __type(value, struct process_state);
+} idle_state SEC(".maps");
+
+/* What scopes look at of a process, beside its state, while they are worked out. */
+struct scope_subject {
+    __u32 pid;
+    __u32 namespace_pid;
+    __u32 pid_namespace;
+    __u32 known; // subject_known bits
+    struct weir_mask lineage;
+    struct weir_mask parent_lineage;
+};
+
 /* What one run of a hook program works on, besides its texts and the scratch memory that all programs share.
  */
 struct hook_work {
@@ -223,6 +241,9 @@ struct hook_work {
     struct whole_walk whole_walk;
     __u32 whole_bytes[HOOK_ARGUMENTS_MAX]; // of the buffers of an event, by place, that it has whole
     struct class_key class_key;            // its scopes are those that the process is in
+    __u32 class_id;
+    struct scope_subject subject;
+    struct process_scopes scopes; // of the current process
     struct weir_argument arguments[HOOK_ARGUMENTS_MAX];
 };
 

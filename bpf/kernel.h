@@ -219,6 +219,7 @@ struct signal_struct {
 };
 
 struct task_struct {
+    unsigned int __state;
     unsigned int flags;
     int pid;
     int tgid;
@@ -236,6 +237,11 @@ struct task_struct {
     kuid_t loginuid;
 };
 
+/* Context of a walk over tasks. */
+struct bpf_iter__task {
+    struct task_struct *task;
+};
+
 struct linux_binprm {
     struct file *file;
     unsigned int per_clear;
@@ -248,6 +254,8 @@ struct linux_binprm {
     0xeffffff7 // inode number of every anonymous mount namespace, from 6.18 on; 0 before
 #define WEIR_PF_KTHREAD 0x00200000
 #define WEIR_SIGNAL_GROUP_EXIT 0x00000004
+#define WEIR_TASK_NEW 0x00000800
+#define WEIR_PID_INIT_INO 0xeffffffc // inode number of the first pid namespace
 #define WEIR_S_ISUID 0004000
 #define WEIR_S_ISGID 0002000
 #define WEIR_S_IXGRP 0000010

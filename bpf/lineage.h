@@ -208,6 +208,26 @@ static __always_inline __u32 own_namespace_pid(const struct task_struct *task, b
     return nr;
 }
 
+/* Inode number of the pid namespace that a task is in, 0 where it cannot be read. Its address is read as a
+ * number: see task_namespace_pid. */
+static __always_inline __u32 pid_namespace_of(const struct task_struct *task) {
+    __u64 address = 0;
+    __u32 level = 0, inum = 0;
+    const struct pid_namespace *namespace = NULL;
+    long error = bpf_probe_read_kernel(&address, sizeof(address), &task->thread_pid);
+    const struct pid *pid = (const void *)address;
+
+    error |= bpf_probe_read_kernel(&level, sizeof(level), &pid->level);
+    const struct upid *own = (const void *)(address + bpf_core_field_offset(struct pid, numbers) +
+                                            (__u64)level * bpf_core_type_size(struct upid));
+
+    error |= bpf_probe_read_kernel(&namespace, sizeof(namespace), &own->ns);
+    error |= bpf_probe_read_kernel(&inum, sizeof(inum), &namespace->ns.inum);
+    if (error)
+        count_failure(WEIR_FAILURE_PLACE_NAMESPACE_PID);
+    return error ? 0 : inum;
+}
+
 /* Gives a child the lineages of its parent, and those that begin with its own numbers. */
 static __always_inline void lineage_fork(struct process_state *from, struct process_state *to,
                                          const struct task_struct *child,

@@ -58,6 +58,7 @@ struct scratch {
     __u8 path[WEIR_PATH_BUFFER_BYTES];
     struct path_walk walk;
     struct path_text text; // of the binary that a state is filled in with
+    __u64 viewer;          // the task that paths are read for, where it is not the current one
     // For a key of the tries or whatever else a program needs for a moment and has no stack for.
     __u8 key[512];
 };
@@ -75,17 +76,25 @@ _Static_assert(sizeof(struct weir_exec_record) + 2 * WEIR_LIMIT_PATH_BYTES + WEI
 
 // Bytes of a binary's path at either end that are kept for matching; as the tries take.
 #define WEIR_STATE_TEXT_BYTES 256
+// Generations of scopes that are in use at once.
+#define WEIR_SCOPE_SLOTS 2
 _Static_assert(WEIR_LIMIT_TRIE_DATA_BYTES <= WEIR_STATE_TEXT_BYTES, "process_state holds what a trie takes");
+
+// In which scopes a process is, of one generation of them. Worked out by scope.bpf.c, read by the hooks.
+struct process_scopes {
+    // Generation and class, by one load and store: generation below, class above. 0: not worked out.
+    // The class is the number of the set `in`; 0 where that has none.
+    __u64 generation_class;
+    // Look-ups that could not be decided.
+    __u32 undecided;
+    __u32 reserved;
+    struct weir_mask in;
+};
 
 // What is known of a process, kept on its thread group's leader. See process.h.
 struct process_state {
     // When it last called exec, or was created; boot-time clock. With the pid it is the exec_id.
     __u64 exec_ns;
-    // 0: not evaluated since the last exec. Else the generation of scopes in which scope_class holds.
-    __u32 scope_generation;
-    // Interned set of the scopes that the process is in. The hooks write it (the class first, then the
-    // generation).
-    __u32 scope_class;
     // Bytes of the whole path of the binary, as far as it was read; 0 for kernel threads.
     __u32 binary_length;
     // process_state_flag bits.
@@ -106,6 +115,8 @@ struct process_state {
     // As they were at the last exec: inode numbers by namespace_kind, capabilities.
     __u32 exec_namespaces[10];
     __u64 exec_permitted, exec_effective, exec_inheritable;
+    // By generation % 2: while hooks go over from one to the next, both are in use.
+    struct process_scopes scopes[WEIR_SCOPE_SLOTS];
 };
 
 enum process_state_flag {
@@ -185,13 +196,30 @@ struct {
 
 // What is known of each process. Key: task, always the leader of the thread group.
 // Written by the process sensor (fork, exec, exit), and by process_state_get() for processes that were there
-// before; the scope fields by the hooks. Read by the hooks. Deleted by the kernel with the task.
+// before; the scopes by scope.bpf.c. Read by the hooks. Deleted by the kernel with the task.
 struct {
     __uint(type, BPF_MAP_TYPE_TASK_STORAGE);
     __uint(map_flags, BPF_F_NO_PREALLOC);
     __type(key, int);
     __type(value, struct process_state);
 } process_states SEC(".maps");
+
+// Programs that the process sensor's go on with at an exec and at a fork: there the scopes of a process are
+// worked out (scope.bpf.c). Written by the agent, once a policy has scopes. Two, as the kernel takes programs
+// of one tracepoint only into each.
+struct {
+    __uint(type, BPF_MAP_TYPE_PROG_ARRAY);
+    __uint(max_entries, 1);
+    __type(key, __u32);
+    __type(value, __u32);
+} scope_at_exec SEC(".maps");
+
+struct {
+    __uint(type, BPF_MAP_TYPE_PROG_ARRAY);
+    __uint(max_entries, 1);
+    __type(key, __u32);
+    __type(value, __u32);
+} scope_at_fork SEC(".maps");
 
 // Which scratch slots of a CPU are in use. Key: 0; value: a bit for each slot. Written by scratch.h alone.
 struct {

@@ -311,14 +311,20 @@ __noinline int path_read_at(__u32 slot, __u64 vfsmount_at, __u64 dentry_at, __u3
         return 0;
     }
     if (vfsmount) {
-        struct task_struct *task = bpf_get_current_task_btf();
         // A kernel thread has a root too. A task that is past exit_fs() has none: the walk then ends at the
         // root of its mount namespace.
+#ifdef WEIR_PATHS_OF_OTHERS
+        const struct task_struct *task = (const void *)scratch->viewer;
+        walk->root_dentry = (__u64)BPF_CORE_READ(task, fs, root.dentry);
+        walk->root_vfsmount = (__u64)BPF_CORE_READ(task, fs, root.mnt);
+#else
+        struct task_struct *task = bpf_get_current_task_btf();
         struct fs_struct *fs = task->fs;
         if (fs) {
             walk->root_dentry = (__u64)fs->root.dentry;
             walk->root_vfsmount = (__u64)fs->root.mnt;
         }
+#endif
         walk->mount = vfsmount_at - bpf_core_field_offset(struct mount, mnt);
         walk->mount_root = (__u64)BPF_CORE_READ(vfsmount, mnt_root);
 

@@ -21,6 +21,7 @@ int process_exec(__u64 *context) {
         return 0;
     exec_record_send(scratch, slot, task, bprm);
     scratch_release(slot);
+    bpf_tail_call(context, &scope_at_exec, 0);
     return 0;
 }
 
@@ -34,10 +35,11 @@ int process_clone(__u64 *context) {
         return 0;
     clone_state(parent, child);
     struct scratch *scratch = scratch_claim(&slot);
-    if (!scratch)
-        return 0;
-    clone_record_send(scratch, slot, child);
-    scratch_release(slot);
+    if (scratch) {
+        clone_record_send(scratch, slot, child);
+        scratch_release(slot);
+    }
+    bpf_tail_call(context, &scope_at_fork, 0);
     return 0;
 }
 

@@ -85,26 +85,6 @@ __noinline int rules_of_workload(void) {
     return narrowing.defaults[WEIR_NARROWING_ATTRIBUTE_CGROUP];
 }
 
-/* Inode number of the pid namespace that a task is in, 0 where it cannot be read. Its address is read as a
- * number: see task_namespace_pid. */
-static __always_inline __u32 pid_namespace_of(const struct task_struct *task) {
-    __u64 address = 0;
-    __u32 level = 0, inum = 0;
-    const struct pid_namespace *namespace = NULL;
-    long error = bpf_probe_read_kernel(&address, sizeof(address), &task->thread_pid);
-    const struct pid *pid = (const void *)address;
-
-    error |= bpf_probe_read_kernel(&level, sizeof(level), &pid->level);
-    const struct upid *own = (const void *)(address + bpf_core_field_offset(struct pid, numbers) +
-                                            (__u64)level * bpf_core_type_size(struct upid));
-
-    error |= bpf_probe_read_kernel(&namespace, sizeof(namespace), &own->ns);
-    error |= bpf_probe_read_kernel(&inum, sizeof(inum), &namespace->ns.inum);
-    if (error)
-        count_failure(WEIR_FAILURE_PLACE_NAMESPACE_PID);
-    return error ? 0 : inum;
-}
-
 /* Decides for the current process, whose state is filled in. Not static, for its stack. */
 __noinline int narrow(__u32 slot) {
     struct task_struct *task = bpf_get_current_task_btf();

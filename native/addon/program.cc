@@ -232,6 +232,7 @@ void Program::define(Napi::Env env, Instance &instance) {
     Napi::Function constructor =
         DefineClass(env, "Program",
                     {InstanceMethod<&Program::getFd>("fd"), InstanceMethod<&Program::attach>("attach"),
+                     InstanceMethod<&Program::iterate>("iterate"),
                      InstanceMethod<&Program::stats>("stats"), InstanceMethod<&Program::testRun>("testRun"),
                      InstanceMethod<&Program::clone>("clone"), InstanceMethod<&Program::pin>("pin"),
                      InstanceMethod<&Program::close>("close")});
@@ -307,6 +308,26 @@ Napi::Value Program::attach(const Napi::CallbackInfo &info) {
         return env.Undefined();
     }
     return Link::wrap(env, std::move(attached.link), std::move(attached.event));
+}
+
+// Runs an iterator to its end. What it writes is passed over.
+Napi::Value Program::iterate(const Napi::CallbackInfo &info) {
+    Napi::Env env = info.Env();
+    if (!open(env)) {
+        return env.Undefined();
+    }
+    DECLARE_LIBBPF_OPTS(bpf_link_create_opts, options);
+    const Fd link(bpf_link_create(fd_.get(), 0, BPF_TRACE_ITER, &options));
+    const Fd walk(link.valid() ? bpf_iter_create(link.get()) : -1);
+    char written[4096];
+    ssize_t length = walk.valid() ? 1 : -1;
+    while (length > 0 || (length < 0 && walk.valid() && (errno == EINTR || errno == EAGAIN))) {
+        length = read(walk.get(), written, sizeof(written));
+    }
+    if (length < 0) {
+        throwError(env, "SYSTEM_FAILED", "iterator " + name_ + " cannot be run", errno);
+    }
+    return env.Undefined();
 }
 
 Napi::Value Program::stats(const Napi::CallbackInfo &info) {

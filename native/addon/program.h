@@ -17,6 +17,7 @@ class Program : public Napi::ObjectWrap<Program> {
   private:
     Napi::Value getFd(const Napi::CallbackInfo &info);
     Napi::Value attach(const Napi::CallbackInfo &info);
+    Napi::Value iterate(const Napi::CallbackInfo &info);
     Napi::Value stats(const Napi::CallbackInfo &info);
     Napi::Value testRun(const Napi::CallbackInfo &info);
     Napi::Value clone(const Napi::CallbackInfo &info);

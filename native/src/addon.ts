@@ -37,6 +37,7 @@ export interface RawProgram {
     /** Of a uprobe: offset in the file of its counter. */
     counterOffset?: number,
   ): RawLink;
+  iterate(): void;
   stats(): {
     runCount: bigint;
     runTimeNs: bigint;

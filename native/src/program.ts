@@ -145,6 +145,11 @@ export class BpfProgram {
     return guard(() => this.raw().testRun(options.context, 1)).returned;
   }
 
+  /** Runs an iterator (`iter/task` and the like) over all that it comes to. What it writes is passed over. */
+  iterate(): void {
+    guard(() => this.raw().iterate());
+  }
+
   /** Pins the program at a path on a BPF file system. */
   pin(path: string): void {
     guard(() => this.raw().pin(path));

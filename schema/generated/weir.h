@@ -230,6 +230,7 @@ enum weir_hook_feature {
     WEIR_HOOK_FEATURE_THROTTLE = 16384, // a throttle of the node holds events back
     WEIR_HOOK_FEATURE_IMA_HASH = 131072, // events have the hash of the file that the LSM hook is about
     WEIR_HOOK_FEATURE_SCOPED = 65536, // a selector holds for some processes only
+    WEIR_HOOK_FEATURE_SCOPES_CHANGE = 262144, // for which processes a selector holds may change while they run: it is looked at at each hit
 };
 
 // Bits of a selector, as bit values.
@@ -1187,7 +1188,7 @@ struct weir_hook_config {
     __u32 config_id; // never reused; the dimension d has the id config_id * dimensions_per_hook + d in the look-up maps
     __u32 selector_count; // bits in use
     __u32 scope_generation; // the generation of scopes whose numbers scope_of holds
-    __u32 is_changing; // 1: a scope of its selectors looks at what may change while a process runs, so it is evaluated at each hit
+    __u32 reserved; // 0
     struct weir_mask unscoped; // selectors that hold for every process
     struct weir_mask holding; // selectors that deny what cannot be decided
     __u16 scope_of[512]; // number of the scope of each selector, 65535 for none
@@ -1197,7 +1198,7 @@ _Static_assert(sizeof(struct weir_hook_config) == 3216, "hook_config");
 _Static_assert(__builtin_offsetof(struct weir_hook_config, config_id) == 0, "hook_config.config_id");
 _Static_assert(__builtin_offsetof(struct weir_hook_config, selector_count) == 4, "hook_config.selector_count");
 _Static_assert(__builtin_offsetof(struct weir_hook_config, scope_generation) == 8, "hook_config.scope_generation");
-_Static_assert(__builtin_offsetof(struct weir_hook_config, is_changing) == 12, "hook_config.is_changing");
+_Static_assert(__builtin_offsetof(struct weir_hook_config, reserved) == 12, "hook_config.reserved");
 _Static_assert(__builtin_offsetof(struct weir_hook_config, unscoped) == 16, "hook_config.unscoped");
 _Static_assert(__builtin_offsetof(struct weir_hook_config, holding) == 80, "hook_config.holding");
 _Static_assert(__builtin_offsetof(struct weir_hook_config, scope_of) == 144, "hook_config.scope_of");

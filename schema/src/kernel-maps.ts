@@ -43,6 +43,8 @@ export const sharedMapNames = [
   'process_states',
   'scratch_claims',
   'scratch_slots',
+  'scope_at_exec',
+  'scope_at_fork',
   'lineage_configs',
   'lineage_strings',
   'lineage_pids',
@@ -178,6 +180,10 @@ export const hookFeature = enumeration(
     throttle: [16384, 'a throttle of the node holds events back'],
     ima_hash: [131072, 'events have the hash of the file that the LSM hook is about'],
     scoped: [65536, 'a selector holds for some processes only'],
+    scopes_change: [
+      262144,
+      'for which processes a selector holds may change while they run: it is looked at at each hit',
+    ],
   },
 );
 
@@ -316,11 +322,7 @@ export const hookConfig = layout('hook_config', 'The selectors of a hook, of all
   ),
   field('selector_count', 'u32', 'bits in use'),
   field('scope_generation', 'u32', 'the generation of scopes whose numbers scope_of holds'),
-  field(
-    'is_changing',
-    'u32',
-    '1: a scope of its selectors looks at what may change while a process runs, so it is evaluated at each hit',
-  ),
+  field('reserved', 'u32', '0'),
   field('unscoped', { struct: mask, count: 1 }, 'selectors that hold for every process'),
   field('holding', { struct: mask, count: 1 }, 'selectors that deny what cannot be decided'),
   field(

@@ -180,7 +180,7 @@ export function encodeSpec(
   specId: number,
   places: readonly (ArgumentPlace | undefined)[] = [],
   fieldOf: (hook: HookPlan, argument: PlannedArgument) => FieldPlan = fieldPlanOf,
-  scopes: Pick<ScopePlan, 'dimensions'> = { dimensions: [] },
+  scopes: Pick<ScopePlan, 'dimensions' | 'changing'> = { dimensions: [], changing: 0n },
 ): Uint8Array {
   const bytes = new Uint8Array(HOOK_SPEC_BYTES);
   const planned = orderedDimensions(hook);
@@ -215,7 +215,7 @@ export function encodeSpec(
       argumentCount: all.length,
       dimensionCount: dimensions.length,
       wordCount: wordsFor(hook.selectors.length),
-      features: featuresOf(hook),
+      features: featuresOf(hook, scopes),
       entryDimensionCount: planned.filter((dimension) => !isOfReturn(hook, dimension)).length,
       whole: bitsOf([...hook.arguments.keys()].filter((n) => hook.arguments[n]?.buffer?.whole === true)),
       types: all.reduce((bits, { type }) => bits | (1n << BigInt(type)), 0n),
@@ -231,13 +231,20 @@ export function encodeSpec(
   return bytes;
 }
 
+/** Whether what a hook's scopes look at may change while a process runs. */
+function isChanging({ selectors }: HookPlan, { changing }: Pick<ScopePlan, 'changing'>): boolean {
+  return selectors.some(({ scope }) => scope !== null && ((changing >> BigInt(scope)) & 1n) === 1n);
+}
+
 function isScoped({ selectors }: HookPlan): boolean {
   return selectors.some(({ scope }) => scope !== null);
 }
 
-/** What scopes look at, where the selectors of a hook have any: of attributes that share code the first. */
-function scopeBits(hook: HookPlan, { dimensions }: Pick<ScopePlan, 'dimensions'>): number {
-  if (!isScoped(hook)) return 0;
+/** What a hook's program looks at to find the scopes of a process, where they are not worked out beforehand: of
+ * attributes that share code the first. */
+function scopeBits(hook: HookPlan, scopes: Pick<ScopePlan, 'dimensions' | 'changing'>): number {
+  const { dimensions } = scopes;
+  if (!isChanging(hook, scopes)) return 0;
   const families = [
     ScopeAttribute.capPermitted,
     ScopeAttribute.capPermittedChanges,
@@ -260,8 +267,6 @@ function bitsOf(numbers: readonly number[]): number {
 export interface ConfigIds {
   readonly configId: number;
   readonly scopeGeneration: number;
-  /** The scopes that look at what may change while a process runs. */
-  readonly changingScopes: Mask;
 }
 
 export function encodeHookConfig(hook: HookPlan, ids: ConfigIds): Uint8Array {
@@ -277,11 +282,6 @@ export function encodeHookConfig(hook: HookPlan, ids: ConfigIds): Uint8Array {
       configId: ids.configId,
       selectorCount: hook.selectors.length,
       scopeGeneration: ids.scopeGeneration,
-      isChanging: hook.selectors.some(
-        ({ scope }) => scope !== null && ((ids.changingScopes >> BigInt(scope)) & 1n) === 1n,
-      )
-        ? 1
-        : 0,
       unscoped: { words: maskWords(unscoped) },
       holding: { words: maskWords(deniersOfUndecided(hook)) },
       // Of all that there may be: programs look at the numbers of more selectors than there are.
@@ -336,7 +336,7 @@ function deniersOfUndecided({ selectors }: HookPlan): Mask {
 }
 
 /** What the selectors of a hook use beyond the plain. */
-function featuresOf(hook: HookPlan): number {
+function featuresOf(hook: HookPlan, scopes: Pick<ScopePlan, 'changing'>): number {
   const { selectors, returns, syscall, arguments: all } = hook;
   const notifying = (1 << Action.notifyenforcer) | (1 << Action.cleanupenforcernotification);
   const isEnforcing = selectors.every(({ isEnforcer }) => isEnforcer === true);
@@ -348,6 +348,7 @@ function featuresOf(hook: HookPlan): number {
   if (returns && syscall) features |= HookFeature.systemCall;
   if (hook.dimensions.some(hasLongTexts)) features |= HookFeature.longTexts;
   if (isScoped(hook)) features |= HookFeature.scoped;
+  if (isChanging(hook, scopes)) features |= HookFeature.scopesChange;
   if (deniersOfUndecided(hook) !== 0n) features |= HookFeature.holdsUndecided;
   for (const { rateLimit, stacks, imaHash, actions, isEnforcer, set } of selectors) {
     if (imaHash === true) features |= HookFeature.imaHash;

@@ -15,7 +15,7 @@ import {
   waitGracePeriod,
 } from '@weir/native';
 import { syscallNumber } from '@weir/policy';
-import { type CallKey, HOOK_STATE_BYTES, limits, readCallKey } from '@weir/schema';
+import { type CallKey, HOOK_STATE_BYTES, limits, readCallKey, SCOPE_CONFIG_BYTES } from '@weir/schema';
 import { callPlaces } from './call-places.js';
 import { Counts } from './counts.js';
 import type { EntryMap, MapEntry } from './entries.js';
@@ -24,6 +24,7 @@ import { HookPlaces, type LoadRequest } from './hook-places.js';
 import { type HookProgram, type ProgramKind, type SlottedKind, templates } from './hook-program.js';
 import { systemCallEntries } from './kernel-names.js';
 import { type Denial, type Prevention, Preventions, u64 } from './prevention.js';
+import { ProcessScopes } from './process-scopes.js';
 import { SocketOwners } from './socket-owners.js';
 import { throttledSpec } from './throttled-spec.js';
 
@@ -84,6 +85,7 @@ const workingMaps = [
   'binding_counts',
   'socket_owners',
   'ima_kept',
+  'idle_state',
 ] as const;
 
 function checkParameters({ symbol, lastParameter }: LoadRequest, known: KernelFunction): void {
@@ -124,6 +126,7 @@ export class HookKernel {
   readonly #configs = new Map<string, Uint8Array>();
   #preventions: Preventions | undefined;
   #socketOwners: SocketOwners | undefined;
+  #processScopes: ProcessScopes | undefined;
   readonly #places: HookPlaces;
   #counts: Counts | undefined;
   #flip: BpfProgram | undefined;
@@ -396,6 +399,23 @@ export class HookKernel {
     this.#socketOwners.watch();
   }
 
+  /**
+   * Works out in which scopes all processes are, of the generations whose configuration is written; those that fork and
+   * execute from now on are worked out as they do.
+   * @throws {PolicyLoadError} where this kernel does not let it
+   */
+  workOutScopes(): void {
+    const path = join(dirname(this.#options.objectPath), 'scope.bpf.o');
+    this.#processScopes ??= new ProcessScopes(path, this.#mapsOf(path));
+    this.#processScopes.follow();
+    this.#processScopes.walk();
+  }
+
+  /** Whether the scopes of processes are worked out as they are to be; `mend` sees to it. */
+  areProcessesFollowed(mend: boolean): boolean {
+    return this.#processScopes?.isFollowing(mend) ?? true;
+  }
+
   /** Whether owners of sockets are kept true, where they are to be; `mend` begins anew, with none. */
   areSocketOwnersKept(mend: boolean): boolean {
     const owners = this.#socketOwners;
@@ -464,6 +484,19 @@ export class HookKernel {
   writeHookConfig(index: number, config: Uint8Array): void {
     this.#map('hook_configs').update(u32(index), config);
     this.#configs.set(`hook_configs ${index}`, config);
+  }
+
+  /** Has the scopes of other generations than this one worked out no more. */
+  forgetOtherScopes(generation: number): void {
+    this.writeScopeConfig(generation + 1, new Uint8Array(SCOPE_CONFIG_BYTES));
+  }
+
+  /** Writes the scopes of another generation than that in force. Programs go by its number, so that comes last. */
+  prepareScopes(generation: number, config: Uint8Array): void {
+    const unnumbered = config.slice();
+    unnumbered.set(new Uint8Array(4));
+    this.writeScopeConfig(generation, unnumbered);
+    this.writeScopeConfig(generation, config);
   }
 
   writeScopeConfig(generation: number, config: Uint8Array): void {
@@ -574,6 +607,7 @@ export class HookKernel {
     this.#closed = true;
     this.#preventions?.close();
     this.#socketOwners?.close();
+    this.#processScopes?.close();
     this.#places.close();
     for (const template of this.#templates.values()) template.close();
     for (const object of this.#objects.values()) object.close();

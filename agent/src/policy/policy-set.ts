@@ -144,6 +144,7 @@ export class PolicySet {
   #hookIds = 0;
   #specIds = 0;
   #configIds = 0;
+  #generations = 0;
   #queue: Promise<unknown> = Promise.resolve();
   #closed = false;
 
@@ -256,6 +257,10 @@ export class PolicySet {
     check('scopes', this.#scopes.entries);
     if (this.#scopes.generation > 0 && !kernel.areScopesAsWritten(this.#scopes.generation, mend))
       found.push('scopes: their configuration in the kernel was changed by another hand');
+    if (!kernel.areProcessesFollowed(mend))
+      found.push('scopes: the programs that work out those of processes run no more at forks and execs');
+    // Of whom no room was left for when it began.
+    if (this.#scopes.plan.scopeCount > 0) kernel.workOutScopes();
     if (!kernel.areSocketOwnersKept(mend))
       found.push('owners of sockets: the program that forgets them is attached no more');
     // A program that ends within a function never returns from it.
@@ -543,8 +548,10 @@ export class PolicySet {
       if (tellsOwners !== undefined) kernel.keepSocketOwners(true);
       const digest = digestOf(scopePlan);
       if (digest !== scopes.digest) {
-        // One that was written in vain is written anew: the other place holds the one in force.
-        const generation = scopes.generation + 1;
+        // The other place holds the one in force. A number that was given in vain is not given again: processes may
+        // have been worked out under it.
+        while (++this.#generations % 2 === scopes.generation % 2);
+        const generation = this.#generations;
         this.#lineages.include(scopePlan.lineages);
         const entries = encodeScopeEntries(scopePlan, generation, hostNamespaces, this.#lineages.numbers());
         kernel.writeEntries(entries);
@@ -552,7 +559,9 @@ export class PolicySet {
         workloads = this.#workloads.prepare(scopePlan, generation);
         kernel.writeEntries(workloads.entries);
         written.push(...workloads.entries);
-        kernel.writeScopeConfig(generation, encodeScopeConfig(scopePlan, generation));
+        kernel.prepareScopes(generation, encodeScopeConfig(scopePlan, generation));
+        // All processes are known in it before a hook asks.
+        if (scopePlan.scopeCount > 0) kernel.workOutScopes();
         stale.push(...scopes.entries);
         scopes = { digest, generation, plan: scopePlan, entries };
       }
@@ -596,10 +605,7 @@ export class PolicySet {
             `more than ${limits.hooks} hooks; the kernel stage takes no more`,
           );
         }
-        kernel.writeHookConfig(
-          configIndex,
-          encodeHookConfig(hook, { configId, scopeGeneration, changingScopes: scopes.plan.changing }),
-        );
+        kernel.writeHookConfig(configIndex, encodeHookConfig(hook, { configId, scopeGeneration }));
         flips.push(() => {
           kernel.setState(hookId, configIndex, specId);
           ready?.program.enter();
@@ -620,6 +626,7 @@ export class PolicySet {
         });
       }
     } catch (error) {
+      kernel.forgetOtherScopes(this.#scopes.generation);
       kernel.deleteEntries(written);
       await this.#lineages.retain(this.#scopes.plan.lineages);
       throw new CommitError(current, error);
@@ -639,6 +646,7 @@ export class PolicySet {
     // Nothing below can be refused: each flip is one store.
     for (const flip of flips) flip();
     stale.push(...(workloads?.commit() ?? []));
+    const generationBefore = this.#scopes.generation;
     this.#hooks.clear();
     for (const [key, hook] of next) this.#hooks.set(key, hook);
     this.#scopes = scopes;
@@ -648,6 +656,7 @@ export class PolicySet {
       for (const program of takingOver) program.settleIn();
       await kernel.settle();
     }
+    if (scopes.generation !== generationBefore) kernel.forgetOtherScopes(scopes.generation);
     kernel.deleteEntries(stale);
     if (tellsOwners === undefined) kernel.keepSocketOwners(false);
     for (const program of closing) program.close();

@@ -529,6 +529,8 @@ export const HookFeature = {
   imaHash: 131072,
   /** a selector holds for some processes only */
   scoped: 65536,
+  /** for which processes a selector holds may change while they run: it is looked at at each hit */
+  scopesChange: 262144,
 } as const;
 export type HookFeature = (typeof HookFeature)[keyof typeof HookFeature];
 /** Names of hook_feature, by number, as events and the archive spell them. */
@@ -550,6 +552,7 @@ export const hookFeatureNames: Readonly<Record<number, string>> = {
   16384: 'throttle',
   131072: 'ima_hash',
   65536: 'scoped',
+  262144: 'scopes_change',
 };
 
 /** Bits of a selector, as bit values. */
@@ -3864,7 +3867,7 @@ export function makeHookState(fields: Partial<HookState> = {}): HookState {
 export const HOOK_CONFIG_CONFIG_ID_AT = 0;
 export const HOOK_CONFIG_SELECTOR_COUNT_AT = 4;
 export const HOOK_CONFIG_SCOPE_GENERATION_AT = 8;
-export const HOOK_CONFIG_IS_CHANGING_AT = 12;
+export const HOOK_CONFIG_RESERVED_AT = 12;
 export const HOOK_CONFIG_UNSCOPED_AT = 16;
 export const HOOK_CONFIG_HOLDING_AT = 80;
 export const HOOK_CONFIG_SCOPE_OF_AT = 144;
@@ -3879,8 +3882,8 @@ export interface HookConfig {
   selectorCount: number;
   /** the generation of scopes whose numbers scope_of holds */
   scopeGeneration: number;
-  /** 1: a scope of its selectors looks at what may change while a process runs, so it is evaluated at each hit */
-  isChanging: number;
+  /** 0 */
+  reserved: number;
   /** selectors that hold for every process */
   unscoped: Mask;
   /** selectors that deny what cannot be decided */
@@ -3897,7 +3900,7 @@ export function readHookConfig(view: DataView, at: number): HookConfig {
     configId: view.getUint32(at, true),
     selectorCount: view.getUint32(at + 4, true),
     scopeGeneration: view.getUint32(at + 8, true),
-    isChanging: view.getUint32(at + 12, true),
+    reserved: view.getUint32(at + 12, true),
     unscoped: readMask(view, at + 16),
     holding: readMask(view, at + 80),
     scopeOf: Array.from({ length: 512 }, (_, i) => view.getUint16(at + 144 + i * 2, true)),
@@ -3910,7 +3913,7 @@ export function writeHookConfig(view: DataView, at: number, value: HookConfig): 
   view.setUint32(at, value.configId, true);
   view.setUint32(at + 4, value.selectorCount, true);
   view.setUint32(at + 8, value.scopeGeneration, true);
-  view.setUint32(at + 12, value.isChanging, true);
+  view.setUint32(at + 12, value.reserved, true);
   writeMask(view, at + 16, value.unscoped);
   writeMask(view, at + 80, value.holding);
   value.scopeOf.slice(0, 512).forEach((item, i) => {
