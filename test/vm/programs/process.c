@@ -171,7 +171,17 @@ static void ask(void) {
     syscall(SYS_readahead, -1, 0x57454953, 0);
 }
 
-// Ends with a code, or where that is -1 asks first and ends with 0.
+// Says "ready", and asks at the end of its input.
+static void ask_later(void) {
+    char byte;
+    if (write(1, "ready\n", 6) != 6)
+        fail("write");
+    while (read(0, &byte, 1) > 0)
+        ;
+    ask();
+}
+
+// Ends with a code, or where that is -1 asks first, where it is -2 later, and ends with 0.
 static void *leave_after_leader(void *code) {
     char path[64], state = 0;
     // The leader is a zombie ("Z") once it has ended.
@@ -189,6 +199,9 @@ static void *leave_after_leader(void *code) {
     } while (state != 'Z');
     if ((long)code == -1) {
         ask();
+        code = NULL;
+    } else if ((long)code == -2) {
+        ask_later();
         code = NULL;
     }
     syscall(SYS_exit, (int)(long)code);
@@ -308,12 +321,10 @@ int main(int count, char **arguments) {
         else
             wait_for(child);
     } else if (!strcmp(way, "ask-later") && given == 0) {
-        char byte;
-        if (write(1, "ready\n", 6) != 6)
-            fail("write");
-        while (read(0, &byte, 1) > 0)
-            ;
-        ask();
+        ask_later();
+    } else if (!strcmp(way, "ask-thread-later") && given == 0) {
+        start(leave_after_leader, (void *)-2L);
+        syscall(SYS_exit, 0);
     } else {
         fprintf(stderr, "process: no such way: %s\n", way);
         return 99;
