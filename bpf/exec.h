@@ -182,6 +182,9 @@ static __always_inline void exec_record_send(struct scratch *scratch, __u32 slot
     end = record_append_path(scratch, end, &text, &record->binary);
     struct process_state *state = process_state_make(task->group_leader);
     if (state) {
+        // Worked out anew when the state is written (scope.bpf.c).
+        state->scopes[0].generation_class = 0;
+        state->scopes[1].generation_class = 0;
         process_state_write(state, scratch, &text, record->time_ns);
         __builtin_memcpy(state->exec_namespaces, record->namespaces, sizeof(state->exec_namespaces));
         state->exec_permitted = record->cap_permitted;

@@ -45,9 +45,6 @@ static __always_inline void process_state_write(struct process_state *state, con
     path_copy_reverse(scratch, state->reverse);
     state->binary_length = text->length;
     state->exec_ns = exec_ns;
-    // Worked out anew by whoever has changed it.
-    state->scopes[0].generation_class = 0;
-    state->scopes[1].generation_class = 0;
     barrier();
     state->flags = flags;
 }
