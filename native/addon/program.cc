@@ -232,10 +232,9 @@ void Program::define(Napi::Env env, Instance &instance) {
     Napi::Function constructor =
         DefineClass(env, "Program",
                     {InstanceMethod<&Program::getFd>("fd"), InstanceMethod<&Program::attach>("attach"),
-                     InstanceMethod<&Program::iterate>("iterate"),
-                     InstanceMethod<&Program::stats>("stats"), InstanceMethod<&Program::testRun>("testRun"),
-                     InstanceMethod<&Program::clone>("clone"), InstanceMethod<&Program::pin>("pin"),
-                     InstanceMethod<&Program::close>("close")});
+                     InstanceMethod<&Program::iterate>("iterate"), InstanceMethod<&Program::stats>("stats"),
+                     InstanceMethod<&Program::testRun>("testRun"), InstanceMethod<&Program::clone>("clone"),
+                     InstanceMethod<&Program::pin>("pin"), InstanceMethod<&Program::close>("close")});
     instance.program = Napi::Persistent(constructor);
 }
 
