@@ -9,6 +9,7 @@ import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { whyNothingLoads } from '@weir/native';
+import { syscallNames, syscallNumber } from '@weir/policy';
 import { measureHookCosts, median, mixedSelectors } from '../vm/dist/guest/hook-costs.js';
 import { policyWith, withHooks } from '../vm/dist/guest/hooks.js';
 import { cacheFolder } from '../vm/dist/places.js';
@@ -56,6 +57,9 @@ const rare = [
   'vhangup',
 ];
 
+/** Calls of one list, some of which no kernel has any more. */
+const listed = [...syscallNames].filter((name) => syscallNumber(name) !== undefined).slice(0, 300);
+
 await withHooks(async (hooks) => {
   const costs = await measureHookCosts(hooks, {
     call: 'sys_openat',
@@ -90,6 +94,27 @@ await withHooks(async (hooks) => {
     took.push(performance.now() - startMs);
   }
   result.loadMs10Hooks = rounded(median(took), 1);
+
+  const list = policyWith('list', {
+    lists: [{ name: 'many', type: 'syscalls', values: listed.map((call) => `sys_${call}`) }],
+    kprobes: [
+      {
+        call: 'list:many',
+        syscall: true,
+        args: [{ index: 0, type: 'int' }],
+        selectors: none,
+        ignore: { callNotFound: true },
+      },
+    ],
+  });
+  const tookList = [];
+  for (let round = 0; round < loads; round++) {
+    await hooks.apply(first);
+    const startMs = performance.now();
+    await hooks.apply(first, list);
+    tookList.push(performance.now() - startMs);
+  }
+  result.loadMs300Syscalls = rounded(median(tookList), 1);
 });
 rmSync(scratch, { recursive: true });
 
