@@ -8,10 +8,10 @@ import { once } from 'node:events';
 import { copyFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { type Hooks, policyOf, policyWith, withHooks } from '../guest/hooks.js';
-import { line, numberOf, onPrctl } from '../guest/prctl-calls.js';
+import { numberOf, onPrctl } from '../guest/prctl-calls.js';
 import { type ScenarioContext, scenario } from '../scenario.js';
 
-const births = 60;
+const births = 40;
 
 const binary = (operator: string, ...values: string[]) => ({ matchBinaries: [{ operator, values }] });
 
@@ -53,16 +53,8 @@ async function born({ run }: ScenarioContext, hooks: Hooks): Promise<void> {
   await hooks.apply(always, never);
   hooks.events();
   let isOver = false;
-  const making = run(
-    'sh',
-    [
-      '-c',
-      `i=0; while [ $i -lt ${births} ]; do i=$((i+1)); echo "$1" | sed "s/-1/-$i/" | /weir/bin/calls; done`,
-      'sh',
-      line(-1).trim(),
-    ],
-    { timeoutMs: 60_000 },
-  ).finally(() => {
+  const loop = `i=0; while [ $i -lt ${births} ]; do i=$((i+1)); printf 'prctl\\t-%d\\t0\\t0\\t0\\t0\\n' $i | /weir/bin/calls; done`;
+  const making = run('sh', ['-c', loop], { timeoutMs: 120_000 }).finally(() => {
     isOver = true;
   });
   let exchanges = 0;
@@ -109,12 +101,16 @@ async function idle({ waitFor }: ScenarioContext, hooks: Hooks): Promise<void> {
     assert.deepEqual([policy, pid, undecided], ['idle', 0, 0]);
 }
 
-export default scenario('hooks know the scopes of a process from its first call', {}, async (context) => {
-  await withHooks(async (hooks) => {
-    await thereBefore(context, hooks);
-    await born(context, hooks);
-    assert.equal(hooks.counter('ringFull'), 0n);
-    await idle(context, hooks);
-    assert.equal(hooks.counter('undecided'), 0n);
-  });
-});
+export default scenario(
+  'hooks know the scopes of a process from its first call',
+  { timeoutMs: 180_000 },
+  async (context) => {
+    await withHooks(async (hooks) => {
+      await thereBefore(context, hooks);
+      await born(context, hooks);
+      assert.equal(hooks.counter('ringFull'), 0n);
+      await idle(context, hooks);
+      assert.equal(hooks.counter('undecided'), 0n);
+    });
+  },
+);
