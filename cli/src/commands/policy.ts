@@ -17,40 +17,41 @@ import { printable } from '@weir/segment';
 import { type Command, wantsJson } from '../command.js';
 import { usageError } from '../errors.js';
 import { readFiles, readInput } from '../files.js';
+import { runningFacts } from '../kernel-facts.js';
 import { cell, type Output, table, time } from '../output.js';
 import { connect } from '../state.js';
 import { socketOption } from './agent-socket.js';
 import { listHooks } from './policy-hooks.js';
 
-/** Functions of this kernel, where /proc/kallsyms names them. */
-function kernelFunctions(): ReadonlySet<string> | undefined {
+/** Functions of this kernel, where /proc/kallsyms names them, and whether a module has them. */
+function kernelFunctions(): ReadonlyMap<string, boolean> | undefined {
   const path = '/proc/kallsyms';
   if (!existsSync(path)) return undefined;
-  const names = new Set<string>();
+  const names = new Map<string, boolean>();
   for (const line of readFileSync(path, 'utf8').split('\n')) {
-    const [, type, name] = line.split(/\s/);
-    if (name !== undefined && /^[tTwW]$/.test(type ?? '')) names.add(name);
+    const [, type, name, module] = line.split(/\s/);
+    if (name !== undefined && /^[tTwW]$/.test(type ?? '')) names.set(name, module !== undefined);
   }
   return names.size === 0 ? undefined : names;
 }
 
-/** What is known by the names of functions. Whether one has a type, by which it is hooked, is seen when it is loaded. */
-function factsOf(functions: ReadonlySet<string>) {
-  return {
-    hasFunction: (symbol: string) => functions.has(symbol),
-    names: {
-      systemCalls: () => [...functions].filter((name) => name.startsWith('__x64_sys_')),
-      functions: () => [...functions],
-      canHook: () => true,
-    },
-  };
+/** The types of the kernel that this runs on, where it tells them. */
+function kernelTypes(): Btf | undefined {
+  const path = '/sys/kernel/btf/vmlinux';
+  if (!existsSync(path)) return undefined;
+  try {
+    return Btf.read(readFileSync(path));
+  } catch (cause) {
+    // Types in a form that is not known here: then less is told.
+    if (cause instanceof BtfError) return undefined;
+    throw cause;
+  }
 }
 
-/** What is known of the kernel that this runs on. */
+/** What is known of the kernel that this runs on, by the names of its functions and by its types. */
 function runningKernel(isLeftOut: boolean): KernelFacts {
   if (isLeftOut) return {};
-  const functions = kernelFunctions();
-  return { release: release(), hasTracepoint, ...(functions === undefined ? {} : factsOf(functions)) };
+  return { ...runningFacts(kernelFunctions(), kernelTypes(), release()), hasTracepoint };
 }
 
 /** What is known of a kernel by a file of its types. */
@@ -97,8 +98,8 @@ export const policyCommands: readonly Command[] = [
     parameters: '[--no-kernel | --btf FILE] FILE...',
     summary: 'say what policies would do, and what is wrong with them',
     help: [
-      'It asks the kernel that it runs on; --no-kernel asks none, --btf FILE one by its types, copied from',
-      '/sys/kernel/btf/vmlinux of the node that is meant.',
+      'It asks the kernel that it runs on, by its types; --no-kernel asks none, --btf FILE another, by a copy of',
+      '/sys/kernel/btf/vmlinux from the node that is meant.',
     ],
     options: { 'no-kernel': { type: 'boolean' }, btf: { type: 'string' } },
     takes: [1, 1000],
