@@ -13,6 +13,8 @@ export interface LsmPath {
   readonly notError?: number;
   /** What of the call crosses none of the functions, in words that follow "but not". */
   readonly gap?: string;
+  /** Which of the functions it is depends on the kernel's version or on the entry: one that is not there is not missed. */
+  readonly either?: true;
 }
 
 const NOT_PERMITTED = -1;
@@ -44,6 +46,14 @@ const setsGroup = through('task_fix_setgid');
 /** These ask only where something changes. */
 const changes = 'where it changes nothing';
 
+/** Asked anew for each read and write, whatever the file is. */
+const accesses = through('file_permission');
+const setsTimes: LsmPath = { ...through('inode_setattr'), gap: changes };
+const removesAttribute = through('inode_removexattr');
+const protects = through('file_mprotect');
+const schedules = through('task_setscheduler');
+const accepts = through('socket_accept');
+
 /** By the name of the entry in the kernel, without its prefix. */
 const proven: Readonly<Record<string, LsmPath>> = {
   // Namespaces and mounts.
@@ -56,6 +66,7 @@ const proven: Readonly<Record<string, LsmPath>> = {
   mount: through('sb_mount'),
   umount: through('sb_umount'),
   fsopen: capable,
+  fsmount: capable,
   open_tree: { ...capable, gap: 'without OPEN_TREE_CLONE' },
   mount_setattr: capable,
   move_mount: through('move_mount'),
@@ -84,6 +95,7 @@ const proven: Readonly<Record<string, LsmPath>> = {
   chmod: through('path_chmod'),
   fchmod: through('path_chmod'),
   fchmodat: through('path_chmod'),
+  fchmodat2: through('path_chmod'),
   chown: through('path_chown'),
   lchown: through('path_chown'),
   fchown: through('path_chown'),
@@ -91,10 +103,43 @@ const proven: Readonly<Record<string, LsmPath>> = {
   setxattr: through('inode_setxattr'),
   lsetxattr: through('inode_setxattr'),
   fsetxattr: through('inode_setxattr'),
+  removexattr: removesAttribute,
+  lremovexattr: removesAttribute,
+  fremovexattr: removesAttribute,
+  utime: setsTimes,
+  utimes: setsTimes,
+  futimesat: setsTimes,
+  utimensat: setsTimes,
   open_by_handle_at: through('file_open'),
   memfd_create: through('file_alloc'),
   pipe: through('file_alloc'),
   pipe2: through('file_alloc'),
+  // Open files and memory.
+  read: accesses,
+  pread64: accesses,
+  readv: accesses,
+  preadv: accesses,
+  preadv2: accesses,
+  write: accesses,
+  pwrite64: accesses,
+  writev: accesses,
+  pwritev: accesses,
+  pwritev2: accesses,
+  sendfile64: accesses,
+  copy_file_range: accesses,
+  splice: { ...accesses, gap: 'from one pipe to another' },
+  getdents: accesses,
+  getdents64: accesses,
+  fallocate: accesses,
+  // 6.2 made a function of its own of it (3350607dc563).
+  ftruncate: { ...through('path_truncate', 'file_truncate'), either: true },
+  // 32-bit programs have a function of their own since 6.8 (f1bb47a31dff), and in later versions of 6.1.
+  ioctl: { ...through('file_ioctl', 'file_ioctl_compat'), either: true },
+  fcntl: through('file_fcntl'),
+  flock: through('file_lock'),
+  mmap: through('mmap_file'),
+  mprotect: protects,
+  pkey_mprotect: protects,
   // Processes and credentials.
   fork: forks,
   vfork: forks,
@@ -122,6 +167,15 @@ const proven: Readonly<Record<string, LsmPath>> = {
   setresgid: { ...setsGroup, gap: changes },
   setgroups: through('task_fix_setgroups'),
   capset: through('capset'),
+  pidfd_getfd: memory,
+  setpgid: through('task_setpgid'),
+  setpriority: through('task_setnice'),
+  setrlimit: through('task_setrlimit'),
+  prlimit64: { ...through('task_setrlimit'), gap: 'where it only reads' },
+  sched_setscheduler: schedules,
+  sched_setparam: schedules,
+  sched_setattr: schedules,
+  sched_setaffinity: schedules,
   prctl: { ...through('task_prctl'), notError: NOT_IMPLEMENTED },
   // The kernel itself.
   bpf: through('bpf'),
@@ -135,6 +189,10 @@ const proven: Readonly<Record<string, LsmPath>> = {
   sethostname: capable,
   setdomainname: capable,
   acct: capable,
+  adjtimex: { ...capable, gap: 'where it only reads' },
+  ioperm: { ...capable, gap: 'where it gives ports up' },
+  iopl: { ...capable, gap: 'to a lower level' },
+  syslog: through('syslog'),
   swapon: capable,
   settimeofday: through('settime64'),
   clock_settime: { ...through('settime64'), gap: 'on clocks other than CLOCK_REALTIME' },
@@ -147,17 +205,22 @@ const proven: Readonly<Record<string, LsmPath>> = {
   sendmsg: sends,
   recvfrom: receives,
   recvmsg: receives,
+  sendmmsg: sends,
+  recvmmsg: receives,
+  accept: accepts,
+  accept4: accepts,
+  shutdown: through('socket_shutdown'),
+  setsockopt: through('socket_setsockopt'),
+  socketpair: through('socket_create'),
 };
 
 /** Functions that are known to stand on a path, for whoever wants to hook them. */
 const known: Readonly<Record<string, readonly string[]>> = {
-  fsmount: ['security_capable'],
   kexec_load: ['security_kernel_load_data'],
   kexec_file_load: ['security_kernel_read_file'],
   keyctl: ['security_key_permission', 'security_key_alloc'],
   setfsuid: ['security_task_fix_setuid'],
   swapoff: ['security_capable', 'security_file_open'],
-  adjtimex: ['security_capable'],
 };
 
 /** Calls that cross no security function at all. */

@@ -86,7 +86,7 @@ export class Preventions {
    */
   deny(symbol: string, path: LsmPath): Denial {
     const present = path.functions.filter((name) => kernelFunction(name) !== undefined);
-    const missing = path.functions.filter((name) => !present.includes(name));
+    const missing = path.either === true ? [] : path.functions.filter((name) => !present.includes(name));
     if (present.length === 0) {
       throw new PolicyLoadError('no-function', `this kernel has none of ${path.functions.join(', ')}`);
     }

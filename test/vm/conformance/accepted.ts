@@ -53,7 +53,7 @@ syscall int64: - Equal NotEqual In NotIn GT LT Mask InRange NotInRange InMap Not
 syscall uint64: - Equal NotEqual In NotIn GT LT Mask InRange NotInRange InMap NotInMap CelExpr: Post NoPost Sigkill Signal Override NotifyEnforcer CleanupEnforcerNotification
 syscall string: - Equal NotEqual In NotIn Prefix NotPrefix Postfix NotPostfix SubString SubStringIgnCase CelExpr: Post NoPost Sigkill Signal Override NotifyEnforcer CleanupEnforcerNotification
 syscall char_buf: - Equal NotEqual In NotIn Prefix NotPrefix Postfix NotPostfix SubString SubStringIgnCase CelExpr: Post NoPost Sigkill Signal Override NotifyEnforcer CleanupEnforcerNotification
-syscall char_iovec: - Equal NotEqual In NotIn Prefix NotPrefix Postfix NotPostfix SubString SubStringIgnCase CelExpr: Post NoPost Sigkill Signal NotifyEnforcer CleanupEnforcerNotification
+syscall char_iovec: - Equal NotEqual In NotIn Prefix NotPrefix Postfix NotPostfix SubString SubStringIgnCase CelExpr: Post NoPost Sigkill Signal Override NotifyEnforcer CleanupEnforcerNotification
 syscall const_buf: - Equal NotEqual In NotIn Prefix NotPrefix Postfix NotPostfix SubString SubStringIgnCase CelExpr: Post NoPost Sigkill Signal Override NotifyEnforcer CleanupEnforcerNotification
 syscall fd: - Equal NotEqual In NotIn Prefix NotPrefix Postfix NotPostfix SubString SubStringIgnCase FileType NotFileType CelExpr: Post NoPost Sigkill Signal Override NotifyEnforcer CleanupEnforcerNotification
 syscall sockaddr: - SAddr NotSAddr DAddr NotDAddr SPort NotSPort SPortPriv NotSPortPriv DPort NotDPort DPortPriv NotDPortPriv Family: Post NoPost Sigkill Signal Override NotifyEnforcer CleanupEnforcerNotification
