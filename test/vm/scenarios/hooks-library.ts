@@ -86,7 +86,8 @@ function write(path: string): void {
   closeSync(file);
 }
 
-function processDeeds({ run, folder }: ScenarioContext): Deed[] {
+function processDeeds(ctx: ScenarioContext): Deed[] {
+  const { run, folder } = ctx;
   const trace = join(folder, 'trace');
   const other = { uid: 1000, gid: 1000 };
   return [
@@ -128,6 +129,21 @@ function processDeeds({ run, folder }: ScenarioContext): Deed[] {
         await run('/bin/su', ['--version'], other);
       },
       events: ['commit_creds 0 1000'],
+    },
+    {
+      policy: 'monitor-privilege-changes',
+      act: async () => {
+        const program = '/tmp/weir-capable';
+        copyFileSync('/bin/true', program);
+        await run(program, [], other);
+        // A struct vfs_cap_data: permitted and effective CAP_NET_RAW.
+        const capability = `&0:0100000200200000${'0'.repeat(24)}`;
+        await calls(ctx, [[call.setxattr, `"${program}`, '"security.capability', capability, 20, 0]]);
+        await run(program, [], other);
+        await run('unshare', ['--user', 'true'], other);
+        rmSync(program);
+      },
+      events: ['commit_creds 8192 0 1000 0'],
     },
     {
       policy: 'monitor-privilege-changes',
@@ -257,6 +273,34 @@ function fileDeeds(ctx: ScenarioContext): Deed[] {
         for (const path of [system, written]) rmSync(path);
       },
       events: ['file_permission /etc/cron.d/weir-watched 2'],
+    },
+    {
+      policy: 'monitor-persistence',
+      act: () => {
+        const units = '/etc/systemd/system';
+        mkdirSync(units, { recursive: true });
+        for (const folder of ['/etc', '/etc/cron.d']) {
+          const made = [`${own}-job`, `${folder}/weir-moved`, `${folder}/weir-linked`] as const;
+          writeFileSync(made[0], 'x');
+          linkSync(made[0], made[2]);
+          renameSync(made[0], made[1]);
+          for (const path of made.slice(1)) rmSync(path);
+        }
+        for (const path of [`${own}-unit`, `${units}/weir.service`]) symlinkSync('/tmp/weir', path);
+        rmSync(`${units}/weir.service`);
+        mkdirSync(join(folder, '.ssh'), { recursive: true });
+        for (const name of ['known_hosts', 'authorized_keys']) {
+          writeFileSync(`${own}-keys`, 'x');
+          renameSync(`${own}-keys`, join(folder, '.ssh', name));
+        }
+        rmSync(join(folder, '.ssh'), { recursive: true });
+      },
+      events: [
+        'path_link /etc/cron.d /etc/cron.d/weir-linked',
+        'path_rename /etc/cron.d /etc/cron.d/weir-moved',
+        'path_symlink /etc/systemd/system /etc/systemd/system/weir.service /tmp/weir',
+        `path_rename ${join(folder, '.ssh')} ${join(folder, '.ssh/authorized_keys')}`,
+      ],
     },
     {
       policy: 'monitor-sensitive-files',
