@@ -150,8 +150,9 @@ static __always_inline __u64 socket_number(const struct weir_socket_argument *pa
 
 /*
  * Lays an address out as a key of string_masks, in the slot for texts that are turned round: the version of
- * the protocol, then the address. An IPv4 address within IPv6 (::ffff:0:0/96) is one of IPv4. Returns the
- * length, 0 where the socket has no internet address. Not static, so that the verifier looks at it once.
+ * the protocol, then the address. An IPv4 address within IPv6 (::ffff:0:0/96) is one of IPv4. Where the
+ * socket has no internet address, the version is 0 and nothing follows. Returns the length. Not static, so
+ * that the verifier looks at it once.
  */
 __noinline int address_key(__u32 slot, __u32 number, __u32 part) {
     struct text_slot *text = text_of(slot, number);
@@ -170,8 +171,10 @@ __noinline int address_key(__u32 slot, __u32 number, __u32 part) {
         __builtin_memcpy(key->bytes + 1, address, ADDRESS_BYTES);
         return 1 + ADDRESS_BYTES;
     }
-    if (payload->family != FAMILY_INET && payload->family != FAMILY_INET6)
-        return 0;
+    if (payload->family != FAMILY_INET && payload->family != FAMILY_INET6) {
+        key->bytes[0] = 0;
+        return 1;
+    }
     key->bytes[0] = 4;
     __builtin_memcpy(key->bytes + 1, payload->family == FAMILY_INET ? address : address + 12, ADDRESS4_BYTES);
     return 1 + ADDRESS4_BYTES;

@@ -239,6 +239,8 @@ function socketHolds(
     State: socket?.state,
   };
   let any: boolean;
+  // What has no internet address is neither in a network nor out of it.
+  if (plain.endsWith('Addr') && (text ?? '') === '') return false;
   if (plain.endsWith('Addr')) any = values.some((value) => isInNetwork(text ?? '', value));
   else if (plain.endsWith('Priv')) any = (port ?? 0) < 1024;
   else if (plain.endsWith('Port')) {

@@ -165,8 +165,9 @@ it('networks become nodes of the trie with as many bits as count', () => {
           kind: 'address',
           argument: 0,
           part: ArgumentPart.destinationAddress,
-          defaultMask: 0n,
-          entries: [{ network: { bytes: Uint8Array.of(4, 10, 128, 0, 0), bits: 9 }, mask: 5n }],
+          // The second term is "not in".
+          defaultMask: 0b1010n,
+          entries: [{ network: { bytes: Uint8Array.of(4, 10, 128, 0, 0), bits: 9 }, mask: 0b1101n }],
         },
       ],
     },
@@ -174,8 +175,21 @@ it('networks become nodes of the trie with as many bits as count', () => {
     () => 1,
     host,
   );
-  const [entry, ...others] = keys(entries, 'string_masks');
+  const [none, entry, ...others] = keys(entries, 'string_masks');
   expect(others).toEqual([]);
+  // What has no address is neither in nor out of a network.
+  expect([...(none?.key ?? []).slice(0, 9)]).toEqual([
+    8 * 5,
+    0,
+    0,
+    0,
+    3 * limits.dimensions_per_hook,
+    0,
+    0,
+    0,
+    0,
+  ]);
+  expect(readMask(view(none?.value ?? new Uint8Array()), 0).words[0]).toBe(0b1000n);
   const key = entry?.key ?? new Uint8Array();
   expect(view(key).getUint32(0, true)).toBe(8 * 5 + 9);
   expect(view(key).getUint32(4, true)).toBe(3 * limits.dimensions_per_hook);

@@ -601,7 +601,9 @@ function encodeSet(dimension: SetDimension, id: number, lineages: LineageNumbers
 }
 
 function encodeAddresses(dimension: AddressDimension, id: number, entries: MapEntry[]) {
-  for (const { network, mask } of dimension.entries) {
+  // Of what has no internet address (version 0) nothing holds that asks for one, "not in" neither.
+  const none = { network: { bytes: Uint8Array.of(0), bits: 0 }, mask: undecidedMask(dimension) };
+  for (const { network, mask } of [none, ...dimension.entries]) {
     const key = new Uint8Array(TRIE_KEY_BYTES);
     const view = new DataView(key.buffer);
     view.setUint32(0, 8 * (4 + 1) + network.bits, true);

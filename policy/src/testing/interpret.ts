@@ -87,7 +87,8 @@ function lookUpAddress(dimension: AddressDimension, address: string): Mask {
   let mask = dimension.defaultMask;
   let best = -1;
   const asked = parseNetwork(address);
-  if (asked === undefined) return mask;
+  // What has no address is neither in a network nor out of it.
+  if (asked === undefined) return dimension.entries.reduce((all, entry) => all & entry.mask, mask);
   const digits = (bytes: Uint8Array) => [...bytes].map((byte) => byte.toString(2).padStart(8, '0')).join('');
   for (const { network, mask: found } of dimension.entries) {
     const key = digits(network.bytes).slice(0, 8 + network.bits);

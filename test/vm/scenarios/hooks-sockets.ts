@@ -147,7 +147,7 @@ export default scenario(
         );
       }
 
-      // A socket with no internet address is in no network.
+      // A socket with no internet address is in no network, and not out of one.
       const local = (name: string, index: number, operator: string, ...values: string[]) =>
         policyOf(
           name,
@@ -173,7 +173,7 @@ export default scenario(
           .events()
           .filter(({ pid }) => pid === dialled.pid)
           .map(({ policy }) => policy),
-        ['unix', 'beside', 'socket'],
+        ['unix', 'socket'],
       );
 
       // Its own end where it is bound, and a system call's address from the caller's memory.
