@@ -34,6 +34,13 @@ static __always_inline bool front_known(const struct weir_argument *argument) {
     return !is_walked(argument->type) || !(argument->flags & WEIR_ARGUMENT_FLAG_TRUNCATED);
 }
 
+/* Of a text whose front is not known: whether it is longer than any value. What did not fit is one name at
+ * most. */
+static __always_inline bool is_longer_than_values(const struct weir_argument *argument) {
+    return !(argument->flags & WEIR_ARGUMENT_FLAG_UNREADABLE) &&
+           argument->payload.length >= WEIR_LIMIT_PATH_BYTES - 1 - WEIR_NAME_BYTES_MAX;
+}
+
 static __always_inline bool end_known(const struct weir_argument *argument) {
     if (argument->flags & WEIR_ARGUMENT_FLAG_UNREADABLE)
         return false;

@@ -169,9 +169,14 @@ __noinline int match_dimension(__u32 slot, __u32 config_index, __u32 place, __u3
                    (!HOOK_COMPARES(WEIR_ARGUMENT_PART_LENGTH) || length_known(argument, part));
 
     if (!is_known) {
-        work->undecided_count++;
-        count(WEIR_KERNEL_COUNTER_UNDECIDED);
-        found = look_up_integer(id, 0, PURPOSE_UNDECIDED);
+        bool is_longer =
+            HOOK_READS_PATHS && kind == WEIR_DIMENSION_KIND_FORWARD && is_longer_than_values(argument);
+
+        found = look_up_incomplete(id, is_longer, &is_known);
+        if (!is_known) {
+            work->undecided_count++;
+            count(WEIR_KERNEL_COUNTER_UNDECIDED);
+        }
     } else if (HOOK_LOOKS_UP(WEIR_DIMENSION_KIND_INTEGER) && kind == WEIR_DIMENSION_KIND_INTEGER) {
         found = look_up_integer(id, value, PURPOSE_VALUE);
     } else if (HOOK_LOOKS_UP(WEIR_DIMENSION_KIND_RANGE) && kind == WEIR_DIMENSION_KIND_RANGE) {

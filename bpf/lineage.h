@@ -160,7 +160,11 @@ __noinline int lineage_exec(__u32 slot) {
     __u32 unknown = 0;
 
     if (config->uses & WEIR_LINEAGE_USE_FORWARD)
-        unknown |= PROCESS_STATE_TRUNCATED | PROCESS_STATE_UNREADABLE;
+        unknown |= PROCESS_STATE_UNREADABLE;
+    // A path that is longer than all values is none of them, whatever its front.
+    if (config->uses & (state->binary_length > WEIR_BINARY_VALUE_BYTES_MAX ? WEIR_LINEAGE_USE_PREFIX
+                                                                           : WEIR_LINEAGE_USE_FORWARD))
+        unknown |= PROCESS_STATE_TRUNCATED;
     if (config->uses & WEIR_LINEAGE_USE_REVERSE)
         unknown |= PROCESS_STATE_UNREADABLE;
     if (flags & unknown) {

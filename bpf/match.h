@@ -22,6 +22,10 @@ enum {
     PURPOSE_BIT = 4,
     PURPOSE_DEFAULT = 5,
     PURPOSE_FOUND = 6,
+    // Of a text that is longer than all values and has lost its front: where all terms ask for a whole text,
+    // and where others are left undecided.
+    PURPOSE_LONGER = 7,
+    PURPOSE_LONGER_UNDECIDED = 8,
     // In place of the index of a configuration: what it says may be gone, as the call began under it.
     NO_CONFIG = 0xffffffff,
     WORD_BITS = 64,
@@ -123,6 +127,21 @@ static __always_inline const struct weir_mask *look_up_integer(__u32 dimension_i
     struct weir_integer_key key = {.dimension_id = dimension_id, .purpose = purpose, .value = value};
 
     return bpf_map_lookup_elem(&integer_masks, &key);
+}
+
+/*
+ * The mask for a text of which something is missing. One that is longer than any value is none of them,
+ * whatever is missing: nobody shall get past "none of these" by a path that is too long to be read. *known
+ * says whether that decides all.
+ */
+static __always_inline const struct weir_mask *look_up_incomplete(__u32 dimension_id, bool is_longer,
+                                                                  bool *known) {
+    const struct weir_mask *found = is_longer ? look_up_integer(dimension_id, 0, PURPOSE_LONGER) : NULL;
+
+    *known = found != NULL;
+    if (found)
+        return found;
+    return look_up_integer(dimension_id, 0, is_longer ? PURPOSE_LONGER_UNDECIDED : PURPOSE_UNDECIDED);
 }
 
 /* By which id the look-up maps know a dimension of a configuration. */

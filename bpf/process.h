@@ -16,6 +16,9 @@
 
 #include "path.h"
 
+// The longest value with which a binary is compared.
+#define WEIR_BINARY_VALUE_BYTES_MAX (WEIR_LIMIT_TRIE_DATA_BYTES - 1)
+
 // The storage of `leader`, made where there is none. NULL where that fails: no memory, or another program on
 // this CPU is in the middle of such a call (counted storage_failed).
 static __always_inline struct process_state *process_state_make(struct task_struct *leader) {

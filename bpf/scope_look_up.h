@@ -90,6 +90,35 @@ __noinline int look_up_set(__u32 slot, __u32 scope_slot, __u32 d, __u32 dimensio
     return 0;
 }
 
+static __always_inline bool is_lineage(__u32 attribute) {
+    return attribute == WEIR_SCOPE_ATTRIBUTE_LINEAGE || attribute == WEIR_SCOPE_ATTRIBUTE_PARENT_LINEAGE;
+}
+
+/*
+ * Of a set of which not all members are known, into work->found, which has what the known ones say: a term
+ * that one of these decides is decided ("one of" holds, "none of" does not), what is left is undecided. So
+ * nobody leaves a lineage by a binary that cannot be read. Not static, for its stack.
+ */
+__noinline int keep_known_members(__u32 slot, __u32 scope_slot, __u32 d, __u32 dimension_id) {
+    struct hook_work *work = hook_work_of(slot);
+    struct weir_scope_config *config = bpf_map_lookup_elem(&scope_configs, &scope_slot);
+    const struct weir_mask *undecided = look_up_integer(dimension_id, 0, PURPOSE_UNDECIDED);
+
+    if (!work || !config || !undecided)
+        return 0;
+    d &= WEIR_LIMIT_DIMENSIONS_PER_HOOK - 1; // see lay_out_argument
+    barrier_var(d);
+#pragma unroll
+    for (__u32 word = 0; word < WEIR_LIMIT_MASK_WORDS; word++) {
+        __u64 said = work->found.words[word];
+        __u64 open = undecided->words[word];
+
+        // A term is true of the empty set where it is negated.
+        work->found.words[word] = (said & open) | (~config->defaults[d].words[word] & (said | open));
+    }
+    return 0;
+}
+
 /* Looks the binary of the process whose state the work names, or its parent's, up from one end; !*known where
  * it is not known as far as it would have to be. */
 static __always_inline const struct weir_mask *look_up_binary(__u32 slot, __u32 kind, bool of_parent,
@@ -116,8 +145,10 @@ static __always_inline const struct weir_mask *look_up_binary(__u32 slot, __u32 
     error |= bpf_probe_read_kernel(&length, sizeof(length),
                                    of_parent ? &state->parent_length : &state->binary_length);
     if (error || (flags & unknown)) {
-        *known = false;
-        return look_up_integer(id, 0, PURPOSE_UNDECIDED);
+        __u32 unreadable = of_parent ? PROCESS_STATE_PARENT_UNREADABLE : PROCESS_STATE_UNREADABLE;
+
+        return look_up_incomplete(id, !error && !(flags & unreadable) && length > WEIR_BINARY_VALUE_BYTES_MAX,
+                                  known);
     }
     const __u8 *from = of_parent ? (is_forward ? state->parent_forward : state->parent_reverse)
                                  : (is_forward ? state->forward : state->reverse);
@@ -162,7 +193,12 @@ static __always_inline void and_scope_dimension(__u32 slot, __u32 generation, __
     } else if (HOOK_SCOPES_BY_SETS && kind == WEIR_DIMENSION_KIND_SET) {
         known = set_of(work, attribute);
         look_up_set(slot, scope_slot, d, id);
-        found = known ? &work->found : look_up_integer(id, 0, PURPOSE_UNDECIDED);
+        if (HOOK_SCOPES_BY_LINEAGE && !known && is_lineage(attribute)) {
+            keep_known_members(slot, scope_slot, d, id);
+            found = &work->found;
+        } else {
+            found = known ? &work->found : look_up_integer(id, 0, PURPOSE_UNDECIDED);
+        }
     } else {
         bool of_parent = HOOK_SCOPES_BY(WEIR_SCOPE_ATTRIBUTE_PARENT_BINARY) &&
                          attribute == WEIR_SCOPE_ATTRIBUTE_PARENT_BINARY;

@@ -329,6 +329,7 @@ enum weir_lineage_use {
     WEIR_LINEAGE_USE_REVERSE = 2, // the end of the path of a binary
     WEIR_LINEAGE_USE_PID = 4, // a process id in the host's pid namespace
     WEIR_LINEAGE_USE_NAMESPACE_PID = 8, // a process id in its own pid namespace
+    WEIR_LINEAGE_USE_PREFIX = 16, // the front of the path of a binary, whatever follows it; beside forward
 };
 
 // What of a process decides whether it is told of.

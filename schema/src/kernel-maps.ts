@@ -361,6 +361,7 @@ export const lineageUse = enumeration('lineage_use', 'Bits of what lineages begi
   reverse: [2, 'the end of the path of a binary'],
   pid: [4, "a process id in the host's pid namespace"],
   namespace_pid: [8, 'a process id in its own pid namespace'],
+  prefix: [16, 'the front of the path of a binary, whatever follows it; beside forward'],
 });
 
 export const lineageConfig = layout(

@@ -32,5 +32,5 @@ test('counts what is called in other sections, and what bpf_loop is given', () =
     chain.functions.map((entry) => entry.split(' ')[0]),
   );
   // By a symbol, by a place in the section, and by an address that is loaded.
-  expect(functions).toEqual(expect.arrayContaining(['match_function', 'path_read_at', 'path_step']));
+  expect(functions).toEqual(expect.arrayContaining(['match_function', 'match_dimension', 'find_step']));
 });

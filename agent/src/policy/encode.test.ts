@@ -321,6 +321,7 @@ describe('a configuration', () => {
       // Selector 1 does not ask the number: it alone may match where that is not known.
       [96, 1, 0n, 0b010n],
       [97, 1, 0n, 0b100n],
+      [97, 8, 0n, 0b100n],
     ]);
     const strings = keys(entries, 'string_masks').map(({ key, value }) => [
       view(key).getUint32(0, true),
@@ -372,6 +373,27 @@ describe('a configuration', () => {
       HookFeature.scoped,
       HookFeature.rateLimit,
     ]);
+  });
+
+  it('says what holds of a text that is longer than all values', () => {
+    const text = (value: string, exact: boolean, mask: bigint) => ({ key: bytes(value), exact, mask });
+    // Selector 0 asks for a whole text, 1 for another than that; 2 for a beginning, 3 for another one; 4 for nothing.
+    const whole = {
+      kind: 'forward' as const,
+      argument: 0,
+      defaultMask: 0b11010n,
+      entries: [text('/a', true, 0b11001n)],
+    };
+    const mixed = { ...whole, entries: [...whole.entries, text('/b/', false, 0b10110n)] };
+    const longer = (dimension: typeof whole) =>
+      keys(
+        encodeHookEntries({ ...hook, dimensions: [dimension] }, 3, () => 1, host),
+        'integer_masks',
+      )
+        .map(({ key, value }) => [readIntegerKey(view(key), 0).purpose, readMask(view(value), 0).words[0]])
+        .filter(([purpose]) => purpose === 7 || purpose === 8);
+    expect(longer(whole)).toEqual([[7, 0b11010n]]);
+    expect(longer(mixed)).toEqual([[8, 0b10010n]]);
   });
 
   it('holds what cannot be decided for the selectors that deny it, where they are not in monitor mode', () => {

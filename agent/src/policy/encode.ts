@@ -56,6 +56,8 @@ import {
   PURPOSE_BITS,
   PURPOSE_DEFAULT,
   PURPOSE_INTERVAL,
+  PURPOSE_LONGER,
+  PURPOSE_LONGER_UNDECIDED,
   PURPOSE_UNDECIDED,
   PURPOSE_VALUE,
 } from './entries.js';
@@ -467,6 +469,7 @@ function encodeDimensions(
       key: integerKey(id, PURPOSE_UNDECIDED, 0n),
       value: encodeMask(undecidedMask(dimension) | holding),
     });
+    if (dimension.kind === 'forward') entries.push(longerEntry(dimension, id, holding));
   });
   return entries;
 }
@@ -481,6 +484,19 @@ function undecidedMask(dimension: Dimension): Mask {
   const turns = dimension.kind === 'set' || dimension.kind === 'bits';
   for (const entry of dimension.entries) mask &= turns ? ~entry.mask : entry.mask;
   return mask;
+}
+
+/**
+ * What holds of a text whose front is missing and which is longer than all values: it is equal to none. What it begins
+ * with is not known.
+ */
+function longerEntry(dimension: StringDimension, id: number, holding: Mask): MapEntry {
+  const { defaultMask, entries } = dimension;
+  let ofPrefixes = 0n;
+  for (const { exact, mask } of entries) if (!exact) ofPrefixes |= mask ^ defaultMask;
+  const purpose = ofPrefixes === 0n ? PURPOSE_LONGER : PURPOSE_LONGER_UNDECIDED;
+  const mask = (defaultMask & ~ofPrefixes) | (holding & ofPrefixes);
+  return { map: 'integer_masks', key: integerKey(id, purpose, 0n), value: encodeMask(mask) };
 }
 
 function encodeIntegers(dimension: IntegerDimension, id: number, host: HostNamespaces, entries: MapEntry[]) {

@@ -31,6 +31,9 @@ export const PURPOSE_BITS = 3;
 export const PURPOSE_BIT = 4;
 export const PURPOSE_DEFAULT = 5;
 export const PURPOSE_FOUND = 6;
+/** Of a text that has lost its front, and is longer than all values: all is decided, or something is not. */
+export const PURPOSE_LONGER = 7;
+export const PURPOSE_LONGER_UNDECIDED = 8;
 
 /** A mask as the kernel's maps hold it. @throws {PolicyLoadError} where a bit is beyond the width. */
 export function encodeMask(mask: Mask): Uint8Array {

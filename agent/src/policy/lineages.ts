@@ -50,6 +50,11 @@ const uses = {
 } as const;
 const configKey = new Uint8Array(4);
 
+function usesOf(lineage: Lineage): number {
+  const isPrefix = lineage.kind === 'forward' && !lineage.exact;
+  return uses[lineage.kind] | (isPrefix ? LineageUse.prefix : 0);
+}
+
 function viewOf(bytes: Uint8Array): DataView {
   return new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
 }
@@ -306,7 +311,7 @@ export class Lineages {
         revision: this.#revision,
         recycled: this.#recycled,
         dimensionId: this.#dimensionId,
-        uses: this.#given.reduce((bits, { lineage }) => bits | uses[lineage.kind], 0),
+        uses: this.#given.reduce((bits, { lineage }) => bits | usesOf(lineage), 0),
         uninherited: { words: wordsOf(uninheritedOf(this.#given)) },
         given: this.#givenIn,
       }),

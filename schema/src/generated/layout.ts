@@ -811,6 +811,8 @@ export const LineageUse = {
   pid: 4,
   /** a process id in its own pid namespace */
   namespacePid: 8,
+  /** the front of the path of a binary, whatever follows it; beside forward */
+  prefix: 16,
 } as const;
 export type LineageUse = (typeof LineageUse)[keyof typeof LineageUse];
 /** Names of lineage_use, by number, as events and the archive spell them. */
@@ -819,6 +821,7 @@ export const lineageUseNames: Readonly<Record<number, string>> = {
   2: 'reverse',
   4: 'pid',
   8: 'namespace_pid',
+  16: 'prefix',
 };
 
 /** What of a process decides whether it is told of. */

@@ -2,7 +2,8 @@
 // What cannot be decided: let through by default, denied where the policy says so; and nothing else is.
 
 import assert from 'node:assert/strict';
-import { closeSync, mkdirSync, openSync, rmdirSync, rmSync, writeFileSync } from 'node:fs';
+import { spawnSync } from 'node:child_process';
+import { closeSync, copyFileSync, mkdirSync, openSync, rmdirSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { ArgumentFlag, RecordFlag } from '@weir/schema';
 import { type Hooks, policyOf, withHooks } from '../guest/hooks.js';
@@ -68,6 +69,62 @@ function makeDeep(folder: string): number {
   return depth;
 }
 
+/** What a path is not equal to is known of one that is too long to be read, of files and of programs. */
+async function checkLonger(hooks: Hooks, folder: string, near: string): Promise<void> {
+  const starter = join(folder, 'starter');
+  copyFileSync('/bin/sh', starter);
+  copyFileSync('/weir/bin/openat', 'program');
+  /** What a program that lies too deep gets, started by another one. */
+  const started = (by: string) =>
+    spawnSync(by, ['-c', `./program ${near}; true`], { encoding: 'utf8' }).stdout;
+  const guard = (name: string, selector: object, options: Parameters<typeof policyOf>[4] = []) =>
+    policyOf(
+      name,
+      'security_file_open',
+      ['file'],
+      [
+        {
+          matchArgs: [{ index: 0, operator: 'Equal', values: [near] }],
+          matchActions: [{ action: 'Override', argError: -13 }],
+          ...selector,
+        },
+      ],
+      options,
+    );
+  const binaries = (operator: string, values: readonly string[], followChildren = false) => ({
+    matchBinaries: [{ operator, values, followChildren }],
+  });
+  const deny = [{ name: 'on-undecided', value: 'deny' }];
+  const check = async (expected: readonly [string, string], ...policies: readonly string[]) => {
+    await hooks.apply(...policies);
+    assert.deepEqual([started('/bin/sh'), started(starter)], [`${expected[0]}\n`, `${expected[1]}\n`]);
+  };
+  const before = hooks.counter('undecided');
+  await check(['13', '13'], guard('not-in', binaries('NotIn', ['/usr/bin/nobody'])));
+  await check(['0', '0'], guard('in', binaries('In', ['/usr/bin/nobody']), deny));
+  await check(['0', '13'], guard('from', binaries('In', [starter], true)));
+  await check(['13', '0'], guard('not-from', binaries('NotIn', [starter], true)));
+  await hooks.apply(
+    guard('file', {
+      matchArgs: [
+        { index: 0, operator: 'NotEqual', values: [near] },
+        { index: 0, operator: 'Postfix', values: ['/program'] },
+      ],
+    }),
+  );
+  assert.throws(() => closeSync(openSync('program', 'r')), { code: 'EACCES' });
+  assert.equal(hooks.counter('undecided') - before, 0n);
+
+  // Where somebody asks what a path begins with, that is not known; what is known besides still counts.
+  const other = guard('other', binaries('Prefix', ['/nowhere/'], true));
+  await check(['0', '13'], other, guard('from', binaries('In', [starter], true)));
+  await check(['0', '0'], other, guard('not-from', binaries('NotIn', [starter], true)));
+  assert.ok(hooks.counter('undecided') > before);
+  await hooks.apply();
+  rmSync('program');
+  rmSync(starter);
+}
+
 export default scenario(
   'what cannot be decided is let through, or denied where the policy says so',
   { timeoutMs: 120_000 },
@@ -101,6 +158,7 @@ export default scenario(
       await checkAbsent(hooks, context);
 
       depth = makeDeep(folder);
+      await checkLonger(hooks, folder, near);
       const result = () => [open('deep'), open(near)];
       const before = hooks.counter('undecided');
       await hooks.apply(guard('allows', {}, [denies]));
