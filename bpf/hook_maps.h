@@ -11,8 +11,6 @@ enum {
     HOOK_ARGUMENTS_MAX = WEIR_LIMIT_SLOTS_PER_HOOK,
     HOOK_TEXTS = HOOK_ARGUMENTS_MAX + 1,
     TURNED_TEXT = HOOK_ARGUMENTS_MAX,
-    // Cgroups from the root down to one, that one included.
-    WEIR_CGROUP_LEVELS_MAX = 32,
 };
 
 /* By which configuration a program acts: two states a hook, so that a program that comes in another's place

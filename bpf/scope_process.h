@@ -6,6 +6,7 @@
 #ifndef WEIR_SCOPE_PROCESS_H
 #define WEIR_SCOPE_PROCESS_H
 
+#include "cgroup.h"
 #include "hook_kernel.h"
 #include "lineage.h"
 #include "match.h"
@@ -68,13 +69,12 @@ __noinline int process_workload(bool *known) {
 
     if (!known)
         return 0;
-    // A cgroup below as many others cannot be looked up whole: none of a container was seen below eight.
-    *known = level < WEIR_CGROUP_LEVELS_MAX;
+    *known = cgroup_levels_known(level);
 #pragma clang loop unroll(disable)
-    for (int i = 0; i < WEIR_CGROUP_LEVELS_MAX; i++) {
-        if (i > level)
+    for (int step = 0; step < WEIR_CGROUP_STEPS_MAX; step++) {
+        if (cgroup_levels_end(step, level))
             break;
-        __u64 id = bpf_get_current_ancestor_cgroup_id(level - i);
+        __u64 id = bpf_get_current_ancestor_cgroup_id(cgroup_level_at(step, level));
         __u32 *number = bpf_map_lookup_elem(&workloads, &id);
 
         if (number) {

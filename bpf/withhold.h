@@ -10,13 +10,10 @@
 #ifndef WEIR_WITHHOLD_H
 #define WEIR_WITHHOLD_H
 
+#include "cgroup.h"
 #include "lineage.h"
 #include "process.h"
 #include "throttle.h"
-
-enum {
-    NARROWING_CGROUP_LEVELS_MAX = 32,
-};
 
 // Rules, and which of them say what; set by the loader. All 0: nothing is narrowed.
 const volatile struct weir_narrowing narrowing = {};
@@ -70,12 +67,12 @@ __noinline int rules_of_workload(void) {
     int level = BPF_CORE_READ(task, cgroups, dfl_cgrp, level);
 
 #pragma clang loop unroll(disable)
-    for (int i = 0; i < NARROWING_CGROUP_LEVELS_MAX; i++) {
-        if (i > level)
+    for (int step = 0; step < WEIR_CGROUP_STEPS_MAX; step++) {
+        if (cgroup_levels_end(step, level))
             break;
         struct weir_narrowing_key key = {
             .attribute = WEIR_NARROWING_ATTRIBUTE_CGROUP,
-            .value = bpf_get_current_ancestor_cgroup_id(level - i),
+            .value = bpf_get_current_ancestor_cgroup_id(cgroup_level_at(step, level)),
         };
         const __u32 *rules = bpf_map_lookup_elem(&narrowing_numbers, &key);
 

@@ -56,7 +56,9 @@ const policies = [
 
 export default scenario('hooks know which container a process is in', { timeoutMs: 120_000 }, async (ctx) => {
   const { run } = ctx;
-  const names = ['weir-web', 'weir-web/inner', 'weir-web/inner/most', 'weir-db', 'weir-new'];
+  // Deeper than cgroups are looked at in one piece: who made them would have left its container.
+  const deep = Array.from({ length: 70 }, (_, depth) => `weir-web${'/in'.repeat(depth + 1)}`);
+  const names = ['weir-web', 'weir-web/inner', 'weir-web/inner/most', ...deep, 'weir-db', 'weir-new'];
   const folders = names.map((name) => join(root, name));
   for (const folder of folders) if (!existsSync(folder)) mkdirSync(folder);
   const id = (name: string) => statSync(join(root, name), { bigint: true }).ino;
@@ -132,6 +134,15 @@ export default scenario('hooks know which container a process is in', { timeoutM
       await calls(-2, 'weir-web');
       await calls(-5, 'weir-new');
       compare(told(), { everywhere: [-2, -5], web: [-5], 'not-web': [-2] });
+
+      await hooks.set.setWorkloads([web]);
+      for (const [at, number] of [
+        [30, -1],
+        [40, -2],
+        [69, -3],
+      ] as const)
+        await calls(number, deep[at]);
+      compare(told(), { everywhere: [-1, -2, -3], web: [-1, -2, -3], 'not-web': [] });
 
       // An inner cgroup that is a workload of its own is that, and not the one around it.
       await hooks.set.setWorkloads([web, { ...database, cgroupId: id('weir-web/inner') }]);
