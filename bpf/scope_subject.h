@@ -5,12 +5,10 @@
 //
 // So that nobody is missed, and nobody's scopes are those of a program that it runs no more:
 //   - A generation's configuration is written first, then the walk begins. Whoever forks or executes after
-//   that
-//     finds the configuration, whoever did so before is found by the walk as it is now.
+//   that finds the configuration; whoever did so before is found by the walk as it is now.
 //   - The walk passes over tasks that have not begun to run: their fork is to come.
 //   - An exec writes what the process is now, then works the scopes out. A walk that meets it looks again
-//   where
-//     the process has executed something meanwhile; both then come to the same.
+//   where the process has executed something meanwhile; both then come to the same.
 
 #ifndef WEIR_SCOPE_SUBJECT_H
 #define WEIR_SCOPE_SUBJECT_H
