@@ -247,11 +247,8 @@ static long look_up_bit(__u32 index, void *context) {
         return 1;
     const struct weir_mask *found = look_up_integer(bits->dimension_id, lowest_bit(bits->left), PURPOSE_BIT);
 
-    if (found) {
-#pragma unroll
-        for (__u32 word = 0; word < WEIR_LIMIT_MASK_WORDS; word++)
-            work->found.words[word] |= found->words[word];
-    }
+    if (found)
+        mask_or(&work->found, found, WEIR_LIMIT_MASK_WORDS);
     bits->left &= bits->left - 1;
     return 0;
 }

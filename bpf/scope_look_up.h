@@ -50,11 +50,8 @@ static long look_up_member(__u32 index, void *context) {
     __u32 member = work->set_word * WORD_BITS + lowest_bit(look_up->left);
     const struct weir_mask *found = look_up_integer(look_up->dimension_id, member, PURPOSE_BIT);
 
-    if (found) {
-#pragma unroll
-        for (__u32 word = 0; word < WEIR_LIMIT_MASK_WORDS; word++)
-            work->found.words[word] |= found->words[word];
-    }
+    if (found)
+        mask_or(&work->found, found, WEIR_LIMIT_MASK_WORDS);
     look_up->left &= look_up->left - 1;
     return 0;
 }
